@@ -1,0 +1,1 @@
+//! References, registries, the blob store and unpacked layers.

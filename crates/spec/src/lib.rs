@@ -1,0 +1,1 @@
+//! The documents of runtime-spec 1.3 as plain data: config.json, state, features.

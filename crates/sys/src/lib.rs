@@ -1,0 +1,1 @@
+//! The few Linux system calls that rustix lacks, one file a family.
