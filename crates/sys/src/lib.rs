@@ -1,1 +1,17 @@
 //! The few Linux system calls that rustix lacks, one file a family.
+//!
+//! The only crate of the workspace in which `unsafe` is allowed. Everything it
+//! exports is safe to call from a single-threaded program.
+
+mod call;
+pub mod clone;
+pub mod exec;
+pub mod interface;
+pub mod keyring;
+pub mod mount;
+pub mod namespace;
+pub mod schedule;
+pub mod seccomp;
+pub mod signal;
+
+pub use rustix::io::Errno;

@@ -1,0 +1,75 @@
+//! clone3(2).
+
+use std::mem;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+use crate::call::check;
+
+/// `struct clone_args` up to its first version with `cgroup`, Linux 5.7.
+#[repr(C)]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// Which side of the call this is.
+pub enum Cloned {
+    /// The new process.
+    Child,
+    /// The caller, with the new process's id in its own pid namespace and a
+    /// pidfd (close-on-exec) for it.
+    Parent(Pid, OwnedFd),
+}
+
+/// A new process, in new namespaces (`CLONE_NEW*` of clone(2)) and, where a
+/// cgroup v2 directory is given, from its first instruction in that cgroup.
+///
+/// With `sibling` the new process is a child of the caller's parent
+/// (`CLONE_PARENT`), which then reaps it.
+///
+/// The caller must be single-threaded, as for fork(2): another thread's locks
+/// would stay locked in the child for ever. The runtime never starts a thread.
+pub fn clone(
+    namespaces: u32,
+    cgroup: Option<BorrowedFd<'_>>,
+    sibling: bool,
+) -> Result<Cloned, Errno> {
+    let mut pidfd: libc::c_int = -1;
+    let mut args = CloneArgs {
+        flags: u64::from(namespaces) | libc::CLONE_PIDFD as u64,
+        pidfd: (&raw mut pidfd) as u64,
+        exit_signal: libc::SIGCHLD as u64,
+        ..CloneArgs::default()
+    };
+    if sibling {
+        args.flags |= libc::CLONE_PARENT as u64;
+        args.exit_signal = 0;
+    }
+    if let Some(cgroup) = cgroup {
+        args.flags |= libc::CLONE_INTO_CGROUP as u64;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    // SAFETY: no CLONE_VM, so the child has a copy of this memory, as after
+    // fork(2); `args` and `pidfd` outlive the call; the caller is single-threaded.
+    let pid = check(unsafe {
+        libc::syscall(libc::SYS_clone3, &raw mut args, mem::size_of::<CloneArgs>())
+    })?;
+    match Pid::from_raw(pid as i32) {
+        None => Ok(Cloned::Child),
+        // SAFETY: with CLONE_PIDFD the kernel has stored a new descriptor that nobody else owns.
+        Some(pid) => Ok(Cloned::Parent(pid, unsafe { OwnedFd::from_raw_fd(pidfd) })),
+    }
+}
