@@ -8,6 +8,9 @@ use rustix::process::Pid;
 
 use crate::call::check;
 
+/// `CLONE_INTO_CGROUP`, Linux 5.7; beyond the 32 bits of libc's constant.
+const CLONE_INTO_CGROUP: u64 = 1 << 33;
+
 /// `struct clone_args` up to its first version with `cgroup`, Linux 5.7.
 #[repr(C)]
 #[derive(Default)]
@@ -59,7 +62,7 @@ pub fn clone(
         args.exit_signal = 0;
     }
     if let Some(cgroup) = cgroup {
-        args.flags |= libc::CLONE_INTO_CGROUP as u64;
+        args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = cgroup.as_raw_fd() as u64;
     }
     // SAFETY: no CLONE_VM, so the child has a copy of this memory, as after

@@ -21,7 +21,7 @@ pub fn set_filter(instructions: &[[u8; 8]], flags: u32) -> Result<Option<OwnedFd
             &raw const program,
         )
     })?;
-    if u64::from(flags) & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u64 == 0 {
+    if u64::from(flags) & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER == 0 {
         return Ok(None);
     }
     // SAFETY: with that flag the value is a new descriptor that nobody else owns.

@@ -1,0 +1,291 @@
+//! From a document and facts about the host to the steps that make a container.
+//!
+//! Everything here is pure: nothing is opened, nothing is made. What comes out
+//! is executed by [`crate::launch`] and [`crate::enter`] without another look at the document.
+
+mod cgroup_mount;
+mod device;
+mod hook;
+mod identity;
+mod mount;
+mod mount_option;
+mod namespace;
+mod process;
+mod sysctl;
+mod userns;
+
+use std::ffi::CString;
+use std::fmt::Display;
+
+use husk_spec::{Hooks, Spec};
+
+pub use cgroup_mount::{CgroupMount, Hierarchies, Hierarchy};
+pub use device::{DEFAULT_DEVICES, DEFAULT_LINKS, Device, DeviceKind};
+pub use mount::{Mount, MountSource, Setting};
+pub use mount_option::{NAMES as MOUNT_OPTIONS, Propagation};
+pub use namespace::{Join, Namespaces};
+pub use process::{CapabilitySets, MemoryPolicy, Process, Terminal, capability_names};
+pub use sysctl::Sysctl;
+pub use userns::UserNamespace;
+
+use crate::report::{Error, Result};
+
+/// Facts about this host that decide what is possible.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// Effective user id of the runtime.
+    pub euid: u32,
+    /// Whether SELinux is there (/sys/fs/selinux is its filesystem).
+    pub selinux: bool,
+    /// Whether AppArmor is enabled.
+    pub apparmor: bool,
+    /// The cgroup hierarchies, for mounts of type `cgroup`.
+    pub hierarchies: Hierarchies,
+}
+
+/// What the command line says about one container.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// The container's id.
+    pub id: String,
+    /// Absolute path of the bundle.
+    pub bundle: String,
+    /// `--no-pivot`.
+    pub no_pivot: bool,
+    /// `--no-new-keyring`.
+    pub no_new_keyring: bool,
+    /// `--preserve-fds`.
+    pub preserve_fds: u32,
+    /// `LISTEN_FDS` of the environment.
+    pub listen_fds: u32,
+    /// `NOTIFY_SOCKET` of the environment.
+    pub notify_socket: Option<String>,
+}
+
+/// The steps that make one container.
+#[derive(Debug)]
+pub struct LaunchPlan {
+    /// Namespaces to make and to join.
+    pub namespaces: Namespaces,
+    /// A new user namespace's maps.
+    pub user_namespace: Option<UserNamespace>,
+    /// The root filesystem.
+    pub root: Root,
+    /// Mounts, in order.
+    pub mounts: Vec<Mount>,
+    /// Whether devices and links are made below /dev: not where the host's /dev is bound there.
+    pub populate_dev: bool,
+    /// `linux.devices`, then the default devices that it does not name.
+    pub devices: Vec<Device>,
+    /// `linux.maskedPaths`.
+    pub masked_paths: Vec<CString>,
+    /// `linux.readonlyPaths`.
+    pub readonly_paths: Vec<CString>,
+    /// `linux.sysctl`.
+    pub sysctls: Vec<Sysctl>,
+    /// `hostname`.
+    pub hostname: Option<String>,
+    /// `domainname`.
+    pub domainname: Option<String>,
+    /// `hooks`.
+    pub hooks: Hooks,
+    /// `linux.netDevices`: name on the host, name in the container.
+    pub net_devices: Vec<(String, String)>,
+    /// Name of the session keyring to join.
+    pub keyring: Option<CString>,
+    /// The process.
+    pub process: Process,
+    /// What was asked for and will be done otherwise or not at all.
+    pub warnings: Vec<String>,
+}
+
+/// The root filesystem.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Root {
+    /// Absolute path on the host.
+    pub path: CString,
+    /// `root.readonly`.
+    pub readonly: bool,
+    /// `--no-pivot`: move the mount to / and chroot(2) instead.
+    pub no_pivot: bool,
+    /// `linux.rootfsPropagation`.
+    pub propagation: Option<Propagation>,
+}
+
+impl LaunchPlan {
+    /// Plans one container.
+    pub fn new(spec: &Spec, request: &Request, host: &Host) -> Result<Self> {
+        check_version(&spec.oci_version)?;
+        let mut warnings = Vec::new();
+        let default = husk_spec::Linux::default();
+        let linux = spec.linux.as_ref().unwrap_or(&default);
+        if spec.vm.is_some() {
+            warnings.push("vm: no virtual machine is made; the property has no effect".to_owned());
+        }
+        let namespaces = Namespaces::plan(linux)?;
+        let user_namespace = userns::plan(linux, &namespaces, host)?;
+        let unmapped = user_namespace.is_some() || namespaces.joins(husk_spec::NamespaceType::User);
+        let process = spec
+            .process
+            .as_ref()
+            .ok_or_else(|| Error::invalid("process", "missing: there is nothing to run"))?;
+        let mut process = process::plan(process, "process", host, &mut warnings)?;
+        process.plan_container(linux, request)?;
+        let mounts = mount::plan(spec, request, host, &namespaces, &mut warnings)?;
+        let populate_dev = !mounts.iter().any(Mount::binds_dev);
+        if !namespaces.has_mount() {
+            refuse_without_mount_namespace(spec, linux)?;
+        }
+        Ok(Self {
+            root: root(spec, linux, request)?,
+            populate_dev: populate_dev && namespaces.has_mount(),
+            devices: device::plan(&linux.devices, unmapped)?,
+            masked_paths: absolute_paths("linux.maskedPaths", &linux.masked_paths)?,
+            readonly_paths: absolute_paths("linux.readonlyPaths", &linux.readonly_paths)?,
+            sysctls: sysctl::plan(linux, &namespaces, spec.hostname.is_some())?,
+            hostname: identity::hostname(spec.hostname.as_deref(), "hostname", &namespaces)?,
+            domainname: identity::hostname(spec.domainname.as_deref(), "domainname", &namespaces)?,
+            hooks: hook::plan(spec.hooks.as_ref())?,
+            net_devices: identity::net_devices(linux, &namespaces)?,
+            keyring: match request.no_new_keyring {
+                true => None,
+                false => Some(cstring("id", &format!("_ses.{}", request.id))?),
+            },
+            namespaces,
+            user_namespace,
+            mounts,
+            process,
+            warnings,
+        })
+    }
+}
+
+fn root(spec: &Spec, linux: &husk_spec::Linux, request: &Request) -> Result<Root> {
+    let root = spec
+        .root
+        .as_ref()
+        .filter(|root| !root.path.is_empty())
+        .ok_or_else(|| Error::invalid("root.path", "missing"))?;
+    let path = match root.path.starts_with('/') {
+        true => root.path.clone(),
+        false => format!("{}/{}", request.bundle, root.path),
+    };
+    let propagation = match linux.rootfs_propagation.as_deref() {
+        None | Some("") => None,
+        Some(name) => Some(Propagation::from_name(name).ok_or_else(|| {
+            Error::invalid(
+                format_args!("linux.rootfsPropagation ({name})"),
+                "none of shared, slave, private, unbindable",
+            )
+        })?),
+    };
+    Ok(Root {
+        path: cstring("root.path", &path)?,
+        readonly: root.readonly,
+        no_pivot: request.no_pivot,
+        propagation,
+    })
+}
+
+/// Without a mount namespace of its own, what the container mounts would stand
+/// on the host, and stay there.
+fn refuse_without_mount_namespace(spec: &Spec, linux: &husk_spec::Linux) -> Result<()> {
+    let readonly_root = spec.root.as_ref().is_some_and(|root| root.readonly);
+    let asked = [
+        ("mounts", !spec.mounts.is_empty()),
+        ("root.readonly", readonly_root),
+        ("linux.maskedPaths", !linux.masked_paths.is_empty()),
+        ("linux.readonlyPaths", !linux.readonly_paths.is_empty()),
+        ("linux.rootfsPropagation", linux.rootfs_propagation.is_some()),
+    ];
+    match asked.iter().find(|(_, asked)| *asked) {
+        None => Ok(()),
+        Some((property, _)) => Err(Error::invalid(
+            property,
+            "needs a mount namespace, and linux.namespaces has none: the host's mounts would change",
+        )),
+    }
+}
+
+/// The specification is backwards compatible within a major version.
+fn check_version(version: &str) -> Result<()> {
+    let refuse = |why: &str| {
+        Err(Error::invalid(format_args!("ociVersion ({version})"), why)
+            .hint(format_args!("this runtime reads 1.0.0 to {}", husk_spec::VERSION)))
+    };
+    let core = version.split(['-', '+']).next().unwrap_or_default();
+    let numbers: Vec<_> = core.split('.').map(str::parse::<u32>).collect();
+    match numbers.as_slice() {
+        [Ok(1), Ok(_), Ok(_)] => Ok(()),
+        [Ok(_), Ok(_), Ok(_)] => refuse("another major version of the specification"),
+        _ => refuse("not a version MAJOR.MINOR.PATCH"),
+    }
+}
+
+fn absolute_paths(property: &str, paths: &[String]) -> Result<Vec<CString>> {
+    paths
+        .iter()
+        .enumerate()
+        .map(|(index, path)| {
+            let property = format!("{property}[{index}]");
+            if !path.starts_with('/') {
+                return Err(Error::invalid(
+                    format_args!("{property} ({path})"),
+                    "not an absolute path in the container",
+                ));
+            }
+            cstring(property, path)
+        })
+        .collect()
+}
+
+/// A string for the kernel, which ends it at the first NUL.
+pub(crate) fn cstring(property: impl Display, value: &str) -> Result<CString> {
+    CString::new(value).map_err(|_| Error::invalid(property, "contains a NUL byte"))
+}
+
+/// Bits of a list such as `0-3,8` (cpuset(7), "List format"), bit n of word n / 64.
+pub(crate) fn bit_list(text: &str) -> Option<Vec<u64>> {
+    /// More CPUs or nodes than any kernel is built for.
+    const MAX: usize = 1 << 16;
+    let mut words = Vec::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last): (usize, usize) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        if first > last || last >= MAX {
+            return None;
+        }
+        if words.len() <= last / 64 {
+            words.resize(last / 64 + 1, 0u64);
+        }
+        for bit in first..=last {
+            words[bit / 64] |= 1 << (bit % 64);
+        }
+    }
+    Some(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions() {
+        for good in ["1.0.0", "1.0.2-dev", "1.3.0+build.7", "1.9.1"] {
+            assert!(check_version(good).is_ok(), "{good}");
+        }
+        for bad in ["", "1", "1.0", "2.0.0", "0.9.0", "1.0.x", "-1.0.0", "1.0.0.0"] {
+            assert!(check_version(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn bit_lists() {
+        assert_eq!(bit_list("0-2,5"), Some(vec![0b10_0111]));
+        assert_eq!(bit_list("64"), Some(vec![0, 1]));
+        assert_eq!(bit_list(""), Some(vec![]));
+        for bad in ["a", "3-1", "1-", "-1", "70000", "1-99999999999"] {
+            assert_eq!(bit_list(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The messages between the runtime and the process that becomes the container.
+//!
+//! One packet a message, over a sequenced-packet socket pair that both close on
+//! exec. What happens when, from top to bottom (in brackets: only where asked for):
+//!
+//! ```text
+//! runtime                                   container process
+//! clone3 ─────────────────────────────────▶ starts
+//! [write id maps]      Go ────────────────▶ [becomes root of its user namespace]
+//!                                           joins namespaces, mounts
+//! [prestart, createRuntime hooks,
+//!  network devices]    ◀──────────── Hooks  [namespaces are there, root not yet]
+//!                      Go + state ────────▶ [createContainer hooks], pivot_root, ...
+//! [hand to the agent]  ◀──────────Listener  [seccomp notifies; with the descriptor]
+//!                      Go ────────────────▶
+//! limits, state.json   ◀──────────── Ready  all that can fail before the program has not
+//!                      Go ────────────────▶ [create: waits for start] [startContainer hooks]
+//! end of file: it runs ◀─────────────────── execve closes the socket
+//! ```
+//!
+//! At any point the container process may send `Fault` and exit instead.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{
+    self, AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+};
+
+use crate::fault::{Fault, Step};
+
+/// Largest packet. A state with its annotations is the largest one that is sent.
+const MAX_PACKET: usize = 128 << 10;
+
+/// One message.
+#[derive(Debug)]
+pub enum Message {
+    /// Something failed; the sender exits.
+    Fault(Fault),
+    /// The namespaces are there: time for the hooks of the runtime namespace.
+    Hooks,
+    /// The seccomp filter is loaded; the descriptor came along.
+    Listener,
+    /// Everything is set up.
+    Ready,
+    /// Go on; with the container's state for hooks, where there are any.
+    Go(Vec<u8>),
+}
+
+const FAULT: u8 = b'F';
+const HOOKS: u8 = b'H';
+const LISTENER: u8 = b'L';
+const READY: u8 = b'R';
+const GO: u8 = b'G';
+
+impl Message {
+    fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Hooks => vec![HOOKS],
+            Self::Listener => vec![LISTENER],
+            Self::Ready => vec![READY],
+            Self::Go(state) => [&[GO], state.as_slice()].concat(),
+            Self::Fault(fault) => {
+                let mut packet = vec![FAULT, fault.step as u8];
+                packet.extend(fault.index.to_le_bytes());
+                packet.extend(fault.errno.map_or(0, Errno::raw_os_error).to_le_bytes());
+                let op = &fault.op.as_bytes()[..fault.op.len().min(255)];
+                packet.push(op.len() as u8);
+                packet.extend(op);
+                packet.extend(fault.detail.as_bytes());
+                packet.truncate(MAX_PACKET);
+                packet
+            }
+        }
+    }
+
+    /// The message in a packet, or None where it is none.
+    pub fn decode(packet: &[u8]) -> Option<Self> {
+        let (&tag, rest) = packet.split_first()?;
+        match (tag, rest) {
+            (HOOKS, []) => Some(Self::Hooks),
+            (LISTENER, []) => Some(Self::Listener),
+            (READY, []) => Some(Self::Ready),
+            (GO, state) => Some(Self::Go(state.to_vec())),
+            (FAULT, rest) => decode_fault(rest).map(Self::Fault),
+            _ => None,
+        }
+    }
+}
+
+fn decode_fault(rest: &[u8]) -> Option<Fault> {
+    let (&step, rest) = rest.split_first()?;
+    let (index, rest) = rest.split_first_chunk::<2>()?;
+    let (errno, rest) = rest.split_first_chunk::<4>()?;
+    let (&op_length, rest) = rest.split_first()?;
+    let (op, detail) = rest.split_at_checked(usize::from(op_length))?;
+    let errno = i32::from_le_bytes(*errno);
+    Some(Fault {
+        step: Step::from_number(step)?,
+        index: u16::from_le_bytes(*index),
+        errno: (errno > 0).then(|| Errno::from_raw_os_error(errno)),
+        op: String::from_utf8_lossy(op).into_owned().into(),
+        detail: String::from_utf8_lossy(detail).into_owned(),
+    })
+}
+
+/// One end of the conversation.
+#[derive(Debug)]
+pub struct Wire(OwnedFd);
+
+/// Both ends.
+pub fn pair() -> Result<(Wire, Wire), Errno> {
+    let (ours, theirs) =
+        net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    Ok((Wire(ours), Wire(theirs)))
+}
+
+impl Wire {
+    /// Sends a message.
+    pub fn send(&self, message: &Message) -> Result<(), Errno> {
+        net::send(&self.0, &message.encode(), SendFlags::NOSIGNAL).map(drop)
+    }
+
+    /// Sends a message and a descriptor along with it.
+    pub fn send_with(&self, message: &Message, fd: BorrowedFd<'_>) -> Result<(), Errno> {
+        send_fd(self.0.as_fd(), &message.encode(), fd)
+    }
+
+    /// The next message; None when the other side has closed, or has exec'd.
+    pub fn receive(&self) -> Result<Option<(Message, Option<OwnedFd>)>, Errno> {
+        let mut packet = vec![0; 4096];
+        loop {
+            // Peeking tells the true length, so that a small buffer serves most packets.
+            let flags = RecvFlags::PEEK | RecvFlags::TRUNC;
+            match net::recv(&self.0, &mut packet[..], flags) {
+                Ok((_, length)) if length > packet.len() => packet.resize(length.min(MAX_PACKET), 0),
+                Ok(_) => break,
+                Err(Errno::INTR) => {}
+                Err(Errno::CONNRESET) => return Ok(None),
+                Err(errno) => return Err(errno),
+            }
+        }
+        let (length, fd) = receive_fd(self.0.as_fd(), &mut packet)?;
+        if length == 0 {
+            return Ok(None);
+        }
+        let message = Message::decode(&packet[..length]).ok_or(Errno::BADMSG)?;
+        Ok(Some((message, fd)))
+    }
+
+    /// Waits for `Go`. None when the other side is gone.
+    pub fn await_go(&self) -> Result<Option<Vec<u8>>, Errno> {
+        match self.receive()? {
+            Some((Message::Go(state), _)) => Ok(Some(state)),
+            Some(_) => Err(Errno::BADMSG),
+            None => Ok(None),
+        }
+    }
+}
+
+impl AsFd for Wire {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Sends bytes with one descriptor, unix(7), SCM_RIGHTS.
+pub fn send_fd(socket: BorrowedFd<'_>, bytes: &[u8], fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    let fds = [fd];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    control.push(SendAncillaryMessage::ScmRights(&fds));
+    net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL).map(drop)
+}
+
+/// Receives bytes with at most one descriptor.
+pub fn receive_fd(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+) -> Result<(usize, Option<OwnedFd>), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = rustix::io::retry_on_intr(|| {
+        net::recvmsg(
+            socket,
+            &mut [IoSliceMut::new(buffer)],
+            &mut control,
+            RecvFlags::CMSG_CLOEXEC,
+        )
+    })?;
+    let fd = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+        _ => None,
+    });
+    Ok((received.bytes, fd))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_survives_the_wire() {
+        let fault = Fault {
+            step: Step::Mount,
+            index: 7,
+            errno: Some(Errno::INVAL),
+            op: "fsconfig".into(),
+            detail: "tmpfs: Bad value for 'size'".to_owned(),
+        };
+        match Message::decode(&Message::Fault(fault.clone()).encode()) {
+            Some(Message::Fault(read)) => assert_eq!(read, fault),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn no_packet_is_trusted() {
+        for length in 0..12 {
+            for tag in [FAULT, HOOKS, GO, 0, 255] {
+                let mut packet = vec![255; length];
+                if let Some(first) = packet.first_mut() {
+                    *first = tag;
+                }
+                let _ = Message::decode(&packet);
+            }
+        }
+    }
+}
