@@ -1,1 +1,25 @@
 //! Where a container's cgroup is (v1, v2, hybrid, systemd) and what is written there.
+//!
+//! [`Layout::detect`] looks at the host, [`plan`] decides without touching
+//! anything, [`CgroupPlan::create`] makes the cgroup or leaves nothing, and
+//! [`Cgroup`] is the record by which later commands find it again.
+
+mod cgroup;
+mod controller;
+mod create;
+mod delegation;
+mod error;
+mod freeze;
+mod kernfs;
+mod layout;
+mod path;
+mod plan;
+mod process;
+mod remove;
+mod resources;
+mod setting;
+
+pub use cgroup::{Cgroup, Entry};
+pub use error::Error;
+pub use layout::{Delegated, Hierarchy, Layout, Unified};
+pub use plan::{CgroupPlan, Manager, Request, V1, plan};

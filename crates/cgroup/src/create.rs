@@ -1,0 +1,275 @@
+//! Making what was planned, or nothing.
+
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Mode, mkdirat, unlinkat};
+use rustix::io::Errno;
+
+use crate::cgroup::Cgroup;
+use crate::controller::Controller;
+use crate::error::{Error, text};
+use crate::kernfs;
+use crate::plan::{CgroupPlan, Manager, V1, V2Plan};
+use crate::process;
+use crate::setting::{Refusal, Setting, hint};
+
+/// How often a directory is tried again whose parent another process removes.
+const ATTEMPTS: u32 = 16;
+
+impl CgroupPlan {
+    /// Makes the directories and writes the limits.
+    ///
+    /// # Errors
+    ///
+    /// The first refusal; everything made until then is removed again.
+    pub fn create(self) -> Result<Cgroup, Error> {
+        let mut made = Made::default();
+        match self.build(&mut made) {
+            Ok(cgroup) => Ok(cgroup),
+            Err(error) => {
+                made.undo();
+                let forbidden =
+                    matches!(error.errno(), Some(Errno::ACCESS | Errno::PERM | Errno::ROFS));
+                if self.dispensable && forbidden {
+                    let mut warnings = self.warnings;
+                    warnings.push(format!("no cgroup is made: {error}"));
+                    return Ok(Cgroup { warnings, ..Cgroup::none() });
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn build(&self, made: &mut Made) -> Result<Cgroup, Error> {
+        if self.manager == Manager::Disabled {
+            return Ok(Cgroup { warnings: self.warnings.clone(), ..Cgroup::none() });
+        }
+        for directory in &self.v1 {
+            made.directory(&directory.mount, &directory.path)?;
+            if directory.has(Controller::Cpuset) {
+                fill_cpuset(&directory.mount, &directory.path)?;
+            }
+        }
+        if let Some(v2) = &self.v2 {
+            made.directory(&v2.mount, &v2.path)?;
+            hand_down(v2, &self.settings)?;
+        }
+        let mut cgroup = Cgroup {
+            manager: self.manager,
+            v1: self.v1.clone(),
+            v2: self.v2.as_ref().map(|v2| v2.path.clone()),
+            warnings: self.warnings.clone(),
+        };
+        apply(&self.settings, &self.v1, cgroup.v2.as_deref(), &mut cgroup.warnings)?;
+        Ok(cgroup)
+    }
+}
+
+/// The directories made so far, outermost first.
+#[derive(Default)]
+struct Made(Vec<PathBuf>);
+
+impl Made {
+    /// Makes a cgroup and the parents it lacks, or takes over an empty one.
+    fn directory(&mut self, mount: &Path, path: &Path) -> Result<(), Error> {
+        for _ in 0..ATTEMPTS {
+            match mkdirat(CWD, path, Mode::from_raw_mode(0o755)) {
+                Ok(()) => {
+                    self.0.push(path.to_owned());
+                    return Ok(());
+                }
+                Err(Errno::EXIST) => return must_be_free(path),
+                Err(Errno::NOENT) => self.parents(mount, path)?,
+                Err(errno) => return Err(Error::system("mkdir", path, errno)),
+            }
+        }
+        Err(Error::system("mkdir", path, Errno::NOENT))
+    }
+
+    fn parents(&mut self, mount: &Path, path: &Path) -> Result<(), Error> {
+        let mut missing: Vec<&Path> = path
+            .ancestors()
+            .skip(1)
+            .take_while(|ancestor| *ancestor != mount && ancestor.starts_with(mount))
+            .collect();
+        missing.reverse();
+        for ancestor in missing {
+            match mkdirat(CWD, ancestor, Mode::from_raw_mode(0o755)) {
+                Ok(()) => self.0.push(ancestor.to_owned()),
+                Err(Errno::EXIST) => {}
+                // Removed by another process in between: the caller tries again.
+                Err(Errno::NOENT) => return Ok(()),
+                Err(errno) => return Err(Error::system("mkdir", ancestor, errno)),
+            }
+        }
+        Ok(())
+    }
+
+    fn undo(&self) {
+        for path in self.0.iter().rev() {
+            // Another container may have moved into a parent meanwhile; the
+            // error that led here is the one worth telling.
+            let _ = unlinkat(CWD, path, AtFlags::REMOVEDIR);
+        }
+    }
+}
+
+/// Refuses a cgroup that somebody lives in: removing the container would kill them.
+fn must_be_free(path: &Path) -> Result<(), Error> {
+    let processes = process::list_below(path)?.len();
+    if processes > 0 {
+        return Err(Error::InUse { path: path.to_owned(), processes });
+    }
+    Ok(())
+}
+
+/// Gives a v1 cpuset its parent's processors and memory nodes.
+///
+/// A new one has none, and entering it is ENOSPC (cpuset(7)).
+fn fill_cpuset(mount: &Path, path: &Path) -> Result<(), Error> {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        inherited(mount, path, file)?;
+    }
+    Ok(())
+}
+
+fn inherited(mount: &Path, path: &Path, file: &str) -> Result<String, Error> {
+    let at = path.join(file);
+    let own = kernfs::read(&at)?;
+    if !own.trim().is_empty() || path == mount {
+        return Ok(own);
+    }
+    let Some(parent) = path.parent() else { return Ok(own) };
+    let value = inherited(mount, parent, file)?;
+    kernfs::write(&at, value.trim_end())?;
+    Ok(value)
+}
+
+/// Enables the plan's controllers in every `cgroup.subtree_control` above the container.
+pub(crate) fn hand_down(v2: &V2Plan, settings: &[Setting]) -> Result<(), Error> {
+    let Some(parent) = v2.path.parent() else { return Ok(()) };
+    if v2.enable.is_empty() || lacking(parent, &v2.enable)?.is_empty() {
+        return Ok(());
+    }
+    let mut ancestors: Vec<&Path> =
+        parent.ancestors().take_while(|ancestor| ancestor.starts_with(&v2.top)).collect();
+    ancestors.reverse();
+    for ancestor in ancestors {
+        let control = ancestor.join("cgroup.subtree_control");
+        let missing = lacking(ancestor, &v2.enable)?;
+        let all = missing.iter().map(|name| format!("+{name}")).collect::<Vec<_>>().join(" ");
+        if missing.is_empty() || kernfs::try_write(&control, &all).is_ok() {
+            continue;
+        }
+        // One that cannot be enabled must not keep the others from it.
+        for name in missing {
+            let Err(errno) = kernfs::try_write(&control, &format!("+{name}")) else { continue };
+            let needed = settings
+                .iter()
+                .find(|setting| setting.v2 && setting.controller.v2_name() == Some(name));
+            if let Some(setting) = needed {
+                return Err(not_handed_down(v2, setting, ancestor, errno));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn lacking(directory: &Path, names: &[&'static str]) -> Result<Vec<&'static str>, Error> {
+    let enabled = kernfs::read(&directory.join("cgroup.subtree_control"))?;
+    Ok(names
+        .iter()
+        .copied()
+        .filter(|name| !enabled.split_whitespace().any(|other| other == *name))
+        .collect())
+}
+
+fn not_handed_down(v2: &V2Plan, setting: &Setting, ancestor: &Path, errno: Errno) -> Error {
+    let why = match errno {
+        Errno::BUSY => format!("{} holds processes itself", ancestor.display()),
+        Errno::NOENT => format!("{} does not have it", ancestor.display()),
+        errno => format!("{}: {}", ancestor.display(), text(errno)),
+    };
+    let advice = match &v2.delegation {
+        Some(delegated) => format!("; {}", crate::delegation::advice(delegated)),
+        None => String::new(),
+    };
+    Error::Unsupported {
+        property: setting.property.to_string(),
+        value: setting.value.clone(),
+        file: setting.file.to_string(),
+        controller: setting.controller_name(),
+        reason: format!("cannot be enabled in cgroup.subtree_control: {why}{advice}"),
+    }
+}
+
+/// Writes settings in order; a file that is written several times in a row is opened once.
+pub(crate) fn apply(
+    settings: &[Setting],
+    v1: &[V1],
+    v2: Option<&Path>,
+    warnings: &mut Vec<String>,
+) -> Result<(), Error> {
+    let mut open: Option<(PathBuf, std::os::fd::OwnedFd)> = None;
+    for setting in settings {
+        let path = place(setting, v1, v2)?.join(&*setting.file);
+        let result = match &open {
+            Some((last, fd)) if *last == path => kernfs::write_fd(fd, &setting.value),
+            _ => kernfs::open_for_write(&path).and_then(|fd| {
+                let result = kernfs::write_fd(&fd, &setting.value);
+                open = Some((path.clone(), fd));
+                result
+            }),
+        };
+        if let Err(errno) = result {
+            refused(setting, path, errno, warnings)?;
+        }
+    }
+    Ok(())
+}
+
+/// The container's directory that a setting is for.
+pub(crate) fn place<'a>(
+    setting: &Setting,
+    v1: &'a [V1],
+    v2: Option<&'a Path>,
+) -> Result<&'a Path, Error> {
+    let directory = if setting.v2 {
+        v2
+    } else {
+        v1.iter()
+            .find(|directory| directory.has(setting.controller))
+            .map(|directory| directory.path.as_path())
+    };
+    directory.ok_or_else(|| Error::Unsupported {
+        property: setting.property.to_string(),
+        value: setting.value.clone(),
+        file: setting.file.to_string(),
+        controller: setting.controller_name(),
+        reason: "the container has no cgroup there".into(),
+    })
+}
+
+pub(crate) fn refused(
+    setting: &Setting,
+    path: PathBuf,
+    errno: Errno,
+    warnings: &mut Vec<String>,
+) -> Result<(), Error> {
+    let error = Error::Setting {
+        property: setting.property.to_string(),
+        value: setting.value.clone(),
+        path,
+        controller: setting.controller_name(),
+        hint: hint(setting, errno),
+        errno,
+    };
+    match setting.refusal {
+        Refusal::NoneIfAbsent if errno == Errno::NOENT => Ok(()),
+        Refusal::Warning => {
+            warnings.push(error.to_string());
+            Ok(())
+        }
+        Refusal::Error | Refusal::NoneIfAbsent => Err(error),
+    }
+}

@@ -1,0 +1,93 @@
+//! `linux.cgroupsPath` (config-linux.md, "Cgroups Path") for the cgroupfs driver.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+
+const PROPERTY: &str = "linux.cgroupsPath";
+/// NAME_MAX; kernfs refuses longer names.
+const LONGEST_NAME: usize = 255;
+
+/// Where the container's cgroup is, from the root of every hierarchy.
+///
+/// An absolute path counts from the mount, never from the caller's own cgroup.
+/// The specification leaves the place of a relative path and of none to the
+/// runtime but asks for the same place every time: it is the root, or the
+/// delegated cgroup `base`, for the caller's own cgroup differs between callers.
+pub(crate) fn resolve(
+    cgroups_path: Option<&str>,
+    id: &str,
+    base: Option<&str>,
+) -> Result<PathBuf, Error> {
+    let base = Path::new(base.unwrap_or("/"));
+    let Some(given) = cgroups_path.filter(|path| !path.is_empty()) else {
+        let name = format!("husk-{id}");
+        check_name(&name, id)?;
+        return Ok(base.join(name));
+    };
+    let mut path = if given.starts_with('/') { PathBuf::from("/") } else { base.to_owned() };
+    let start = path.clone();
+    for name in given.split('/').filter(|name| !name.is_empty() && *name != ".") {
+        check_name(name, given)?;
+        path.push(name);
+    }
+    if path == start {
+        return Err(Error::invalid(PROPERTY, given, "is a root, not a cgroup for a container"));
+    }
+    Ok(path)
+}
+
+/// A path below a container's cgroup, for `exec --cgroup`.
+pub(crate) fn resolve_sub(given: &str) -> Result<PathBuf, Error> {
+    let mut path = PathBuf::new();
+    for name in given.split('/').filter(|name| !name.is_empty() && *name != ".") {
+        check_name(name, given).map_err(|error| match error {
+            Error::Invalid { value, reason, .. } => Error::invalid("--cgroup", value, reason),
+            other => other,
+        })?;
+        path.push(name);
+    }
+    Ok(path)
+}
+
+fn check_name(name: &str, given: &str) -> Result<(), Error> {
+    let reason = match name {
+        ".." => "leaves its place by \"..\"",
+        // The kernel refuses a line feed, /proc/PID/cgroup being a file of lines.
+        _ if name.contains(['\0', '\n', '/']) => "holds a character that no cgroup's name can",
+        _ if name.len() > LONGEST_NAME => "has a name longer than 255 bytes",
+        _ => return Ok(()),
+    };
+    Err(Error::invalid(PROPERTY, format!("{given:?}"), reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(path: Option<&str>, base: Option<&str>) -> String {
+        resolve(path, "c1", base).map_or_else(|e| e.to_string(), |p| p.display().to_string())
+    }
+
+    #[test]
+    fn absolute_relative_and_absent() {
+        assert_eq!(at(None, None), "/husk-c1");
+        assert_eq!(at(Some(""), None), "/husk-c1");
+        assert_eq!(at(Some("a/b"), None), "/a/b");
+        assert_eq!(at(Some("//a/./b/"), Some("/user.slice")), "/a/b");
+        assert_eq!(at(None, Some("/user.slice")), "/user.slice/husk-c1");
+        assert_eq!(at(Some("a"), Some("/user.slice")), "/user.slice/a");
+    }
+
+    #[test]
+    fn escapes_and_roots_are_refused() {
+        for path in ["../a", "/a/../b", "/", ".", "/.", "a/.."] {
+            let error = resolve(Some(path), "c1", Some("/user.slice")).unwrap_err().to_string();
+            assert!(error.starts_with("linux.cgroupsPath: "), "{path}: {error}");
+        }
+        assert!(resolve(Some("/a\nb"), "c1", None).is_err());
+        assert!(resolve(Some(&"x".repeat(256)), "c1", None).is_err());
+        assert!(resolve(None, "a/../..", None).is_err());
+        assert!(resolve_sub("../x").is_err());
+    }
+}

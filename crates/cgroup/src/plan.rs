@@ -1,0 +1,215 @@
+//! From a container's resources and this host's layout to directories and writes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use husk_spec::{IntelRdt, Resources};
+use serde::{Deserialize, Serialize};
+
+use crate::controller::Controller;
+use crate::error::Error;
+use crate::layout::{self, Home, Layout, Unified};
+use crate::path;
+use crate::resources::{self, Wanted};
+use crate::setting::Setting;
+
+/// Who makes the cgroup: `--cgroup-manager`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Manager {
+    /// The runtime itself, by mkdir(2).
+    #[default]
+    Cgroupfs,
+    /// systemd, which is asked for a transient scope.
+    Systemd,
+    /// Nobody: the container stays in the caller's cgroup.
+    Disabled,
+}
+
+/// What a container asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// Who makes the cgroup.
+    pub manager: Manager,
+    /// The container's id.
+    pub id: &'a str,
+    /// `linux.cgroupsPath`.
+    pub cgroups_path: Option<&'a str>,
+    /// `linux.resources`.
+    pub resources: Option<&'a Resources>,
+    /// `annotations`, for `org.systemd.property.*`.
+    pub annotations: &'a BTreeMap<String, String>,
+    /// Whether the caller lacks privilege over the host: then a cgroup that
+    /// cannot be made is a warning as long as nothing was to be limited.
+    pub rootless: bool,
+    /// `linux.intelRdt`.
+    pub intel_rdt: Option<&'a IntelRdt>,
+}
+
+/// What will be made and written, decided without touching anything.
+#[derive(Debug)]
+pub struct CgroupPlan {
+    pub(crate) manager: Manager,
+    pub(crate) v1: Vec<V1>,
+    pub(crate) v2: Option<V2Plan>,
+    pub(crate) settings: Vec<Setting>,
+    pub(crate) warnings: Vec<String>,
+    /// Failing to make the cgroup is a warning.
+    pub(crate) dispensable: bool,
+    pub(crate) layout: String,
+}
+
+/// The container's cgroup in one v1 hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct V1 {
+    /// The hierarchy's controllers, as in `/proc/self/cgroup`.
+    pub controllers: Vec<String>,
+    /// Where the hierarchy is mounted.
+    pub mount: PathBuf,
+    /// The container's directory.
+    pub path: PathBuf,
+}
+
+impl V1 {
+    /// Whether the hierarchy has a controller.
+    pub(crate) fn has(&self, controller: Controller) -> bool {
+        self.controllers.iter().any(|name| name == controller.v1_name())
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct V2Plan {
+    pub(crate) mount: PathBuf,
+    pub(crate) path: PathBuf,
+    /// The topmost directory whose `cgroup.subtree_control` is ours to write.
+    pub(crate) top: PathBuf,
+    /// Controllers to hand down to the container's cgroup.
+    pub(crate) enable: Vec<&'static str>,
+    pub(crate) delegation: Option<layout::Delegated>,
+}
+
+/// What runc hands down; `misc`, `dmem` and newer ones only on demand.
+const HANDED_DOWN: [Controller; 7] = [
+    Controller::Cpuset,
+    Controller::Cpu,
+    Controller::Io,
+    Controller::Memory,
+    Controller::Hugetlb,
+    Controller::Pids,
+    Controller::Rdma,
+];
+
+/// Decides where a container's cgroup is and what is written there, in order.
+///
+/// # Errors
+///
+/// A property whose value is meaningless, or that the layout cannot honour; an
+/// unusable `linux.cgroupsPath`; or no hierarchy at all while one is needed.
+pub fn plan(request: &Request, layout: &Layout) -> Result<CgroupPlan, Error> {
+    let wanted = Wanted::new(request)?;
+    let mut plan = CgroupPlan {
+        manager: request.manager,
+        v1: Vec::new(),
+        v2: None,
+        settings: Vec::new(),
+        warnings: Vec::new(),
+        dispensable: request.rootless && request.cgroups_path.is_none() && !wanted.limits,
+        layout: layout.describe(),
+    };
+    if request.manager == Manager::Disabled {
+        return wanted.without_cgroup().map(|warnings| CgroupPlan { warnings, ..plan });
+    }
+    if let Some(reason) = unusable(layout) {
+        if !plan.dispensable {
+            return Err(Error::NoHierarchy { reason });
+        }
+        plan.manager = Manager::Disabled;
+        plan.warnings.push(format!("no cgroup is made: {reason}"));
+        return Ok(plan);
+    }
+    let settings = resources::settings(&wanted, layout)?;
+    plan.warnings = settings.warnings;
+    plan.settings = settings.list;
+    let base = layout
+        .v2
+        .as_ref()
+        .and_then(|unified| unified.delegated.as_ref())
+        .and_then(|delegated| delegated.base.as_deref());
+    let path = path::resolve(request.cgroups_path, request.id, base)?;
+    for hierarchy in &layout.v1 {
+        plan.v1.push(V1 {
+            controllers: hierarchy.controllers.clone(),
+            mount: hierarchy.mount.clone(),
+            path: layout::below(&hierarchy.mount, &path),
+        });
+    }
+    if let Some(unified) = &layout.v2 {
+        plan.v2 = Some(unified_plan(unified, &path, &plan.settings, layout));
+    }
+    Ok(plan)
+}
+
+fn unusable(layout: &Layout) -> Option<String> {
+    if layout.v1.is_empty() && layout.v2.is_none() {
+        return Some(layout.describe());
+    }
+    if layout.read_only() {
+        return Some(format!("{}; --cgroup-manager disabled runs without", layout.describe()));
+    }
+    None
+}
+
+fn unified_plan(unified: &Unified, path: &Path, settings: &[Setting], layout: &Layout) -> V2Plan {
+    let hybrid = !layout.v1.is_empty();
+    let enable = HANDED_DOWN
+        .into_iter()
+        .chain([Controller::Misc])
+        .filter(|controller| layout.home(*controller) == Home::V2)
+        // On a hybrid host the v2 root is its init system's: what nobody asked
+        // for stays off there.
+        .filter(|controller| {
+            (!hybrid && *controller != Controller::Misc)
+                || settings.iter().any(|setting| setting.controller == *controller)
+        })
+        .filter_map(Controller::v2_name)
+        .collect();
+    let base = unified.delegated.as_ref().and_then(|delegated| delegated.base.as_deref());
+    let top = match base {
+        Some(base) if path.starts_with(base) => layout::below(&unified.mount, Path::new(base)),
+        _ => unified.mount.clone(),
+    };
+    V2Plan {
+        mount: unified.mount.clone(),
+        path: layout::below(&unified.mount, path),
+        top,
+        enable,
+        delegation: unified.delegated.clone(),
+    }
+}
+
+impl CgroupPlan {
+    /// What the caller should be told, one line each.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The plan as text, one directory or write a line: for `--debug` and tests.
+    pub fn describe(&self) -> String {
+        use std::fmt::Write as _;
+        let mut text = String::new();
+        for directory in &self.v1 {
+            let _ = writeln!(text, "mkdir {}", directory.path.display());
+        }
+        if let Some(v2) = &self.v2 {
+            let _ = writeln!(text, "mkdir {} enable {:?}", v2.path.display(), v2.enable);
+        }
+        for setting in &self.settings {
+            let version = if setting.v2 { "v2" } else { "v1" };
+            let _ = writeln!(text, "{version} {}={}", setting.file, setting.value);
+        }
+        for warning in &self.warnings {
+            let _ = writeln!(text, "warning {warning}");
+        }
+        text
+    }
+}

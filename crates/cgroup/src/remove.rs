@@ -1,0 +1,80 @@
+//! Removing a container's cgroup once its last process is gone.
+
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{AtFlags, CWD, unlinkat};
+use rustix::io::Errno;
+
+use crate::cgroup::Cgroup;
+use crate::error::Error;
+use crate::freeze::Events;
+use crate::process;
+
+/// How long killed processes may take to go: one in uninterruptible sleep on a
+/// dead server does not go at all.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Cgroup {
+    /// Removes the cgroup with all below it, waiting for processes that were
+    /// killed to be gone. What is gone already is no error.
+    ///
+    /// Directories above it stay, as with other runtimes: they may be shared.
+    pub fn remove(&self) -> Result<(), Error> {
+        if let Some(v2) = &self.v2 {
+            remove_tree(v2, Some(v2))?;
+        }
+        // The processes are gone now on a hybrid host: these wait at most for
+        // the kernel's bookkeeping.
+        let mut first = Ok(());
+        for directory in &self.v1 {
+            let result = remove_tree(&directory.path, None);
+            if first.is_ok() {
+                first = result;
+            }
+        }
+        first
+    }
+}
+
+fn remove_tree(path: &Path, events_of: Option<&Path>) -> Result<(), Error> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut pause = Duration::from_micros(50);
+    loop {
+        match remove_once(path) {
+            Ok(()) => return Ok(()),
+            Err((_, Errno::BUSY | Errno::NOTEMPTY)) if Instant::now() < deadline => {}
+            Err((_, Errno::BUSY | Errno::NOTEMPTY)) => {
+                let seconds = PATIENCE.as_secs();
+                let what = "wait for the last process of";
+                return Err(Error::Timeout { what, path: path.to_owned(), seconds });
+            }
+            Err((at, errno)) => return Err(Error::system("rmdir", at, errno)),
+        }
+        if let Some(directory) = events_of
+            && let Ok(mut events) = Events::open(directory)
+        {
+            let left = deadline.saturating_duration_since(Instant::now());
+            events.wait_for("populated", "0", left, "wait for the last process of")?;
+        }
+        // Populated turns 0 a moment before rmdir(2) succeeds.
+        sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+}
+
+fn remove_once(path: &Path) -> Result<(), (std::path::PathBuf, Errno)> {
+    let rmdir = |directory: &Path| match unlinkat(CWD, directory, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err((directory.to_owned(), errno)),
+    };
+    // Most have no children; one with children answers EBUSY (or ENOTEMPTY).
+    match rmdir(path) {
+        Err((_, Errno::BUSY | Errno::NOTEMPTY)) => {}
+        result => return result,
+    }
+    let tree = process::tree(path)
+        .map_err(|error| (path.to_owned(), error.errno().unwrap_or(Errno::IO)))?;
+    tree.iter().rev().try_for_each(|directory| rmdir(directory))
+}

@@ -1,0 +1,157 @@
+//! What the black-box tests share: the host's layout, processes to put into a
+//! cgroup, and the second run on a pure v2 layout.
+#![allow(dead_code, reason = "each test program uses its part")]
+
+use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, Command};
+
+use husk_cgroup::{Cgroup, Layout, Manager, Request, V1};
+use husk_spec::Resources;
+
+/// Says why a test cannot run here.
+pub fn skip(reason: &str) {
+    eprintln!("skipped: {reason}");
+}
+
+pub struct Host {
+    pub layout: Layout,
+    id: String,
+    annotations: BTreeMap<String, String>,
+}
+
+/// The host, for a test that makes the cgroup `husk-test-NAME`; `None` without root.
+pub fn host(name: &str) -> Option<Host> {
+    if !rustix::process::geteuid().is_root() {
+        skip("not root");
+        return None;
+    }
+    let layout = Layout::detect().unwrap();
+    if layout.read_only() || (layout.v1.is_empty() && layout.v2.is_none()) {
+        skip(&layout.describe());
+        return None;
+    }
+    // Both runs share the v2 hierarchy.
+    let run = if std::env::var_os("HUSK_PURE_V2").is_some() { "pure-" } else { "" };
+    Some(Host { layout, id: format!("test-{run}{name}"), annotations: BTreeMap::new() })
+}
+
+/// A failed test leaves nothing behind either.
+impl Drop for Host {
+    fn drop(&mut self) {
+        let name = format!("husk-{}", self.id);
+        let v1 = self.layout.v1.iter().map(|hierarchy| V1 {
+            controllers: hierarchy.controllers.clone(),
+            mount: hierarchy.mount.clone(),
+            path: hierarchy.mount.join(&name),
+        });
+        let left = Cgroup {
+            v1: v1.collect(),
+            v2: self.layout.v2.as_ref().map(|unified| unified.mount.join(&name)),
+            ..Cgroup::none()
+        };
+        if left.exists() {
+            let _ = left.kill_all();
+            let _ = left.remove();
+        }
+    }
+}
+
+impl Host {
+    /// The cgroup's path where none is asked for.
+    pub fn path(&self) -> String {
+        format!("/husk-{}", self.id)
+    }
+
+    pub fn request(&self) -> Request<'_> {
+        Request {
+            manager: Manager::Cgroupfs,
+            id: &self.id,
+            cgroups_path: None,
+            resources: None,
+            annotations: &self.annotations,
+            rootless: false,
+            intel_rdt: None,
+        }
+    }
+
+    /// Whether a controller is there, by its v1 and its v2 name.
+    pub fn has(&self, v1: &str, v2: &str) -> bool {
+        self.layout.v1.iter().any(|h| h.controllers.iter().any(|name| name == v1))
+            || self.layout.v2.as_ref().is_some_and(|u| u.controllers.iter().any(|n| n == v2))
+    }
+
+    /// Resources, if the host has every controller that they need.
+    pub fn resources(&self, json: &str) -> Option<Resources> {
+        let resources: Resources = serde_json::from_str(json).unwrap();
+        let cpuset = |cpu: &husk_spec::Cpu| cpu.cpus.is_some() || cpu.mems.is_some();
+        let needs = [
+            (resources.pids.is_some(), "pids", "pids"),
+            (resources.memory.is_some(), "memory", "memory"),
+            (resources.cpu.as_ref().is_some_and(|cpu| !cpuset(cpu)), "cpu", "cpu"),
+            (resources.cpu.as_ref().is_some_and(cpuset), "cpuset", "cpuset"),
+            (resources.block_io.is_some(), "blkio", "io"),
+            (!resources.hugepage_limits.is_empty(), "hugetlb", "hugetlb"),
+        ];
+        needs.iter().all(|(needed, v1, v2)| !needed || self.has(v1, v2)).then_some(resources)
+    }
+}
+
+/// Where a cgroup of this name would be in every hierarchy.
+pub fn record(layout: &Layout, name: &str) -> Vec<PathBuf> {
+    let v1 = layout.v1.iter().map(|hierarchy| hierarchy.mount.join(name));
+    v1.chain(layout.v2.iter().map(|unified| unified.mount.join(name))).collect()
+}
+
+/// Runs this test program again below a private mount of cgroup2.
+pub fn again_on_pure_v2(program: &str) {
+    if std::env::var_os("HUSK_PURE_V2").is_some() || host("layout").is_none() {
+        return;
+    }
+    let layout = Layout::detect().unwrap();
+    if layout.v1.is_empty() {
+        return skip("pure v2 is what the host has");
+    }
+    let status = Command::new("unshare")
+        .args(["--mount", "sh", "-c"])
+        .arg("mount -t cgroup2 none /sys/fs/cgroup && exec \"$@\"")
+        .arg(program)
+        .arg(std::env::current_exe().unwrap())
+        .env("HUSK_PURE_V2", "1")
+        .status()
+        .unwrap();
+    assert!(status.success(), "the tests fail on pure v2");
+}
+
+/// Processor time of a process, user and system, in clock ticks.
+pub fn cpu_ticks(pid: i32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+/// A process that sleeps until it is killed.
+pub struct Sleeper(Child);
+
+impl Sleeper {
+    pub fn start() -> Self {
+        Self(Command::new("sleep").arg("1000").spawn().unwrap())
+    }
+
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.0.id()).unwrap()
+    }
+
+    /// Waits for its end and tells the signal.
+    pub fn signal(mut self) -> Option<i32> {
+        self.0.wait().unwrap().signal()
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,150 @@
+//! A container's cgroup on the real kernel: made, entered, frozen, killed, removed.
+//! Needs root; runs on whatever layout the host has, and on a pure v2 one of its own.
+
+mod host;
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use host::{Sleeper, host, record};
+use husk_cgroup::{Cgroup, Error, Manager, plan};
+
+#[test]
+fn pure_v2() {
+    host::again_on_pure_v2("lifecycle");
+}
+
+#[test]
+fn made_entered_and_removed_without_a_trace() {
+    let Some(host) = host("lifecycle-1") else { return };
+    let cgroup = plan(&host.request(), &host.layout).unwrap().create().unwrap();
+    assert!(cgroup.directories().all(|directory| directory.is_dir()));
+    let sleeper = Sleeper::start();
+    cgroup.attach(sleeper.pid()).unwrap();
+    assert_eq!(cgroup.processes().unwrap(), [sleeper.pid()]);
+    let cgroups = std::fs::read_to_string(format!("/proc/{}/cgroup", sleeper.pid())).unwrap();
+    let inside = cgroups.lines().filter(|line| line.ends_with(&host.path())).count();
+    assert_eq!(inside, cgroup.directories().count(), "{cgroups}");
+
+    let again = plan(&host.request(), &host.layout).unwrap().create().unwrap_err();
+    assert!(matches!(again, Error::InUse { processes: 1, .. }), "{again}");
+
+    let reopened: Cgroup = serde_json::from_str(&serde_json::to_string(&cgroup).unwrap()).unwrap();
+    assert_eq!(reopened, cgroup);
+    reopened.kill_all().unwrap();
+    assert_eq!(sleeper.signal(), Some(9));
+    reopened.remove().unwrap();
+    assert!(!cgroup.exists());
+    reopened.remove().unwrap();
+    assert!(reopened.processes().unwrap().is_empty());
+}
+
+#[test]
+fn entry_takes_a_single_threaded_process_in() {
+    let Some(host) = host("lifecycle-2") else { return };
+    let cgroup = plan(&host.request(), &host.layout).unwrap().create().unwrap();
+    let entry = cgroup.entry().unwrap();
+    assert_eq!(entry.into.is_some(), host.layout.v2.is_some());
+    assert_eq!(entry.tasks.len(), host.layout.v1.len());
+    // What the child does: "0" into every tasks file.
+    let script: String =
+        entry.tasks.iter().map(|(path, _)| format!("echo 0 > '{path}' && ")).collect();
+    let mut child =
+        Command::new("sh").args(["-c", &format!("{script} exec sleep 1000")]).spawn().unwrap();
+    let pid = i32::try_from(child.id()).unwrap();
+    let inside = || {
+        host.layout.v1.is_empty()
+            || std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap().trim() == "sleep"
+    };
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !inside() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    if let Some(v2) = &cgroup.v2 {
+        std::fs::write(v2.join("cgroup.procs"), pid.to_string()).unwrap();
+    }
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let count = text.lines().filter(|line| line.ends_with(&host.path())).count();
+    assert_eq!(count, cgroup.directories().count(), "{text}");
+    cgroup.kill_all().unwrap();
+    child.wait().unwrap();
+    cgroup.remove().unwrap();
+}
+
+#[test]
+fn frozen_processes_make_no_progress_and_still_die() {
+    let Some(host) = host("lifecycle-3") else { return };
+    let cgroup = plan(&host.request(), &host.layout).unwrap().create().unwrap();
+    let mut busy = Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+    let pid = i32::try_from(busy.id()).unwrap();
+    cgroup.attach(pid).unwrap();
+    assert!(!cgroup.frozen().unwrap());
+    cgroup.freeze().unwrap();
+    assert!(cgroup.frozen().unwrap());
+    let before = host::cpu_ticks(pid);
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(host::cpu_ticks(pid), before, "it ran while frozen");
+    cgroup.thaw().unwrap();
+    assert!(!cgroup.frozen().unwrap());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while host::cpu_ticks(pid) == before && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_ne!(host::cpu_ticks(pid), before, "it did not go on");
+    cgroup.freeze().unwrap();
+    cgroup.kill_all().unwrap();
+    busy.wait().unwrap();
+    cgroup.remove().unwrap();
+    assert!(!cgroup.frozen().unwrap(), "a removed cgroup is not frozen");
+}
+
+#[test]
+fn a_fork_bomb_in_sub_cgroups_is_killed_as_a_whole() {
+    let Some(host) = host("lifecycle-4") else { return };
+    for v1_only in [false, true] {
+        let mut layout = host.layout.clone();
+        if v1_only {
+            if layout.v1.is_empty() {
+                continue;
+            }
+            layout.v2 = None;
+        }
+        let resources = host.resources(r#"{"pids":{"limit":200}}"#);
+        let request = husk_cgroup::Request { resources: resources.as_ref(), ..host.request() };
+        let cgroup = plan(&request, &layout).unwrap().create().unwrap();
+        // On pure v2 without controllers nothing else would bound the bomb.
+        let count = if resources.is_some() { 1000 } else { 50 };
+        let bomb = format!(
+            "read x; f() {{ n=$1; while [ $n -gt 0 ]; do n=$((n-1)); \
+             (while :; do (:) & wait; done) 2>/dev/null & done; wait; }}; f {count}"
+        );
+        let mut child = Command::new("sh")
+            .args(["-c", &bomb])
+            .stdin(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        cgroup.attach(i32::try_from(child.id()).unwrap()).unwrap();
+        let inner = cgroup.directories().map(|path| path.join("inner")).collect::<Vec<_>>();
+        inner.iter().for_each(|path| std::fs::create_dir(path).unwrap());
+        drop(child.stdin.take());
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(cgroup.processes().unwrap().len() > 20);
+        cgroup.kill_all().unwrap();
+        child.wait().unwrap();
+        cgroup.remove().unwrap();
+        assert!(!cgroup.exists() && inner.iter().all(|path| !path.exists()));
+    }
+}
+
+#[test]
+fn disabled_is_no_cgroup() {
+    let Some(host) = host("lifecycle-6") else { return };
+    let request = husk_cgroup::Request { manager: Manager::Disabled, ..host.request() };
+    let cgroup = plan(&request, &host.layout).unwrap().create().unwrap();
+    assert!(cgroup.is_none() && !cgroup.exists());
+    let entry = cgroup.entry().unwrap();
+    assert!(entry.into.is_none() && entry.tasks.is_empty());
+    cgroup.kill_all().unwrap();
+    cgroup.remove().unwrap();
+}
