@@ -1,36 +1,14 @@
 //! Mounts of type `cgroup`: what they mean depends on the host's hierarchies.
 
 use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
+use husk_cgroup::Layout;
 use husk_spec::NamespaceType;
 
 use super::{Host, Namespaces, Setting, cstring};
 use crate::report::{Error, Result};
-
-/// The cgroup hierarchies of this host, cgroups(7).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Hierarchies {
-    /// cgroup v2 alone.
-    Unified {
-        /// Where it is mounted.
-        mount_point: String,
-    },
-    /// cgroup v1, perhaps with v2 beside it.
-    Legacy(Vec<Hierarchy>),
-    /// None is mounted.
-    None,
-}
-
-/// One mounted v1 hierarchy, or v2 beside them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hierarchy {
-    /// Name of its directory: `memory`, `cpu,cpuacct`, `systemd`, `unified`.
-    pub directory: String,
-    /// Options of its mount, such as `memory` or `name=systemd`; None for v2.
-    pub options: Option<String>,
-    /// Where it is mounted on the host.
-    pub mount_point: String,
-}
 
 /// What to mount at the destination.
 #[derive(Debug, PartialEq, Eq)]
@@ -79,60 +57,74 @@ pub(super) fn plan(
 ) -> Result<CgroupMount> {
     let namespaced =
         namespaces.makes(NamespaceType::Cgroup) || namespaces.joins(NamespaceType::Cgroup);
-    match &host.hierarchies {
-        Hierarchies::None => Err(Error::invalid(
+    let layout = &host.layout;
+    match &layout.v2 {
+        _ if !layout.v1.is_empty() => legacy(property, layout, namespaced),
+        None => Err(Error::invalid(
             format_args!("{property}.type (cgroup)"),
             "this host has no cgroup filesystem mounted",
         )),
-        Hierarchies::Unified { mount_point } if !namespaced => Ok(CgroupMount::BoundUnified {
-            mount_point: cstring(property, mount_point)?,
+        Some(unified) if !namespaced => Ok(CgroupMount::BoundUnified {
+            mount_point: path_cstring(property, &unified.mount)?,
         }),
-        Hierarchies::Unified { .. } => {
-            let mut settings = Vec::new();
-            for (_, option) in data {
-                settings.push(match option.split_once('=') {
-                    Some((key, value)) => {
-                        Setting::Value(cstring(property, key)?, cstring(property, value)?)
-                    }
-                    None => Setting::Flag(cstring(property, option)?),
-                });
-            }
+        Some(_) => {
+            let settings = data
+                .iter()
+                .map(|(_, option)| setting(property, option))
+                .collect::<Result<_>>()?;
             Ok(CgroupMount::Unified { settings })
         }
-        Hierarchies::Legacy(hierarchies) => legacy(property, hierarchies, namespaced),
     }
 }
 
-fn legacy(property: &str, hierarchies: &[Hierarchy], namespaced: bool) -> Result<CgroupMount> {
-    let mut mounts = Vec::new();
+fn legacy(property: &str, layout: &Layout, namespaced: bool) -> Result<CgroupMount> {
+    let mut hierarchies = Vec::new();
     let mut links = Vec::new();
-    for hierarchy in hierarchies {
-        let settings = match &hierarchy.options {
-            None => Vec::new(),
-            Some(options) => options
-                .split(',')
-                .map(|option| {
-                    Ok(match option.split_once('=') {
-                        Some((key, value)) => {
-                            Setting::Value(cstring(property, key)?, cstring(property, value)?)
-                        }
-                        None => Setting::Flag(cstring(property, option)?),
-                    })
-                })
-                .collect::<Result<_>>()?,
-        };
-        let directory = cstring(property, &hierarchy.directory)?;
-        if hierarchy.directory.contains(',') {
-            for name in hierarchy.directory.split(',') {
-                links.push((cstring(property, name)?, directory.clone()));
+    for hierarchy in &layout.v1 {
+        let directory = directory(property, &hierarchy.mount)?;
+        if hierarchy.controllers.len() > 1 {
+            for name in &hierarchy.controllers {
+                if name.as_bytes() != directory.as_bytes() {
+                    links.push((cstring(property, name)?, directory.clone()));
+                }
             }
         }
-        mounts.push(LegacyMount {
+        hierarchies.push(LegacyMount {
             directory,
-            kind: if hierarchy.options.is_some() { c"cgroup" } else { c"cgroup2" },
-            settings,
-            mount_point: cstring(property, &hierarchy.mount_point)?,
+            kind: c"cgroup",
+            settings: hierarchy
+                .controllers
+                .iter()
+                .map(|controller| setting(property, controller))
+                .collect::<Result<_>>()?,
+            mount_point: path_cstring(property, &hierarchy.mount)?,
         });
     }
-    Ok(CgroupMount::Legacy { hierarchies: mounts, links, namespaced })
+    if let Some(unified) = &layout.v2 {
+        hierarchies.push(LegacyMount {
+            directory: directory(property, &unified.mount)?,
+            kind: c"cgroup2",
+            settings: Vec::new(),
+            mount_point: path_cstring(property, &unified.mount)?,
+        });
+    }
+    Ok(CgroupMount::Legacy { hierarchies, links, namespaced })
+}
+
+fn setting(property: &str, option: &str) -> Result<Setting> {
+    Ok(match option.split_once('=') {
+        Some((key, value)) => Setting::Value(cstring(property, key)?, cstring(property, value)?),
+        None => Setting::Flag(cstring(property, option)?),
+    })
+}
+
+/// Name of a hierarchy's directory in the container: as on the host.
+fn directory(property: &str, mount: &Path) -> Result<CString> {
+    let name = mount.file_name().unwrap_or_default();
+    CString::new(name.as_bytes()).map_err(|_| Error::invalid(property, "contains a NUL byte"))
+}
+
+fn path_cstring(property: &str, path: &Path) -> Result<CString> {
+    CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| Error::invalid(property, "contains a NUL byte"))
 }

@@ -19,12 +19,15 @@ use std::fmt::Display;
 
 use husk_spec::{Hooks, Spec};
 
-pub use cgroup_mount::{CgroupMount, Hierarchies, Hierarchy};
+pub use cgroup_mount::{CgroupMount, LegacyMount};
 pub use device::{DEFAULT_DEVICES, DEFAULT_LINKS, Device, DeviceKind};
-pub use mount::{Mount, MountSource, Setting};
+pub use mount::{IdMap, Mount, MountSource, Setting};
 pub use mount_option::{NAMES as MOUNT_OPTIONS, Propagation};
-pub use namespace::{Join, Namespaces};
-pub use process::{CapabilitySets, MemoryPolicy, Process, Terminal, capability_names};
+pub use namespace::{Join, Namespaces, clone_flag};
+pub use process::{
+    CapabilitySets, MEMORY_POLICY_FLAGS, MEMORY_POLICY_MODES, MemoryPolicy, Process, Seccomp, Terminal,
+    capability_names, native_architecture,
+};
 pub use sysctl::Sysctl;
 pub use userns::UserNamespace;
 
@@ -39,8 +42,8 @@ pub struct Host {
     pub selinux: bool,
     /// Whether AppArmor is enabled.
     pub apparmor: bool,
-    /// The cgroup hierarchies, for mounts of type `cgroup`.
-    pub hierarchies: Hierarchies,
+    /// The cgroup hierarchies.
+    pub layout: husk_cgroup::Layout,
 }
 
 /// What the command line says about one container.

@@ -1,0 +1,54 @@
+//! Dropping capabilities, capabilities(7).
+
+use rustix::io::Errno;
+use rustix::thread::{CapabilitySet, CapabilitySets as Sets};
+
+use crate::fault::{Context, Fault, Step};
+use crate::plan::CapabilitySets;
+
+/// What this process may grant: its permitted set.
+pub fn permitted() -> Result<u64, Errno> {
+    rustix::thread::capabilities(None).map(|sets| sets.permitted.bits())
+}
+
+/// Takes everything out of the bounding set that is not to stay; needs
+/// `CAP_SETPCAP`, so it comes before the change of user.
+pub fn drop_bounding(keep: &CapabilitySets) -> Result<(), Fault> {
+    for number in 0..64u32 {
+        if keep.bounding >> number & 1 == 1 {
+            continue;
+        }
+        let capability = CapabilitySet::from_bits_retain(1 << number);
+        match rustix::thread::remove_capability_from_bounding_set(capability) {
+            // The first number beyond the kernel's last capability.
+            Err(Errno::INVAL) => break,
+            done => done.at(Step::Capabilities, 0, "prctl PR_CAPBSET_DROP")?,
+        }
+    }
+    Ok(())
+}
+
+/// Sets the other four sets, after the change of user. What is not to be had is
+/// left out: the runtime has warned of it.
+pub fn apply(wanted: &CapabilitySets) -> Result<(), Fault> {
+    let at = |op| move |errno: Errno| Err(errno).at(Step::Capabilities, 0, op);
+    let current = rustix::thread::capabilities(None).or_else(at("capget"))?;
+    let available = current.permitted.bits();
+    let permitted = wanted.permitted & available;
+    let sets = Sets {
+        effective: CapabilitySet::from_bits_retain(wanted.effective & permitted),
+        permitted: CapabilitySet::from_bits_retain(permitted),
+        inheritable: CapabilitySet::from_bits_retain(wanted.inheritable & wanted.bounding & available),
+    };
+    rustix::thread::set_capabilities(None, sets.clone()).or_else(at("capset"))?;
+    rustix::thread::clear_ambient_capability_set().or_else(at("prctl PR_CAP_AMBIENT"))?;
+    let ambient = wanted.ambient & permitted & sets.inheritable.bits();
+    for number in 0..64u32 {
+        if ambient >> number & 1 == 1 {
+            let capability = CapabilitySet::from_bits_retain(1 << number);
+            rustix::thread::configure_capability_in_ambient_set(capability, true)
+                .or_else(at("prctl PR_CAP_AMBIENT_RAISE"))?;
+        }
+    }
+    Ok(())
+}

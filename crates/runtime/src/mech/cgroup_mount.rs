@@ -1,0 +1,85 @@
+//! Mounts of type `cgroup`: v2, or v1's hierarchies side by side on a tmpfs.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use husk_cgroup::Cgroup;
+use rustix::fs::{self, Mode};
+
+use super::mount::{move_onto, new_filesystem, open_bind, open_target, set_attributes};
+use super::resolve::{self, Missing};
+use crate::fault::{Context, Refused};
+use crate::plan::{CgroupMount, LegacyMount, Mount, Setting};
+
+/// Attributes of the tmpfs that holds v1's hierarchies: nosuid, nodev, noexec.
+const TMPFS_ATTRIBUTES: u64 = 0x2 | 0x4 | 0x8;
+const ATTR_RDONLY: u64 = 0x1;
+
+/// Mounts the cgroup filesystem at `mount`'s destination.
+pub fn attach(
+    mount: &Mount,
+    source: &CgroupMount,
+    root: BorrowedFd<'_>,
+    cgroup: &Cgroup,
+) -> Result<(), Refused> {
+    let target = open_target(mount, root, Missing::Directory)?;
+    match source {
+        CgroupMount::Unified { settings } => {
+            let tree = new_filesystem(c"cgroup2", settings, mount.attributes.set)?;
+            move_onto(&tree, target.as_fd())
+        }
+        CgroupMount::BoundUnified { mount_point } => {
+            let tree = open_bind(&own_directory(mount_point, cgroup), false)?;
+            set_attributes(&tree, false, &mount.attributes)?;
+            move_onto(&tree, target.as_fd())
+        }
+        CgroupMount::Legacy { hierarchies, links, namespaced } => {
+            let mode = Setting::Value(c"mode".to_owned(), c"755".to_owned());
+            let tmpfs = new_filesystem(c"tmpfs", &[mode], TMPFS_ATTRIBUTES)?;
+            move_onto(&tmpfs, target.as_fd())?;
+            for hierarchy in hierarchies {
+                attach_hierarchy(mount, hierarchy, &tmpfs, *namespaced, cgroup)?;
+            }
+            for (name, target) in links {
+                fs::symlinkat(target, &tmpfs, name).op("symlinkat")?;
+            }
+            // Read-only last, and always: nothing but the links is ever written there.
+            let readonly = husk_sys::mount::MountAttr { set: ATTR_RDONLY, ..Default::default() };
+            match mount.attributes.set & ATTR_RDONLY {
+                0 => Ok(()),
+                _ => set_attributes(&tmpfs, false, &readonly),
+            }
+        }
+    }
+}
+
+fn attach_hierarchy(
+    mount: &Mount,
+    hierarchy: &LegacyMount,
+    tmpfs: &OwnedFd,
+    namespaced: bool,
+    cgroup: &Cgroup,
+) -> Result<(), Refused> {
+    fs::mkdirat(tmpfs, &hierarchy.directory, Mode::from_raw_mode(0o755)).op("mkdirat")?;
+    let target = resolve::open(tmpfs.as_fd(), &hierarchy.directory).op("openat2")?;
+    let tree = if namespaced {
+        new_filesystem(hierarchy.kind, &hierarchy.settings, mount.attributes.set)?
+    } else {
+        let tree = open_bind(&own_directory(&hierarchy.mount_point, cgroup), false)?;
+        set_attributes(&tree, false, &mount.attributes)?;
+        tree
+    };
+    move_onto(&tree, target.as_fd())
+}
+
+/// The container's directory below a hierarchy's mount point; the hierarchy
+/// itself where the container has none there.
+fn own_directory(mount_point: &CStr, cgroup: &Cgroup) -> CString {
+    let own = cgroup.directories().find(|directory| {
+        let rest = directory.as_os_str().as_bytes().strip_prefix(mount_point.to_bytes());
+        rest.is_some_and(|rest| rest.starts_with(b"/"))
+    });
+    own.and_then(|directory| CString::new(directory.as_os_str().as_bytes()).ok())
+        .unwrap_or_else(|| mount_point.to_owned())
+}

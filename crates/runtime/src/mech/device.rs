@@ -1,0 +1,125 @@
+//! Device nodes and the links of /dev.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
+
+use super::mount::{move_onto, open_bind};
+use super::resolve::{self, Missing};
+use crate::fault::{Context, Fault, Refused, Step};
+use crate::plan::{DEFAULT_LINKS, Device, DeviceKind};
+
+/// Makes all devices. The umask must be 0.
+pub fn make_all(devices: &[Device], root: BorrowedFd<'_>) -> Result<(), Fault> {
+    // Most are in /dev: opened once, not once for each.
+    let dev = resolve::open_or_make(root, c"/dev", Missing::Directory)
+        .at(Step::Device, 0, "openat2 /dev")?;
+    for device in devices {
+        let made = match device.path.as_bytes().strip_prefix(b"/dev/") {
+            Some(name) if !name.contains(&b'/') => match CStr::from_bytes_with_nul(
+                &device.path.as_bytes_with_nul()[b"/dev/".len()..],
+            ) {
+                Ok(name) => make(device, dev.as_fd(), name),
+                Err(_) => Err(Refused::because("not a name")),
+            },
+            _ => resolve::parent(root, &device.path)
+                .op("openat2")
+                .and_then(|(directory, name)| make(device, directory.as_fd(), &name)),
+        };
+        made.map_err(|refused| refused.at(Step::Device, device.index))?;
+    }
+    Ok(())
+}
+
+fn make(device: &Device, directory: BorrowedFd<'_>, name: &CStr) -> Result<(), Refused> {
+    if device.bound {
+        return bind(device, directory, name);
+    }
+    let kind = file_type(device.kind);
+    let number = fs::makedev(device.number.0, device.number.1);
+    match fs::mknodat(directory, name, kind, Mode::from_raw_mode(device.mode), number) {
+        Ok(()) => {}
+        Err(Errno::EXIST) => {
+            let there = open_node(directory, name).op("openat")?;
+            return check(device, &there);
+        }
+        Err(errno) => return Err(errno).op("mknodat"),
+    }
+    if device.owner == (0, 0) {
+        return Ok(());
+    }
+    let (uid, gid) = device.owner;
+    fs::chownat(
+        directory,
+        name,
+        Some(Uid::from_raw(uid)),
+        Some(Gid::from_raw(gid)),
+        AtFlags::SYMLINK_NOFOLLOW,
+    )
+    .op("fchownat")
+}
+
+/// The host's node of the same path, over an empty file.
+fn bind(device: &Device, directory: BorrowedFd<'_>, name: &CStr) -> Result<(), Refused> {
+    let tree = open_bind(&device.path, false)?;
+    check(device, &tree)?;
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDONLY | OFlags::CLOEXEC;
+    match fs::openat(directory, name, flags, Mode::from_raw_mode(0o600)) {
+        Ok(_) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno).op("openat"),
+    }
+    let target = open_node(directory, name).op("openat")?;
+    let status = fs::fstat(&target).op("fstat")?;
+    match FileType::from_raw_mode(status.st_mode) {
+        FileType::RegularFile => move_onto(&tree, target.as_fd()),
+        _ => check(device, &target),
+    }
+}
+
+fn open_node(directory: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    fs::openat(directory, name, flags, Mode::empty())
+}
+
+/// Whether a node is the one asked for; config-linux.md, "Devices", wants an
+/// error where a file that does not match is already there.
+fn check(device: &Device, node: &OwnedFd) -> Result<(), Refused> {
+    let status = fs::fstat(node).op("fstat")?;
+    let kind = FileType::from_raw_mode(status.st_mode);
+    let number = fs::makedev(device.number.0, device.number.1);
+    if kind != file_type(device.kind)
+        || (device.kind != DeviceKind::Fifo && status.st_rdev != number)
+    {
+        return Err(Refused::because("another file is already there"));
+    }
+    Ok(())
+}
+
+fn file_type(kind: DeviceKind) -> FileType {
+    match kind {
+        DeviceKind::Character => FileType::CharacterDevice,
+        DeviceKind::Block => FileType::BlockDevice,
+        DeviceKind::Fifo => FileType::Fifo,
+    }
+}
+
+/// Makes the links of /dev. One that is there stays, but for ptmx: that of the
+/// image could belong to another devpts.
+pub fn make_links(root: BorrowedFd<'_>) -> Result<(), Fault> {
+    let dev = resolve::open_or_make(root, c"/dev", Missing::Directory)
+        .at(Step::DeviceLink, 0, "openat2 /dev")?;
+    for (name, target) in DEFAULT_LINKS {
+        match fs::symlinkat(target, &dev, name) {
+            Err(Errno::EXIST) if name == c"ptmx" => {
+                resolve::unlink(dev.as_fd(), name).at(Step::DeviceLink, 0, "unlinkat")?;
+                fs::symlinkat(target, &dev, name)
+            }
+            Err(Errno::EXIST) => Ok(()),
+            done => done,
+        }
+        .at(Step::DeviceLink, 0, "symlinkat")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! What the runtime sets for the container process from outside, since it has
+//! the privilege and the process may not: rlimits, OOM score, priorities, CPUs.
+
+use std::ffi::CString;
+
+use husk_sys::schedule;
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+use super::proc::Proc;
+use crate::plan::Process;
+use crate::report::{Error, Result};
+
+/// Applies them. The process must not have run the user's program yet.
+pub fn apply(process: &Process, pid: Pid, proc: &Proc) -> Result<()> {
+    let property = process.property;
+    for (index, resource, limit) in &process.rlimits {
+        rustix::process::prlimit(Some(pid), *resource, *limit).map_err(|errno| {
+            let error = Error::kernel(
+                format_args!("{property}.rlimits[{index}] ({resource:?})"),
+                "prlimit",
+                errno,
+            );
+            match errno {
+                Errno::PERM => error.hint("to raise a hard limit takes CAP_SYS_RESOURCE"),
+                _ => error,
+            }
+        })?;
+    }
+    if let Some(score) = process.oom_score_adj {
+        let path = CString::new(format!("{}/oom_score_adj", pid.as_raw_nonzero()))
+            .map_err(|_| Error::invalid("oomScoreAdj", "not a path"))?;
+        proc.write(&path, score.to_string().as_bytes()).map_err(|errno| {
+            let error =
+                Error::kernel(format_args!("{property}.oomScoreAdj ({score})"), "write", errno);
+            match errno {
+                Errno::ACCESS => error.hint("to lower it takes CAP_SYS_RESOURCE"),
+                _ => error,
+            }
+        })?;
+    }
+    if let Some(attributes) = &process.scheduler {
+        schedule::sched_setattr(pid, attributes).map_err(|errno| {
+            Error::kernel(format_args!("{property}.scheduler"), "sched_setattr", errno)
+        })?;
+    }
+    if let Some(priority) = process.io_priority {
+        schedule::ioprio_set(pid, priority).map_err(|errno| {
+            Error::kernel(format_args!("{property}.ioPriority"), "ioprio_set", errno)
+        })?;
+    }
+    Ok(())
+}
+
+/// Sets the CPUs of a process, `process.execCPUAffinity`.
+pub fn set_affinity(process: &Process, name: &str, mask: Option<&[u64]>, pid: Pid) -> Result<()> {
+    let Some(mask) = mask else {
+        return Ok(());
+    };
+    schedule::sched_setaffinity(pid, mask).map_err(|errno| {
+        Error::kernel(
+            format_args!("{}.execCPUAffinity.{name}", process.property),
+            "sched_setaffinity",
+            errno,
+        )
+    })
+}

@@ -1,0 +1,230 @@
+//! One entry of `mounts`: a detached mount is made, gets its attributes, and is
+//! then attached to a descriptor of its destination, so that nothing between
+//! look-up and mount can be exchanged (CVE-2021-30465).
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use husk_sys::mount::{MountAttr, mount_setattr};
+use rustix::fs::{self, CWD, FileType};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags,
+};
+
+use super::resolve::{self, Missing};
+use super::{copy_up, proc};
+use crate::fault::{Context, Refused};
+use crate::plan::{Mount, MountSource, Setting};
+
+/// Longest string that fsconfig(2) takes.
+const MAX_SETTING: usize = 255;
+
+const ATTR_RDONLY: u64 = 1;
+
+/// Makes one mount that is not of type `cgroup`. `tree` is its source where the
+/// runtime has opened it already.
+pub fn attach(mount: &Mount, root: BorrowedFd<'_>, tree: Option<OwnedFd>) -> Result<(), Refused> {
+    let tree = match (&mount.source, tree) {
+        (_, Some(tree)) => tree,
+        (MountSource::Filesystem { kind, settings }, None) => {
+            return attach_filesystem(mount, root, kind, settings);
+        }
+        (MountSource::Bind { path, recursive }, None) => open_bind(path, *recursive)?,
+        (MountSource::Remount { settings }, None) => return remount(mount, root, settings),
+        (MountSource::Cgroup(_), None) => {
+            return Err(Refused::because("a cgroup mount is made elsewhere"));
+        }
+    };
+    if mount.destination.as_bytes() == b"/proc" && !proc::is_proc(tree.as_fd()).op("fstatfs")? {
+        return Err(Refused::because("only procfs may be mounted at /proc"));
+    }
+    set_attributes(&tree, false, &mount.attributes)?;
+    let status = fs::fstat(&tree).op("fstat")?;
+    let missing = match FileType::from_raw_mode(status.st_mode) {
+        FileType::Directory => Missing::Directory,
+        _ => Missing::File,
+    };
+    let target = open_target(mount, root, missing)?;
+    finish(mount, &tree, target.as_fd())
+}
+
+/// A detached copy of a mount of the host.
+pub fn open_bind(path: &CStr, recursive: bool) -> Result<OwnedFd, Refused> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    rustix::mount::open_tree(CWD, path, flags).op("open_tree")
+}
+
+fn attach_filesystem(
+    mount: &Mount,
+    root: BorrowedFd<'_>,
+    kind: &CStr,
+    settings: &[Setting],
+) -> Result<(), Refused> {
+    // Before the mount, so that tmpcopyup sees what is covered.
+    let target = open_target(mount, root, Missing::Directory)?;
+    let mut attributes = mount.attributes.set;
+    if mount.copy_up {
+        attributes &= !ATTR_RDONLY;
+    }
+    let tree = new_filesystem(kind, settings, attributes)?;
+    if mount.copy_up {
+        copy_up::copy(target.as_fd(), tree.as_fd())?;
+        set_attributes(&tree, false, &mount.attributes)?;
+    }
+    finish(mount, &tree, target.as_fd())
+}
+
+/// A detached mount of a new filesystem with `MOUNT_ATTR_*`.
+pub fn new_filesystem(
+    kind: &CStr,
+    settings: &[Setting],
+    attributes: u64,
+) -> Result<OwnedFd, Refused> {
+    let context =
+        rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).map_err(|errno| match errno {
+            Errno::NODEV => Refused {
+                op: "fsopen",
+                errno: Some(errno),
+                detail: format!("this kernel has no filesystem {}", kind.to_string_lossy()),
+            },
+            _ => Refused { op: "fsopen", errno: Some(errno), detail: String::new() },
+        })?;
+    configure(&context, settings)?;
+    rustix::mount::fsconfig_create(context.as_fd())
+        .map_err(|errno| with_log("fsconfig", errno, &context))?;
+    let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
+    rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+        .map_err(|errno| with_log("fsmount", errno, &context))
+}
+
+fn configure(context: &OwnedFd, settings: &[Setting]) -> Result<(), Refused> {
+    for setting in settings {
+        let done = match setting {
+            Setting::Flag(key) => rustix::mount::fsconfig_set_flag(context.as_fd(), key),
+            Setting::Value(key, value)
+                if key.as_bytes() == b"lowerdir" && value.as_bytes().len() > MAX_SETTING =>
+            {
+                set_layers(context, value)
+            }
+            Setting::Value(key, value) => {
+                rustix::mount::fsconfig_set_string(context.as_fd(), key, value)
+            }
+        };
+        done.map_err(|errno| {
+            let mut refused = with_log("fsconfig", errno, context);
+            if refused.detail.is_empty() {
+                refused.detail = match setting {
+                    Setting::Flag(key) => format!("option {}", key.to_string_lossy()),
+                    Setting::Value(key, value) => {
+                        format!("option {}={}", key.to_string_lossy(), value.to_string_lossy())
+                    }
+                };
+            }
+            refused
+        })?;
+    }
+    Ok(())
+}
+
+/// More layers of an overlay than one string holds, one by one (Linux 6.5).
+fn set_layers(context: &OwnedFd, layers: &CStr) -> Result<(), Errno> {
+    for layer in layers.to_bytes().split(|byte| *byte == b':') {
+        rustix::mount::fsconfig_set_string(context.as_fd(), c"lowerdir+", layer)?;
+    }
+    Ok(())
+}
+
+/// What the filesystem has to say about its refusal: a read of the context
+/// gives one message each, with its class and a space before it.
+fn with_log(op: &'static str, errno: Errno, context: &OwnedFd) -> Refused {
+    let mut messages = Vec::new();
+    let mut buffer = [0u8; 1024];
+    while let Ok(length) = rustix::io::read(context, &mut buffer[..]) {
+        if length == 0 || messages.len() >= 8 {
+            break;
+        }
+        let message = String::from_utf8_lossy(&buffer[..length]);
+        let text = message.trim_end();
+        messages.push(text.get(2..).unwrap_or(text).to_owned());
+    }
+    Refused { op, errno: Some(errno), detail: messages.join("; ") }
+}
+
+fn remount(mount: &Mount, root: BorrowedFd<'_>, settings: &[Setting]) -> Result<(), Refused> {
+    let target = resolve::open(root, &mount.destination).op("openat2")?;
+    if !settings.is_empty() {
+        let flags = FsPickFlags::FSPICK_EMPTY_PATH | FsPickFlags::FSPICK_CLOEXEC;
+        let context = rustix::mount::fspick(target.as_fd(), c"", flags).op("fspick")?;
+        configure(&context, settings)?;
+        rustix::mount::fsconfig_reconfigure(context.as_fd())
+            .map_err(|errno| with_log("fsconfig", errno, &context))?;
+    }
+    set_attributes(&target, false, &mount.attributes)?;
+    set_attributes(&target, true, &mount.recursive_attributes)?;
+    set_propagation(mount, &target)
+}
+
+/// The destination as a descriptor, made where it is missing.
+pub fn open_target(
+    mount: &Mount,
+    root: BorrowedFd<'_>,
+    missing: Missing,
+) -> Result<OwnedFd, Refused> {
+    if !mount.plain_directory {
+        return resolve::open_or_make(root, &mount.destination, missing).op("openat2");
+    }
+    let plain = match resolve::open_plain(root, &mount.destination) {
+        Err(Errno::NOENT) => {
+            resolve::open_or_make(root, &mount.destination, missing).op("mkdirat")?;
+            resolve::open_plain(root, &mount.destination)
+        }
+        done => done,
+    };
+    let target = plain.map_err(|errno| match errno {
+        Errno::LOOP => Refused::because("the destination is, or leads through, a symbolic link"),
+        _ => Refused { op: "openat2", errno: Some(errno), detail: String::new() },
+    })?;
+    let status = fs::fstat(&target).op("fstat")?;
+    match FileType::from_raw_mode(status.st_mode) {
+        FileType::Directory => Ok(target),
+        _ => Err(Refused::because("the destination is not a directory")),
+    }
+}
+
+fn finish(mount: &Mount, tree: &OwnedFd, target: BorrowedFd<'_>) -> Result<(), Refused> {
+    set_attributes(tree, true, &mount.recursive_attributes)?;
+    move_onto(tree, target)?;
+    set_propagation(mount, tree)
+}
+
+/// Attaches a detached mount to what a descriptor refers to.
+pub fn move_onto(tree: &OwnedFd, target: BorrowedFd<'_>) -> Result<(), Refused> {
+    let flags =
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    rustix::mount::move_mount(tree.as_fd(), c"", target, c"", flags).op("move_mount")
+}
+
+/// Sets a mount's attributes, where there are any to set.
+pub fn set_attributes(
+    tree: &OwnedFd,
+    recursive: bool,
+    attributes: &MountAttr,
+) -> Result<(), Refused> {
+    if *attributes == MountAttr::default() {
+        return Ok(());
+    }
+    mount_setattr(tree.as_fd(), c"", recursive, attributes).op("mount_setattr")
+}
+
+fn set_propagation(mount: &Mount, tree: &OwnedFd) -> Result<(), Refused> {
+    for propagation in &mount.propagation {
+        let attributes = MountAttr { propagation: propagation.kind, ..MountAttr::default() };
+        mount_setattr(tree.as_fd(), c"", propagation.recursive, &attributes)
+            .op("mount_setattr (propagation)")?;
+    }
+    Ok(())
+}

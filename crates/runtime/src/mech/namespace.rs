@@ -1,0 +1,83 @@
+//! Joining namespaces that exist.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use husk_spec::NamespaceType;
+use husk_sys::namespace;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::fault::{Context, Fault, Step};
+use crate::plan::{Join, clone_flag};
+use crate::report::{Error, Result};
+
+/// An open namespace file.
+#[derive(Debug)]
+pub struct Opened {
+    /// Index in `linux.namespaces`.
+    pub index: usize,
+    /// Its kind.
+    pub kind: NamespaceType,
+    /// The file.
+    pub file: OwnedFd,
+}
+
+/// Opens a namespace's file and checks that it is one, and of the kind named.
+pub fn open(join: &Join) -> Result<Opened> {
+    let property = || {
+        format!("linux.namespaces[{}].path ({})", join.index, join.path.to_string_lossy())
+    };
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = rustix::fs::open(&join.path, flags, Mode::empty())
+        .map_err(|errno| Error::kernel(property(), "open", errno))?;
+    match namespace::kind(file.as_fd()) {
+        Ok(kind) if kind == clone_flag(join.kind) => {}
+        Ok(kind) => {
+            let actual = NamespaceType::ALL
+                .into_iter()
+                .find(|candidate| clone_flag(*candidate) == kind)
+                .map_or("unknown", NamespaceType::name);
+            return Err(Error::invalid(
+                property(),
+                format_args!("a namespace of type {actual}, not {}", join.kind.name()),
+            ));
+        }
+        Err(Errno::NOTTY) => return Err(Error::invalid(property(), "not a namespace file")),
+        Err(errno) => return Err(Error::kernel(property(), "ioctl NS_GET_NSTYPE", errno)),
+    }
+    Ok(Opened { index: join.index, kind: join.kind, file })
+}
+
+/// Joins what the process itself can join. A pid and a time namespace are
+/// entered by being born there: the runtime has seen to that.
+pub fn join(opened: &[Opened]) -> Result<(), Fault> {
+    let of = |kind: NamespaceType| opened.iter().filter(move |o| o.kind == kind);
+    // The user namespace first: the privilege over the others may come from it.
+    // The mount namespace last: with it the host's files are gone.
+    let middle = opened.iter().filter(|o| {
+        !matches!(
+            o.kind,
+            NamespaceType::User | NamespaceType::Mount | NamespaceType::Pid | NamespaceType::Time
+        )
+    });
+    for namespace in of(NamespaceType::User).chain(middle).chain(of(NamespaceType::Mount)) {
+        enter(namespace)?;
+    }
+    Ok(())
+}
+
+/// Joins one.
+pub fn enter(opened: &Opened) -> Result<(), Fault> {
+    match namespace::setns(opened.file.as_fd(), clone_flag(opened.kind)) {
+        // setns(2): to join the user namespace one is in already is an error.
+        Err(Errno::INVAL) if opened.kind == NamespaceType::User && is_own_user(opened) => Ok(()),
+        done => done.at(Step::Namespace, opened.index, "setns"),
+    }
+}
+
+fn is_own_user(opened: &Opened) -> bool {
+    let own = rustix::fs::open(c"/proc/self/ns/user", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    own.is_ok_and(|own| {
+        super::resolve::same_file(own.as_fd(), opened.file.as_fd()).unwrap_or(false)
+    })
+}

@@ -1,0 +1,110 @@
+//! The root filesystem: bound to itself, so that it is a mount of its own, and
+//! cut off from the host's mounts.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, OwnedFd};
+
+use husk_sys::mount::{MountAttr, mount_setattr};
+use rustix::fs::{AtFlags, CWD, StatxFlags};
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+
+use crate::fault::{Context, Fault, Step};
+use crate::plan::{Propagation, Root};
+
+/// Binds the root filesystem over itself and returns it.
+pub fn bind(root: &Root) -> Result<OwnedFd, Fault> {
+    let shared = root.propagation.is_some_and(|p| p.kind == Propagation::SHARED);
+    set_propagation(c"/", if shared { Propagation::SHARED } else { Propagation::SLAVE }, !shared)
+        .at(Step::Propagation, 0, "mount_setattr /")?;
+    if shared {
+        make_parent_private(root)?;
+    }
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE;
+    let tree = open_tree(CWD, &root.path, flags).at(Step::Root, 0, "open_tree")?;
+    if !shared {
+        // A copy of a shared mount is a member of its peer group: it would hear of the host.
+        let slave = MountAttr { propagation: Propagation::SLAVE, ..MountAttr::default() };
+        mount_setattr(tree.as_fd(), c"", true, &slave).at(Step::Propagation, 0, "mount_setattr")?;
+    }
+    move_mount(
+        tree.as_fd(),
+        c"",
+        CWD,
+        &root.path,
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_SYMLINKS,
+    )
+    .at(Step::Root, 0, "move_mount")?;
+    Ok(tree)
+}
+
+fn set_propagation(path: &CStr, kind: u64, recursive: bool) -> Result<(), rustix::io::Errno> {
+    let attributes = MountAttr { propagation: kind, ..MountAttr::default() };
+    mount_setattr(CWD, path, recursive, &attributes)
+}
+
+/// pivot_root(2) refuses a new root whose parent mount is shared.
+fn make_parent_private(root: &Root) -> Result<(), Fault> {
+    let status = rustix::fs::statx(CWD, &root.path, AtFlags::empty(), StatxFlags::MNT_ID)
+        .at(Step::Root, 0, "statx")?;
+    let table = std::fs::read_to_string("/proc/self/mountinfo")
+        .map_err(|error| Fault::because(Step::Root, 0, format!("/proc/self/mountinfo: {error}")))?;
+    let mount_point = table
+        .lines()
+        .find_map(|line| {
+            let mut fields = line.split(' ');
+            let id: u64 = fields.next()?.parse().ok()?;
+            (id == status.stx_mnt_id).then(|| fields.nth(3)).flatten()
+        })
+        .and_then(|escaped| CString::new(unescape(escaped)).ok())
+        .ok_or_else(|| Fault::because(Step::Root, 0, "its mount is not in /proc/self/mountinfo"))?;
+    set_propagation(&mount_point, Propagation::PRIVATE, false)
+        .at(Step::Propagation, 0, "mount_setattr on the parent mount")
+}
+
+/// proc_pid_mountinfo(5) writes space, tab, newline and backslash as three octal digits.
+fn unescape(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let octal = after.get(..3).and_then(|digits| {
+            u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok()
+        });
+        match (first, octal) {
+            (b'\\', Some(byte)) => {
+                bytes.push(byte);
+                rest = &after[3..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    bytes
+}
+
+/// After pivot_root(2): the propagation that was asked for.
+pub fn finish_propagation(root: &Root) -> Result<(), Fault> {
+    let Some(propagation) = root.propagation else {
+        return Ok(());
+    };
+    set_propagation(c"/", propagation.kind, propagation.recursive)
+        .at(Step::Propagation, 0, "mount_setattr /")
+}
+
+/// Makes the root's own mount read-only.
+pub fn make_readonly(tree: &OwnedFd) -> Result<(), Fault> {
+    const MOUNT_ATTR_RDONLY: u64 = 1;
+    let attributes = MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() };
+    mount_setattr(tree.as_fd(), c"", false, &attributes).at(Step::ReadonlyRoot, 0, "mount_setattr")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn mountinfo_escapes() {
+        assert_eq!(super::unescape(r"/a\040b\134c\x"), b"/a b\\c\\x");
+    }
+}

@@ -1,0 +1,125 @@
+//! The container's pseudo-terminal: from its own devpts, checked at each step
+//! (CVE-2025-52565), its other end sent over a socket.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{self, FileType, Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
+use rustix::mount::{OpenTreeFlags, open_tree};
+use rustix::pty::OpenptFlags;
+use rustix::termios::Winsize;
+
+use super::mount::move_onto;
+use super::resolve::{self, Missing};
+use crate::fault::{Context, Fault, Refused, Step};
+use crate::plan::{Process, Terminal};
+use crate::wire;
+
+/// `DEVPTS_SUPER_MAGIC`, statfs(2).
+const DEVPTS_SUPER_MAGIC: u64 = 0x1cd1;
+
+/// Both ends of a terminal.
+pub struct Pair {
+    /// The end that the caller keeps.
+    pub master: OwnedFd,
+    /// The end that the container's process has.
+    pub slave: OwnedFd,
+}
+
+/// Makes a terminal in the container's devpts.
+pub fn open(root: BorrowedFd<'_>, terminal: Terminal, process: &Process) -> Result<Pair, Fault> {
+    let pair = open_pair(root).map_err(|refused| refused.at(Step::Terminal, 0))?;
+    if let Some((rows, columns)) = terminal.size {
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        rustix::termios::tcsetwinsize(&pair.slave, size).at(Step::Terminal, 0, "ioctl TIOCSWINSZ")?;
+    }
+    // The group stays that of devpts' gid option.
+    match fs::fchown(&pair.slave, Some(Uid::from_raw(process.uid)), None::<Gid>) {
+        // The user is not mapped in this user namespace, or may not be changed to.
+        Ok(()) | Err(Errno::INVAL | Errno::PERM) => {}
+        Err(errno) => return Err(errno).at(Step::Terminal, 0, "fchown"),
+    }
+    Ok(pair)
+}
+
+fn open_pair(root: BorrowedFd<'_>) -> Result<Pair, Refused> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY;
+    let master = match resolve::open_with(root, c"/dev/pts/ptmx", flags) {
+        Err(Errno::NOENT) => return Err(Refused::because("needs a devpts mounted at /dev/pts")),
+        done => done.op("openat2 /dev/pts/ptmx")?,
+    };
+    let status = fs::fstat(&master).op("fstat")?;
+    let devpts = fs::fstatfs(&master).op("fstatfs")?.f_type as u64 == DEVPTS_SUPER_MAGIC;
+    if FileType::from_raw_mode(status.st_mode) != FileType::CharacterDevice
+        || status.st_rdev != fs::makedev(5, 2)
+        || !devpts
+    {
+        return Err(Refused::because("/dev/pts/ptmx is not that of a devpts"));
+    }
+    rustix::pty::unlockpt(&master).op("ioctl TIOCSPTLCK")?;
+    // By the master, not by a name that could lead elsewhere.
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags).op("ioctl TIOCGPTPEER")?;
+    Ok(Pair { master, slave })
+}
+
+/// Binds the terminal to /dev/console, which is made where it is missing.
+pub fn bind_console(root: BorrowedFd<'_>, slave: &OwnedFd) -> Result<(), Fault> {
+    let bind = || -> Result<(), Refused> {
+        let dev = resolve::open_or_make(root, c"/dev", Missing::Directory).op("openat2 /dev")?;
+        let make = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match fs::openat(&dev, c"console", make, Mode::from_raw_mode(0o600)) {
+            Ok(_) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno).op("openat /dev/console"),
+        }
+        let path = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let console = fs::openat(&dev, c"console", path, Mode::empty()).op("openat /dev/console")?;
+        let kind = FileType::from_raw_mode(fs::fstat(&console).op("fstat")?.st_mode);
+        if !matches!(kind, FileType::RegularFile | FileType::CharacterDevice) {
+            return Err(Refused::because("/dev/console is neither a file nor a device"));
+        }
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_EMPTY_PATH;
+        let tree = open_tree(slave, c"", flags).op("open_tree")?;
+        move_onto(&tree, console.as_fd())
+    };
+    bind().map_err(|refused| refused.at(Step::Terminal, 0))
+}
+
+/// Sends the master away: one message with its name and the descriptor, as
+/// containerd and conmon expect it.
+pub fn send_master(socket: BorrowedFd<'_>, master: &OwnedFd) -> Result<(), Fault> {
+    wire::send_fd(socket, b"/dev/ptmx", master.as_fd()).at(Step::Terminal, 0, "sendmsg")
+}
+
+/// Makes the terminal the controlling one of this session and its standard streams.
+pub fn take(slave: &OwnedFd) -> Result<(), Fault> {
+    rustix::process::ioctl_tiocsctty(slave).at(Step::Terminal, 0, "ioctl TIOCSCTTY")?;
+    rustix::stdio::dup2_stdin(slave).at(Step::Stdio, 0, "dup2")?;
+    rustix::stdio::dup2_stdout(slave).at(Step::Stdio, 1, "dup2")?;
+    rustix::stdio::dup2_stderr(slave).at(Step::Stdio, 2, "dup2")
+}
+
+/// Gives pipes and terminals that are standard streams to the process's user, so
+/// that it can open /dev/stdout again. Files stay whose they are: they may be anyone's.
+pub fn own_streams(process: &Process) -> Result<(), Fault> {
+    let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    for (index, stream) in streams.into_iter().enumerate() {
+        let status = match fs::fstat(stream) {
+            Err(Errno::BADF) => continue,
+            done => done.at(Step::Stdio, index, "fstat")?,
+        };
+        let terminal = rustix::termios::isatty(stream);
+        let kind = FileType::from_raw_mode(status.st_mode);
+        if status.st_uid == process.uid || !(terminal || matches!(kind, FileType::Fifo | FileType::Socket)) {
+            continue;
+        }
+        match fs::fchown(stream, Some(Uid::from_raw(process.uid)), None::<Gid>) {
+            // Not ours to give away, or a user that is not mapped: reopening fails then, nothing else.
+            Ok(()) | Err(Errno::INVAL | Errno::PERM | Errno::ROFS | Errno::OVERFLOW) => {}
+            Err(errno) => return Err(errno).at(Step::Stdio, index, "fchown"),
+        }
+    }
+    Ok(())
+}
