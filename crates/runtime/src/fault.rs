@@ -30,6 +30,8 @@ steps! {
     Cgroup = "linux.cgroupsPath",
     /// Joining namespace `index`.
     Namespace = "linux.namespaces",
+    /// The clocks of a new time namespace.
+    TimeOffsets = "linux.timeOffsets",
     /// Becoming root of the user namespace.
     UserNamespace = "linux.uidMappings",
     /// The loopback interface.

@@ -1,1 +1,26 @@
-//! The OCI runtime.
+//! The OCI runtime `husk-oci`.
+//!
+//! A configuration becomes a plan ([`plan`]), the plan a process: [`launch`] is
+//! the runtime's side of that and [`init`] the process's, and [`wire`] is what
+//! they say to each other. [`enter`] adds a process to a container by a list of
+//! steps of its own. Both end in [`tail`].
+
+pub mod cli;
+mod clock;
+pub mod describe;
+pub mod enter;
+mod executable;
+pub mod fault;
+mod foreground;
+mod host;
+pub mod init;
+pub mod launch;
+pub mod lifecycle;
+pub mod mech;
+mod passwd;
+pub mod plan;
+pub mod report;
+mod seal;
+pub mod state;
+pub mod tail;
+pub mod wire;

@@ -1,1 +1,5 @@
-fn main() {}
+//! `husk-oci`, an OCI runtime.
+
+fn main() -> std::process::ExitCode {
+    husk_runtime::cli::main()
+}

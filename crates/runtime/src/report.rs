@@ -71,11 +71,7 @@ impl Error {
 
     /// A system call on an object that failed.
     pub fn kernel(path: impl fmt::Display, op: impl fmt::Display, errno: Errno) -> Self {
-        Self {
-            op: Some(op.to_string()),
-            errno: Some(errno),
-            ..Self::new(Code::Kernel, path, "")
-        }
+        Self { op: Some(op.to_string()), errno: Some(errno), ..Self::new(Code::Kernel, path, "") }
     }
 
     /// The same with what to do about it.

@@ -26,8 +26,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{
-    self, AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags,
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+    self, AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
 };
 
 use crate::fault::{Fault, Step};
@@ -136,7 +136,9 @@ impl Wire {
             // Peeking tells the true length, so that a small buffer serves most packets.
             let flags = RecvFlags::PEEK | RecvFlags::TRUNC;
             match net::recv(&self.0, &mut packet[..], flags) {
-                Ok((_, length)) if length > packet.len() => packet.resize(length.min(MAX_PACKET), 0),
+                Ok((_, length)) if length > packet.len() => {
+                    packet.resize(length.min(MAX_PACKET), 0)
+                }
                 Ok(_) => break,
                 Err(Errno::INTR) => {}
                 Err(Errno::CONNRESET) => return Ok(None),
@@ -158,6 +160,12 @@ impl Wire {
             Some(_) => Err(Errno::BADMSG),
             None => Ok(None),
         }
+    }
+}
+
+impl From<OwnedFd> for Wire {
+    fn from(socket: OwnedFd) -> Self {
+        Self(socket)
     }
 }
 
@@ -184,12 +192,7 @@ pub fn receive_fd(
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let received = rustix::io::retry_on_intr(|| {
-        net::recvmsg(
-            socket,
-            &mut [IoSliceMut::new(buffer)],
-            &mut control,
-            RecvFlags::CMSG_CLOEXEC,
-        )
+        net::recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, RecvFlags::CMSG_CLOEXEC)
     })?;
     let fd = control.drain().find_map(|message| match message {
         RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),

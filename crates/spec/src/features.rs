@@ -24,7 +24,7 @@ pub struct Features {
 #[allow(missing_docs, reason = "the fields are the specification's properties")]
 pub struct LinuxFeatures {
     pub namespaces: Vec<&'static str>,
-    pub capabilities: Vec<&'static str>,
+    pub capabilities: Vec<String>,
     pub cgroup: CgroupFeatures,
     pub seccomp: SeccompFeatures,
     pub apparmor: Enabled,

@@ -38,7 +38,9 @@ pub fn apply(wanted: &CapabilitySets) -> Result<(), Fault> {
     let sets = Sets {
         effective: CapabilitySet::from_bits_retain(wanted.effective & permitted),
         permitted: CapabilitySet::from_bits_retain(permitted),
-        inheritable: CapabilitySet::from_bits_retain(wanted.inheritable & wanted.bounding & available),
+        inheritable: CapabilitySet::from_bits_retain(
+            wanted.inheritable & wanted.bounding & available,
+        ),
     };
     rustix::thread::set_capabilities(None, sets.clone()).or_else(at("capset"))?;
     rustix::thread::clear_ambient_capability_set().or_else(at("prctl PR_CAP_AMBIENT"))?;

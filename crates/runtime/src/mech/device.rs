@@ -14,16 +14,20 @@ use crate::plan::{DEFAULT_LINKS, Device, DeviceKind};
 /// Makes all devices. The umask must be 0.
 pub fn make_all(devices: &[Device], root: BorrowedFd<'_>) -> Result<(), Fault> {
     // Most are in /dev: opened once, not once for each.
-    let dev = resolve::open_or_make(root, c"/dev", Missing::Directory)
-        .at(Step::Device, 0, "openat2 /dev")?;
+    let dev = resolve::open_or_make(root, c"/dev", Missing::Directory).at(
+        Step::Device,
+        0,
+        "openat2 /dev",
+    )?;
     for device in devices {
         let made = match device.path.as_bytes().strip_prefix(b"/dev/") {
-            Some(name) if !name.contains(&b'/') => match CStr::from_bytes_with_nul(
-                &device.path.as_bytes_with_nul()[b"/dev/".len()..],
-            ) {
-                Ok(name) => make(device, dev.as_fd(), name),
-                Err(_) => Err(Refused::because("not a name")),
-            },
+            Some(name) if !name.contains(&b'/') => {
+                match CStr::from_bytes_with_nul(&device.path.as_bytes_with_nul()[b"/dev/".len()..])
+                {
+                    Ok(name) => make(device, dev.as_fd(), name),
+                    Err(_) => Err(Refused::because("not a name")),
+                }
+            }
             _ => resolve::parent(root, &device.path)
                 .op("openat2")
                 .and_then(|(directory, name)| make(device, directory.as_fd(), &name)),
@@ -108,8 +112,11 @@ fn file_type(kind: DeviceKind) -> FileType {
 /// Makes the links of /dev. One that is there stays, but for ptmx: that of the
 /// image could belong to another devpts.
 pub fn make_links(root: BorrowedFd<'_>) -> Result<(), Fault> {
-    let dev = resolve::open_or_make(root, c"/dev", Missing::Directory)
-        .at(Step::DeviceLink, 0, "openat2 /dev")?;
+    let dev = resolve::open_or_make(root, c"/dev", Missing::Directory).at(
+        Step::DeviceLink,
+        0,
+        "openat2 /dev",
+    )?;
     for (name, target) in DEFAULT_LINKS {
         match fs::symlinkat(target, &dev, name) {
             Err(Errno::EXIST) if name == c"ptmx" => {

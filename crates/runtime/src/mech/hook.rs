@@ -53,7 +53,10 @@ pub fn run(hook: &Hook, state: &[u8]) -> Result<(), Failed> {
 }
 
 /// The exit status, or None where the timeout came first and the hook was killed.
-fn wait(child: &mut Child, timeout: Option<i64>) -> std::io::Result<Option<std::process::ExitStatus>> {
+fn wait(
+    child: &mut Child,
+    timeout: Option<i64>,
+) -> std::io::Result<Option<std::process::ExitStatus>> {
     let Some(timeout) = timeout.and_then(|seconds| u64::try_from(seconds).ok()) else {
         return child.wait().map(Some);
     };

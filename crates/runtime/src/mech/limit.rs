@@ -12,7 +12,7 @@ use crate::plan::Process;
 use crate::report::{Error, Result};
 
 /// Applies them. The process must not have run the user's program yet.
-pub fn apply(process: &Process, pid: Pid, proc: &Proc) -> Result<()> {
+pub fn apply(process: &Process, pid: Pid) -> Result<()> {
     let property = process.property;
     for (index, resource, limit) in &process.rlimits {
         rustix::process::prlimit(Some(pid), *resource, *limit).map_err(|errno| {
@@ -27,6 +27,22 @@ pub fn apply(process: &Process, pid: Pid, proc: &Proc) -> Result<()> {
             }
         })?;
     }
+    if let Some(attributes) = &process.scheduler {
+        schedule::sched_setattr(pid, attributes).map_err(|errno| {
+            Error::kernel(format_args!("{property}.scheduler"), "sched_setattr", errno)
+        })?;
+    }
+    if let Some(priority) = process.io_priority {
+        schedule::ioprio_set(pid, priority).map_err(|errno| {
+            Error::kernel(format_args!("{property}.ioPriority"), "ioprio_set", errno)
+        })?;
+    }
+    Ok(())
+}
+
+/// Sets the score by which the OOM killer chooses, proc_pid_oom_score_adj(5).
+pub fn set_oom_score(process: &Process, pid: Pid, proc: &Proc) -> Result<()> {
+    let property = process.property;
     if let Some(score) = process.oom_score_adj {
         let path = CString::new(format!("{}/oom_score_adj", pid.as_raw_nonzero()))
             .map_err(|_| Error::invalid("oomScoreAdj", "not a path"))?;
@@ -37,16 +53,6 @@ pub fn apply(process: &Process, pid: Pid, proc: &Proc) -> Result<()> {
                 Errno::ACCESS => error.hint("to lower it takes CAP_SYS_RESOURCE"),
                 _ => error,
             }
-        })?;
-    }
-    if let Some(attributes) = &process.scheduler {
-        schedule::sched_setattr(pid, attributes).map_err(|errno| {
-            Error::kernel(format_args!("{property}.scheduler"), "sched_setattr", errno)
-        })?;
-    }
-    if let Some(priority) = process.io_priority {
-        schedule::ioprio_set(pid, priority).map_err(|errno| {
-            Error::kernel(format_args!("{property}.ioPriority"), "ioprio_set", errno)
         })?;
     }
     Ok(())

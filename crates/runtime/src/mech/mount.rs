@@ -203,8 +203,7 @@ fn finish(mount: &Mount, tree: &OwnedFd, target: BorrowedFd<'_>) -> Result<(), R
 
 /// Attaches a detached mount to what a descriptor refers to.
 pub fn move_onto(tree: &OwnedFd, target: BorrowedFd<'_>) -> Result<(), Refused> {
-    let flags =
-        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     rustix::mount::move_mount(tree.as_fd(), c"", target, c"", flags).op("move_mount")
 }
 

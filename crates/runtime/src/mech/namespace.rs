@@ -24,9 +24,8 @@ pub struct Opened {
 
 /// Opens a namespace's file and checks that it is one, and of the kind named.
 pub fn open(join: &Join) -> Result<Opened> {
-    let property = || {
-        format!("linux.namespaces[{}].path ({})", join.index, join.path.to_string_lossy())
-    };
+    let property =
+        || format!("linux.namespaces[{}].path ({})", join.index, join.path.to_string_lossy());
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = rustix::fs::open(&join.path, flags, Mode::empty())
         .map_err(|errno| Error::kernel(property(), "open", errno))?;
@@ -76,7 +75,8 @@ pub fn enter(opened: &Opened) -> Result<(), Fault> {
 }
 
 fn is_own_user(opened: &Opened) -> bool {
-    let own = rustix::fs::open(c"/proc/self/ns/user", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let own =
+        rustix::fs::open(c"/proc/self/ns/user", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     own.is_ok_and(|own| {
         super::resolve::same_file(own.as_fd(), opened.file.as_fd()).unwrap_or(false)
     })

@@ -24,8 +24,11 @@ pub fn pivot(root: &OwnedFd) -> Result<(), Fault> {
 /// of all but a process with `CAP_SYS_CHROOT` that was left a descriptor.
 pub fn move_over(root: &OwnedFd) -> Result<(), Fault> {
     fchdir(root).at(Step::PivotRoot, 0, "fchdir")?;
-    move_mount(root.as_fd(), c"", CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-        .at(Step::PivotRoot, 0, "move_mount")?;
+    move_mount(root.as_fd(), c"", CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).at(
+        Step::PivotRoot,
+        0,
+        "move_mount",
+    )?;
     change_root()
 }
 

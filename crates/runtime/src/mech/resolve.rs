@@ -56,11 +56,7 @@ fn retry(mut open: impl FnMut() -> Result<OwnedFd, Errno>) -> Result<OwnedFd, Er
 
 /// Opens a path below `root` as `O_PATH` and makes what is missing of it:
 /// directories on the way with mode 0755, and at its end what `missing` says.
-pub fn open_or_make(
-    root: BorrowedFd<'_>,
-    path: &CStr,
-    missing: Missing,
-) -> Result<OwnedFd, Errno> {
+pub fn open_or_make(root: BorrowedFd<'_>, path: &CStr, missing: Missing) -> Result<OwnedFd, Errno> {
     match open(root, path) {
         Err(Errno::NOENT) => Walk::new(root)?.make(path, missing),
         done => done,
@@ -200,7 +196,8 @@ mod tests {
 
     impl Tree {
         fn new(name: &str) -> (Self, OwnedFd) {
-            let path = std::env::temp_dir().join(format!("husk-resolve-{name}-{}", std::process::id()));
+            let path =
+                std::env::temp_dir().join(format!("husk-resolve-{name}-{}", std::process::id()));
             std::fs::create_dir_all(path.join("root/etc")).unwrap();
             let root = fs::open(path.join("root"), OFlags::PATH, Mode::empty()).unwrap();
             (Self(path), root)

@@ -46,8 +46,11 @@ fn set_propagation(path: &CStr, kind: u64, recursive: bool) -> Result<(), rustix
 
 /// pivot_root(2) refuses a new root whose parent mount is shared.
 fn make_parent_private(root: &Root) -> Result<(), Fault> {
-    let status = rustix::fs::statx(CWD, &root.path, AtFlags::empty(), StatxFlags::MNT_ID)
-        .at(Step::Root, 0, "statx")?;
+    let status = rustix::fs::statx(CWD, &root.path, AtFlags::empty(), StatxFlags::MNT_ID).at(
+        Step::Root,
+        0,
+        "statx",
+    )?;
     let table = std::fs::read_to_string("/proc/self/mountinfo")
         .map_err(|error| Fault::because(Step::Root, 0, format!("/proc/self/mountinfo: {error}")))?;
     let mount_point = table
@@ -59,8 +62,11 @@ fn make_parent_private(root: &Root) -> Result<(), Fault> {
         })
         .and_then(|escaped| CString::new(unescape(escaped)).ok())
         .ok_or_else(|| Fault::because(Step::Root, 0, "its mount is not in /proc/self/mountinfo"))?;
-    set_propagation(&mount_point, Propagation::PRIVATE, false)
-        .at(Step::Propagation, 0, "mount_setattr on the parent mount")
+    set_propagation(&mount_point, Propagation::PRIVATE, false).at(
+        Step::Propagation,
+        0,
+        "mount_setattr on the parent mount",
+    )
 }
 
 /// proc_pid_mountinfo(5) writes space, tab, newline and backslash as three octal digits.
@@ -68,9 +74,9 @@ fn unescape(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, after)) = rest.split_first() {
-        let octal = after.get(..3).and_then(|digits| {
-            u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok()
-        });
+        let octal = after
+            .get(..3)
+            .and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
         match (first, octal) {
             (b'\\', Some(byte)) => {
                 bytes.push(byte);
@@ -90,8 +96,11 @@ pub fn finish_propagation(root: &Root) -> Result<(), Fault> {
     let Some(propagation) = root.propagation else {
         return Ok(());
     };
-    set_propagation(c"/", propagation.kind, propagation.recursive)
-        .at(Step::Propagation, 0, "mount_setattr /")
+    set_propagation(c"/", propagation.kind, propagation.recursive).at(
+        Step::Propagation,
+        0,
+        "mount_setattr /",
+    )
 }
 
 /// Makes the root's own mount read-only.

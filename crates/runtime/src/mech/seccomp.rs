@@ -25,9 +25,7 @@ pub fn load(seccomp: &Seccomp) -> Result<Option<OwnedFd>, Fault> {
 pub fn hand_over(seccomp: &Seccomp, listener: &OwnedFd, state: &State) -> Result<()> {
     let path = seccomp.listener_path.as_deref().unwrap_or_default();
     let failed = |op: &'static str| {
-        move |errno| {
-            Error::kernel(format_args!("linux.seccomp.listenerPath ({path})"), op, errno)
-        }
+        move |errno| Error::kernel(format_args!("linux.seccomp.listenerPath ({path})"), op, errno)
     };
     let document = ContainerProcessState {
         oci_version: husk_spec::VERSION.to_owned(),

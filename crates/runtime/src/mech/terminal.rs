@@ -31,7 +31,11 @@ pub fn open(root: BorrowedFd<'_>, terminal: Terminal, process: &Process) -> Resu
     let pair = open_pair(root).map_err(|refused| refused.at(Step::Terminal, 0))?;
     if let Some((rows, columns)) = terminal.size {
         let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        rustix::termios::tcsetwinsize(&pair.slave, size).at(Step::Terminal, 0, "ioctl TIOCSWINSZ")?;
+        rustix::termios::tcsetwinsize(&pair.slave, size).at(
+            Step::Terminal,
+            0,
+            "ioctl TIOCSWINSZ",
+        )?;
     }
     // The group stays that of devpts' gid option.
     match fs::fchown(&pair.slave, Some(Uid::from_raw(process.uid)), None::<Gid>) {
@@ -73,7 +77,8 @@ pub fn bind_console(root: BorrowedFd<'_>, slave: &OwnedFd) -> Result<(), Fault> 
             Err(errno) => return Err(errno).op("openat /dev/console"),
         }
         let path = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let console = fs::openat(&dev, c"console", path, Mode::empty()).op("openat /dev/console")?;
+        let console =
+            fs::openat(&dev, c"console", path, Mode::empty()).op("openat /dev/console")?;
         let kind = FileType::from_raw_mode(fs::fstat(&console).op("fstat")?.st_mode);
         if !matches!(kind, FileType::RegularFile | FileType::CharacterDevice) {
             return Err(Refused::because("/dev/console is neither a file nor a device"));
@@ -112,7 +117,9 @@ pub fn own_streams(process: &Process) -> Result<(), Fault> {
         };
         let terminal = rustix::termios::isatty(stream);
         let kind = FileType::from_raw_mode(status.st_mode);
-        if status.st_uid == process.uid || !(terminal || matches!(kind, FileType::Fifo | FileType::Socket)) {
+        if status.st_uid == process.uid
+            || !(terminal || matches!(kind, FileType::Fifo | FileType::Socket))
+        {
             continue;
         }
         match fs::fchown(stream, Some(Uid::from_raw(process.uid)), None::<Gid>) {

@@ -37,7 +37,8 @@ pub fn write_maps(namespace: &UserNamespace, pid: Pid, proc: &Proc) -> Result<()
 }
 
 fn write(proc: &Proc, pid: Pid, file: &str, text: &str) -> Result<(), Errno> {
-    let path = CString::new(format!("{}/{file}", pid.as_raw_nonzero())).map_err(|_| Errno::INVAL)?;
+    let path =
+        CString::new(format!("{}/{file}", pid.as_raw_nonzero())).map_err(|_| Errno::INVAL)?;
     proc.write(&path, text.as_bytes())
 }
 
@@ -96,7 +97,10 @@ pub fn become_root(namespace: &UserNamespace) -> Result<(), Fault> {
     let gid = Gid::from_raw(first(&namespace.gid_mappings));
     rustix::thread::set_thread_res_gid(gid, gid, gid).at(Step::UserNamespace, 0, "setresgid")?;
     let uid = Uid::from_raw(first(&namespace.uid_mappings));
-    rustix::thread::set_keep_capabilities(true)
-        .at(Step::UserNamespace, 0, "prctl PR_SET_KEEPCAPS")?;
+    rustix::thread::set_keep_capabilities(true).at(
+        Step::UserNamespace,
+        0,
+        "prctl PR_SET_KEEPCAPS",
+    )?;
     rustix::thread::set_thread_res_uid(uid, uid, uid).at(Step::UserNamespace, 0, "setresuid")
 }

@@ -64,14 +64,12 @@ pub(super) fn plan(
             format_args!("{property}.type (cgroup)"),
             "this host has no cgroup filesystem mounted",
         )),
-        Some(unified) if !namespaced => Ok(CgroupMount::BoundUnified {
-            mount_point: path_cstring(property, &unified.mount)?,
-        }),
+        Some(unified) if !namespaced => {
+            Ok(CgroupMount::BoundUnified { mount_point: path_cstring(property, &unified.mount)? })
+        }
         Some(_) => {
-            let settings = data
-                .iter()
-                .map(|(_, option)| setting(property, option))
-                .collect::<Result<_>>()?;
+            let settings =
+                data.iter().map(|(_, option)| setting(property, option)).collect::<Result<_>>()?;
             Ok(CgroupMount::Unified { settings })
         }
     }

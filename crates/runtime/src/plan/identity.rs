@@ -27,10 +27,7 @@ pub(super) fn hostname(
 }
 
 /// `linux.netDevices`: pairs of the name on the host and in the container.
-pub(super) fn net_devices(
-    linux: &Linux,
-    namespaces: &Namespaces,
-) -> Result<Vec<(String, String)>> {
+pub(super) fn net_devices(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<(String, String)>> {
     if linux.net_devices.is_empty() {
         return Ok(Vec::new());
     }

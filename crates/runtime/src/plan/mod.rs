@@ -25,8 +25,8 @@ pub use mount::{IdMap, Mount, MountSource, Setting};
 pub use mount_option::{NAMES as MOUNT_OPTIONS, Propagation};
 pub use namespace::{Join, Namespaces, clone_flag};
 pub use process::{
-    CapabilitySets, MEMORY_POLICY_FLAGS, MEMORY_POLICY_MODES, MemoryPolicy, Process, Seccomp, Terminal,
-    capability_names, native_architecture,
+    CapabilitySets, MEMORY_POLICY_FLAGS, MEMORY_POLICY_MODES, MemoryPolicy, Process, Seccomp,
+    Terminal, capability_bit, capability_names, native_architecture, plan as plan_process,
 };
 pub use sysctl::Sysctl;
 pub use userns::UserNamespace;

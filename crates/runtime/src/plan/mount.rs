@@ -206,10 +206,8 @@ impl Context<'_> {
         }
         match kind {
             "" => Err(Error::invalid(format_args!("{property}.type"), "missing")),
-            "cgroup" => {
-                cgroup_mount::plan(property, self.host, self.namespaces, &collected.data)
-                    .map(MountSource::Cgroup)
-            }
+            "cgroup" => cgroup_mount::plan(property, self.host, self.namespaces, &collected.data)
+                .map(MountSource::Cgroup),
             _ => {
                 let mut settings = settings(property, source, collected)?;
                 if let Some(label) = self.label.filter(|_| !matches!(kind, "proc" | "sysfs")) {

@@ -215,8 +215,11 @@ mod tests {
         apply(&mut attributes, ATTR_RDONLY, false);
         apply_atime(&mut attributes, ATTR_NOATIME);
         apply_atime(&mut attributes, ATTR_STRICTATIME);
-        let expected =
-            MountAttr { set: ATTR_STRICTATIME, clear: ATTR_RDONLY | ATTR_ATIME, ..Default::default() };
+        let expected = MountAttr {
+            set: ATTR_STRICTATIME,
+            clear: ATTR_RDONLY | ATTR_ATIME,
+            ..Default::default()
+        };
         assert_eq!(attributes, expected);
     }
 }

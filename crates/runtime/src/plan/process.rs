@@ -15,7 +15,7 @@ mod memory_policy;
 mod priority;
 mod rlimit;
 
-pub use capability::{CapabilitySets, names as capability_names};
+pub use capability::{CapabilitySets, bit as capability_bit, names as capability_names};
 pub use memory_policy::{FLAGS as MEMORY_POLICY_FLAGS, MODES as MEMORY_POLICY_MODES, MemoryPolicy};
 
 /// One process to run in a container: its first, or one more by `exec`.
@@ -156,11 +156,7 @@ pub fn plan(
             .as_ref()
             .map(|priority| priority::io_priority(priority, property))
             .transpose()?,
-        initial_affinity: cpus(
-            affinity.and_then(|a| a.initial.as_deref()),
-            property,
-            "initial",
-        )?,
+        initial_affinity: cpus(affinity.and_then(|a| a.initial.as_deref()), property, "initial")?,
         final_affinity: cpus(affinity.and_then(|a| a.final_.as_deref()), property, "final")?,
         personality: None,
         memory_policy: None,
@@ -188,7 +184,8 @@ impl Process {
             })?;
         // sd_listen_fds(3): the number counts for the process that LISTEN_PID names.
         if request.listen_fds > 0 {
-            self.environment.push(cstring("LISTEN_FDS", &format!("LISTEN_FDS={}", request.listen_fds))?);
+            self.environment
+                .push(cstring("LISTEN_FDS", &format!("LISTEN_FDS={}", request.listen_fds))?);
             self.environment.push(c"LISTEN_PID=1".to_owned());
         }
         Ok(())
@@ -196,10 +193,8 @@ impl Process {
 
     /// Adds what `linux` says of every process in the container.
     pub fn plan_kernel_settings(&mut self, linux: &Linux) -> Result<()> {
-        self.personality =
-            linux.personality.as_ref().map(priority::personality).transpose()?;
-        self.memory_policy =
-            linux.memory_policy.as_ref().map(MemoryPolicy::plan).transpose()?;
+        self.personality = linux.personality.as_ref().map(priority::personality).transpose()?;
+        self.memory_policy = linux.memory_policy.as_ref().map(MemoryPolicy::plan).transpose()?;
         self.seccomp = linux.seccomp.as_ref().map(Seccomp::plan).transpose()?;
         if let Some(seccomp) = &self.seccomp {
             for name in &seccomp.program.unknown {
@@ -215,7 +210,8 @@ impl Seccomp {
         let program = husk_seccomp::compile(profile, native_architecture()?)
             .map_err(|error| Error::invalid(error, ""))?;
         let listener_path = profile.listener_path.clone().filter(|path| !path.is_empty());
-        if listener_path.is_none() && profile.listener_metadata.as_ref().is_some_and(|m| !m.is_empty())
+        if listener_path.is_none()
+            && profile.listener_metadata.as_ref().is_some_and(|m| !m.is_empty())
         {
             return Err(Error::invalid(
                 "linux.seccomp.listenerMetadata",
@@ -338,9 +334,7 @@ fn labels(
 ) -> Result<(Option<CString>, Option<CString>)> {
     let label = |name: &str, value: Option<&str>, there: bool, system: &str| match value {
         None | Some("") => Ok(None),
-        Some(value) if there => {
-            cstring(format_args!("{property}.{name}"), value).map(Some)
-        }
+        Some(value) if there => cstring(format_args!("{property}.{name}"), value).map(Some),
         Some(value) => Err(Error::invalid(
             format_args!("{property}.{name} ({value})"),
             format_args!("{system} is not enabled on this host"),

@@ -103,7 +103,10 @@ mod tests {
     #[test]
     fn both_spellings() {
         assert_eq!(normalise("net/ipv4/conf/eth0.1/forwarding"), "net.ipv4.conf.eth0/1.forwarding");
-        assert_eq!(key_to_path("net.ipv4.conf.eth0/1.forwarding"), "net/ipv4/conf/eth0.1/forwarding");
+        assert_eq!(
+            key_to_path("net.ipv4.conf.eth0/1.forwarding"),
+            "net/ipv4/conf/eth0.1/forwarding"
+        );
     }
 
     #[test]

@@ -68,7 +68,7 @@ pub struct CapabilitySets {
 }
 
 /// The bit of a capability's name, with or without `CAP_`.
-pub(crate) fn bit(name: &str) -> Option<u64> {
+pub fn bit(name: &str) -> Option<u64> {
     let upper = name.to_ascii_uppercase();
     let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
     NAMES.iter().position(|known| *known == bare).map(|number| 1 << number)
@@ -138,8 +138,10 @@ mod tests {
     #[test]
     fn an_unknown_name_is_a_warning() {
         let mut warnings = Vec::new();
-        let capabilities =
-            Capabilities { bounding: vec!["CAP_X".into(), "CAP_KILL".into()], ..Default::default() };
+        let capabilities = Capabilities {
+            bounding: vec!["CAP_X".into(), "CAP_KILL".into()],
+            ..Default::default()
+        };
         let sets = CapabilitySets::plan(Some(&capabilities), "process", &mut warnings);
         assert_eq!(sets.bounding, 1 << 5);
         assert_eq!(

@@ -74,7 +74,10 @@ pub(super) fn io_priority(priority: &IoPriority, property: &str) -> Result<u32> 
         "IOPRIO_CLASS_BE" => 2,
         "IOPRIO_CLASS_IDLE" => 3,
         other => {
-            return Err(Error::invalid(format_args!("{property}.class ({other})"), "unknown class"));
+            return Err(Error::invalid(
+                format_args!("{property}.class ({other})"),
+                "unknown class",
+            ));
         }
     };
     match u32::try_from(priority.priority) {

@@ -1,0 +1,173 @@
+//! `create`, and what it shares with `run`: the flags that make a container.
+
+use std::os::fd::OwnedFd;
+
+use husk_spec::Spec;
+
+use super::arguments::{Argument, Arguments, missing_id};
+use super::{Command, Exit, Global};
+use crate::launch::{self, Options, absolute_bundle, connect};
+use crate::plan::Request;
+use crate::report::{Code, Error, Result};
+use crate::state::check_id;
+
+pub(super) const COMMAND: Command = Command {
+    name: "create",
+    usage: "create [FLAGS] CONTAINER",
+    about: "Make a container; start runs its program",
+    flags: FLAGS,
+    run,
+    enters: true,
+};
+
+pub(super) const FLAGS: &[(&str, &str)] = &[
+    ("-b, --bundle DIR", "the bundle's directory (the current one)"),
+    ("-f, --config FILE", "the configuration, if it is not the bundle's config.json"),
+    ("--console-socket PATH", "socket that receives the terminal's other end"),
+    ("--pidfd-socket PATH", "socket that receives a pidfd of the container's process"),
+    ("--pid-file FILE", "write the process id to a file"),
+    ("--no-pivot", "move the root over / instead of pivot_root (for a host on a ramdisk)"),
+    ("--no-new-keyring", "stay in the caller's session keyring"),
+    ("--preserve-fds N", "pass N descriptors from 3 on to the container"),
+];
+
+/// The flags' values.
+#[derive(Default)]
+pub(super) struct Flags {
+    bundle: Option<String>,
+    config: Option<String>,
+    pub(super) console_socket: Option<String>,
+    pidfd_socket: Option<String>,
+    pid_file: Option<String>,
+    no_pivot: bool,
+    no_new_keyring: bool,
+    preserve_fds: u32,
+    id: Option<String>,
+}
+
+impl Flags {
+    /// Takes one argument; false where it is not of these.
+    pub(super) fn take(&mut self, argument: &Argument, arguments: &mut Arguments) -> Result<bool> {
+        let flag = match argument {
+            Argument::Value(id) if self.id.is_none() => {
+                self.id = Some(id.clone());
+                return Ok(true);
+            }
+            Argument::Value(_) => return Ok(false),
+            Argument::Flag(flag) => flag.as_str(),
+        };
+        match flag {
+            "b" | "bundle" => self.bundle = Some(arguments.value()?),
+            "f" | "config" => self.config = Some(arguments.value()?),
+            "console-socket" => self.console_socket = non_empty(arguments.value()?),
+            "pidfd-socket" => self.pidfd_socket = non_empty(arguments.value()?),
+            "pid-file" => self.pid_file = non_empty(arguments.value()?),
+            "no-pivot" => self.no_pivot = arguments.switch(flag)?,
+            "no-new-keyring" => self.no_new_keyring = arguments.switch(flag)?,
+            "preserve-fds" => self.preserve_fds = arguments.number(flag)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Reads the bundle, and says how its container is made.
+    pub(super) fn resolve(
+        self,
+        global: &Global,
+        console: Option<OwnedFd>,
+        waits_for_start: bool,
+    ) -> Result<(Spec, Vec<u8>, Options)> {
+        let id = self.id.ok_or_else(missing_id)?;
+        check_id(&id)?;
+        let listen_fds = listen_fds();
+        check_preserved(self.preserve_fds, listen_fds)?;
+        let bundle = absolute_bundle(self.bundle.as_deref().unwrap_or("."))?;
+        let path = self.config.unwrap_or_else(|| format!("{bundle}/config.json"));
+        let (spec, bytes) = read_config(&path)?;
+        let console = match (console, &self.console_socket) {
+            (Some(console), _) => Some(console),
+            (None, Some(socket)) => Some(connect(socket).map_err(|errno| {
+                Error::kernel(format_args!("--console-socket ({socket})"), "connect", errno)
+            })?),
+            (None, None) => None,
+        };
+        let options = Options {
+            request: Request {
+                id,
+                bundle,
+                no_pivot: self.no_pivot,
+                no_new_keyring: self.no_new_keyring,
+                preserve_fds: self.preserve_fds,
+                listen_fds,
+                notify_socket: std::env::var("NOTIFY_SOCKET").ok().filter(|path| !path.is_empty()),
+            },
+            cgroup_manager: global.manager,
+            console,
+            pidfd_socket: self.pidfd_socket,
+            pid_file: self.pid_file,
+            waits_for_start,
+        };
+        Ok((spec, bytes, options))
+    }
+}
+
+fn non_empty(value: String) -> Option<String> {
+    Some(value).filter(|value| !value.is_empty())
+}
+
+fn read_config(path: &str) -> Result<(Spec, Vec<u8>)> {
+    let failed = |error: husk_spec::LoadError| match error {
+        husk_spec::LoadError::Property { property, line, column, reason } => Error::invalid(
+            &property,
+            format_args!("{reason} ({path}, line {line}, column {column})"),
+        ),
+        other => Error::invalid(path, other),
+    };
+    let file = std::fs::File::open(path).map_err(|error| failed(error.into()))?;
+    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return Err(Error::invalid(path, "not a regular file"));
+    }
+    let bytes = husk_spec::read_bounded(file).map_err(failed)?;
+    let spec = husk_spec::parse(&bytes).map_err(failed)?;
+    Ok((spec, bytes))
+}
+
+/// `LISTEN_FDS`, sd_listen_fds(3). `LISTEN_PID` need not be ours: a manager that
+/// calls a runtime means the container.
+fn listen_fds() -> u32 {
+    std::env::var("LISTEN_FDS").ok().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// Whether the descriptors to be passed are open. What is closed now could be a
+/// descriptor of our own later.
+fn check_preserved(preserve_fds: u32, listen_fds: u32) -> Result<()> {
+    let Some(last) = preserve_fds.checked_add(listen_fds) else {
+        return Err(Error::new(Code::Usage, "--preserve-fds", "too many"));
+    };
+    for number in 3..last.saturating_add(3) {
+        if std::fs::symlink_metadata(format!("/proc/self/fd/{number}")).is_err() {
+            let property = if number < 3 + preserve_fds { "--preserve-fds" } else { "LISTEN_FDS" };
+            return Err(Error::new(
+                Code::Usage,
+                property,
+                format_args!("descriptor {number} is not open"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn run(global: &Global, mut arguments: Arguments) -> Exit {
+    let mut flags = Flags::default();
+    while let Some(argument) = arguments.next()? {
+        match &argument {
+            // crun's; this runtime leaves the caller's setting alone.
+            Argument::Flag(flag) if flag == "no-subreaper" => drop(arguments.switch(flag)?),
+            _ if flags.take(&argument, &mut arguments)? => {}
+            _ => return Err(argument.unexpected()),
+        }
+    }
+    let (spec, bytes, options) = flags.resolve(global, None, true)?;
+    launch::launch(&global.store()?, &spec, &bytes, &options)?;
+    Ok(0)
+}

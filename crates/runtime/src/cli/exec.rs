@@ -1,0 +1,214 @@
+//! `exec`.
+
+use super::arguments::{Argument, Arguments, missing_id};
+use super::run::{console_pair, receive_master};
+use super::{Command, Exit, Global};
+use crate::enter::{self, Options, Target};
+use crate::foreground::{self, Signals};
+use crate::launch::connect;
+use crate::passwd;
+use crate::plan::capability_bit;
+use crate::report::{Code, Error, Result};
+
+pub(super) const COMMAND: Command = Command {
+    name: "exec",
+    usage: "exec [FLAGS] CONTAINER COMMAND [ARGUMENTS] | exec [FLAGS] --process FILE CONTAINER",
+    about: "Run one more process in a container",
+    flags: &[
+        ("-p, --process FILE", "the process as a JSON document; other flags then add to it"),
+        ("-t, --tty", "with a terminal"),
+        ("-d, --detach", "return when it runs"),
+        ("-u, --user USER[:GROUP]", "ids or names of the container's passwd and group files"),
+        ("-g, --additional-gids GID", "one more group (repeatable)"),
+        ("-e, --env NAME=VALUE", "one more variable (repeatable)"),
+        ("--cwd DIR", "working directory"),
+        ("-c, --cap CAPABILITY", "one more capability (repeatable)"),
+        ("--no-new-privs", "set no_new_privs"),
+        ("--process-label LABEL", "SELinux label"),
+        ("--apparmor PROFILE", "AppArmor profile"),
+        ("--console-socket PATH", "socket that receives the terminal's other end"),
+        ("--pidfd-socket PATH", "socket that receives a pidfd of the process"),
+        ("--pid-file FILE", "write the process id to a file"),
+        ("--preserve-fds N", "pass N descriptors from 3 on to the process"),
+        ("--ignore-paused", "also in a paused container"),
+        ("--cgroup [CONTROLLER:]PATH", "cgroup below the container's (repeatable)"),
+        ("--no-subreaper", "accepted for old callers; exec reaps its own process only"),
+    ],
+    run,
+    enters: true,
+};
+
+/// The flags' values.
+#[derive(Default)]
+struct Flags {
+    process: Option<String>,
+    tty: Option<bool>,
+    detach: bool,
+    user: Option<String>,
+    additional_gids: Vec<u32>,
+    env: Vec<String>,
+    cwd: Option<String>,
+    capabilities: Vec<String>,
+    no_new_privs: Option<bool>,
+    process_label: Option<String>,
+    apparmor: Option<String>,
+    console_socket: Option<String>,
+    options: Options,
+    id: Option<String>,
+    command: Vec<String>,
+}
+
+impl Flags {
+    fn parse(mut arguments: Arguments) -> Result<Self> {
+        let mut flags = Self::default();
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Argument::Value(id) => {
+                    flags.id = Some(id);
+                    // What follows is the program's, flags too.
+                    flags.command = arguments.rest()?;
+                    if flags.command.first().is_some_and(|first| first == "--") {
+                        flags.command.remove(0);
+                    }
+                }
+                Argument::Flag(flag) => flags.take(&flag, &mut arguments)?,
+            }
+        }
+        Ok(flags)
+    }
+
+    fn take(&mut self, flag: &str, arguments: &mut Arguments) -> Result<()> {
+        match flag {
+            "p" | "process" => self.process = Some(arguments.value()?),
+            "t" | "tty" => self.tty = Some(arguments.switch(flag)?),
+            "d" | "detach" => self.detach = arguments.switch(flag)?,
+            "u" | "user" => self.user = Some(arguments.value()?),
+            "g" | "additional-gids" => self.additional_gids.push(arguments.number(flag)?),
+            "e" | "env" => self.env.push(arguments.value()?),
+            "cwd" => self.cwd = Some(arguments.value()?),
+            "c" | "cap" => self.capabilities.push(arguments.value()?),
+            "no-new-privs" => self.no_new_privs = Some(arguments.switch(flag)?),
+            "process-label" => self.process_label = Some(arguments.value()?),
+            "apparmor" => self.apparmor = Some(arguments.value()?),
+            "console-socket" => {
+                self.console_socket = Some(arguments.value()?).filter(|path| !path.is_empty());
+            }
+            "pidfd-socket" => self.options.pidfd_socket = Some(arguments.value()?),
+            "pid-file" => self.options.pid_file = Some(arguments.value()?),
+            "preserve-fds" => self.options.preserve_fds = arguments.number(flag)?,
+            "ignore-paused" => self.options.ignore_paused = arguments.switch(flag)?,
+            "cgroup" => self.options.cgroup.push(arguments.value()?),
+            "no-subreaper" => drop(arguments.switch(flag)?),
+            _ => return Err(Argument::Flag(flag.to_owned()).unexpected()),
+        }
+        Ok(())
+    }
+
+    /// The process that the flags and the container's own configuration describe.
+    fn describe(&self, target: &Target) -> Result<husk_spec::Process> {
+        let mut process = match &self.process {
+            Some(path) => read_process(path)?,
+            None => {
+                let mut process = target.config.process.clone().unwrap_or_default();
+                process.args.clone_from(&self.command);
+                process.terminal = false;
+                process.exec_cpu_affinity = None;
+                process
+            }
+        };
+        if self.process.is_none() && self.command.is_empty() {
+            return Err(Error::new(Code::Usage, "command", "missing: nothing to run"));
+        }
+        if let Some(tty) = self.tty {
+            process.terminal = tty;
+        }
+        if let Some(cwd) = &self.cwd {
+            process.cwd.clone_from(cwd);
+        }
+        if let Some(label) = &self.process_label {
+            process.selinux_label = Some(label.clone());
+        }
+        if let Some(profile) = &self.apparmor {
+            process.apparmor_profile = Some(profile.clone());
+        }
+        if let Some(no_new_privileges) = self.no_new_privs {
+            process.no_new_privileges = no_new_privileges;
+        }
+        process.env.extend(self.env.iter().cloned());
+        if let Some(user) = &self.user {
+            self.set_user(user, target, &mut process)?;
+        }
+        process.user.additional_gids.extend(&self.additional_gids);
+        Ok(process)
+    }
+
+    fn set_user(
+        &self,
+        user: &str,
+        target: &Target,
+        process: &mut husk_spec::Process,
+    ) -> Result<()> {
+        use std::os::fd::AsFd;
+        let root = target.root().ok();
+        let ids = passwd::look_up(user, root.as_ref().map(AsFd::as_fd))
+            .map_err(|why| Error::new(Code::Usage, format_args!("--user ({user})"), why))?;
+        process.user.uid = ids.uid;
+        if let Some(gid) = ids.gid {
+            process.user.gid = gid;
+        }
+        if !ids.groups.is_empty() {
+            process.user.additional_gids = ids.groups;
+        }
+        // HOME belongs to a user: another user's is not passed on.
+        if !self.env.iter().any(|entry| entry.starts_with("HOME=")) {
+            process.env.retain(|entry| !entry.starts_with("HOME="));
+        }
+        Ok(())
+    }
+}
+
+fn read_process(path: &str) -> Result<husk_spec::Process> {
+    let failed =
+        |error: husk_spec::LoadError| Error::invalid(format_args!("--process ({path})"), error);
+    let file = std::fs::File::open(path).map_err(|error| failed(error.into()))?;
+    let bytes = husk_spec::read_bounded(file).map_err(failed)?;
+    husk_spec::parse(&bytes).map_err(failed)
+}
+
+fn capabilities(names: &[String]) -> Result<u64> {
+    names.iter().try_fold(0, |bits, name| match capability_bit(name) {
+        Some(bit) => Ok(bits | bit),
+        None => Err(Error::new(Code::Usage, format_args!("--cap ({name})"), "unknown capability")),
+    })
+}
+
+fn run(global: &Global, arguments: Arguments) -> Exit {
+    let mut flags = Flags::parse(arguments)?;
+    let id = flags.id.take().ok_or_else(missing_id)?;
+    let signals = match flags.detach {
+        true => None,
+        false => Some(Signals::take()?),
+    };
+    let target = enter::target(&global.store()?, &id, flags.options.ignore_paused)?;
+    let process = flags.describe(&target)?;
+    let added = capabilities(&flags.capabilities)?;
+    let mut ours = None;
+    flags.options.console = match &flags.console_socket {
+        Some(path) => Some(connect(path).map_err(|errno| {
+            Error::kernel(format_args!("--console-socket ({path})"), "connect", errno)
+        })?),
+        None if process.terminal && !flags.detach => {
+            let (here, there) = console_pair()?;
+            ours = Some(here);
+            Some(there)
+        }
+        None => None,
+    };
+    let entered = enter::enter(&target, &process, added, &flags.options)?;
+    let Some(signals) = signals else {
+        return Ok(0);
+    };
+    let attended = ours.is_some();
+    let terminal = receive_master(ours, attended)?;
+    foreground::attend(entered.pid, &entered.pidfd, &signals, terminal)
+}

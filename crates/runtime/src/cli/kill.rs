@@ -1,0 +1,32 @@
+//! `kill`.
+
+use super::arguments::{Argument, Arguments, missing_id};
+use super::{Command, Exit, Global, signal};
+use crate::lifecycle;
+
+pub(super) const COMMAND: Command = Command {
+    name: "kill",
+    usage: "kill [FLAGS] CONTAINER [SIGNAL]",
+    about: "Send a signal to a container's process (TERM)",
+    flags: &[("-a, --all", "to all processes of the container")],
+    run,
+    enters: false,
+};
+
+fn run(global: &Global, mut arguments: Arguments) -> Exit {
+    let (mut all, mut values) = (false, Vec::new());
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Argument::Flag(flag) if matches!(flag.as_str(), "a" | "all") => {
+                all = arguments.switch(&flag)?;
+            }
+            Argument::Value(value) if values.len() < 2 => values.push(value),
+            other => return Err(other.unexpected()),
+        }
+    }
+    let mut values = values.into_iter();
+    let id = values.next().ok_or_else(missing_id)?;
+    let number = signal::parse(values.next().as_deref().unwrap_or("TERM"))?;
+    lifecycle::kill(&global.store()?, &id, number, all)?;
+    Ok(0)
+}

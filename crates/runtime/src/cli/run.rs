@@ -1,0 +1,111 @@
+//! `run`: create and start in one, in the foreground unless detached.
+
+use std::os::fd::OwnedFd;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+use super::arguments::{Argument, Arguments};
+use super::create::Flags;
+use super::{Command, Exit, Global};
+use crate::foreground::{self, Signals};
+use crate::report::{self, Code, Error, Result};
+use crate::{launch, lifecycle, wire};
+
+pub(super) const COMMAND: Command = Command {
+    name: "run",
+    usage: "run [FLAGS] CONTAINER",
+    about: "Make a container and run its program; exit with its status",
+    flags: &[
+        ("-b, --bundle DIR", "the bundle's directory (the current one)"),
+        ("-f, --config FILE", "the configuration, if it is not the bundle's config.json"),
+        ("-d, --detach", "return when the program runs"),
+        ("--keep", "keep the stopped container"),
+        ("--no-subreaper", "do not reap what the program leaves behind"),
+        ("--console-socket PATH", "socket that receives the terminal's other end"),
+        ("--pidfd-socket PATH", "socket that receives a pidfd of the container's process"),
+        ("--pid-file FILE", "write the process id to a file"),
+        ("--no-pivot", "move the root over / instead of pivot_root (for a host on a ramdisk)"),
+        ("--no-new-keyring", "stay in the caller's session keyring"),
+        ("--preserve-fds N", "pass N descriptors from 3 on to the container"),
+    ],
+    run,
+    enters: true,
+};
+
+fn run(global: &Global, mut arguments: Arguments) -> Exit {
+    let mut flags = Flags::default();
+    let (mut detach, mut keep, mut subreaper) = (false, false, true);
+    while let Some(argument) = arguments.next()? {
+        match &argument {
+            Argument::Flag(flag) if matches!(flag.as_str(), "d" | "detach") => {
+                detach = arguments.switch(flag)?;
+            }
+            Argument::Flag(flag) if flag == "keep" => keep = arguments.switch(flag)?,
+            Argument::Flag(flag) if flag == "no-subreaper" => {
+                subreaper = !arguments.switch(flag)?;
+            }
+            _ if flags.take(&argument, &mut arguments)? => {}
+            _ => return Err(argument.unexpected()),
+        }
+    }
+    let signals = match detach {
+        true => None,
+        false => Some(Signals::take()?),
+    };
+    let attended = !detach && flags.console_socket.is_none();
+    let (ours, theirs) = match attended {
+        true => console_pair().map(|(ours, theirs)| (Some(ours), Some(theirs)))?,
+        false => (None, None),
+    };
+    let (spec, bytes, mut options) = flags.resolve(global, theirs, false)?;
+    if spec.process.as_ref().is_some_and(|process| !process.terminal) && attended {
+        options.console = None;
+    }
+    if subreaper && !detach {
+        // Processes that the program leaves behind come to us instead of to init.
+        let own = rustix::process::getpid();
+        rustix::process::set_child_subreaper(Some(own))
+            .map_err(|errno| Error::kernel("husk-oci", "prctl PR_SET_CHILD_SUBREAPER", errno))?;
+    }
+    let launched = launch::launch(&global.store()?, &spec, &bytes, &options)?;
+    let poststart = lifecycle::poststart(&launched.record);
+    if let Err(error) = poststart {
+        lifecycle::destroy(&launched.directory, &launched.record)?;
+        return Err(error);
+    }
+    let Some(signals) = signals else {
+        return Ok(0);
+    };
+    let terminal = receive_master(ours, options.console.is_some() && attended)?;
+    // Others may work on the container while its program runs.
+    launched.directory.unlock()?;
+    let status = foreground::attend(launched.pid, &launched.pidfd, &signals, terminal)?;
+    if !keep {
+        launched.directory.lock()?;
+        if let Err(error) = lifecycle::destroy(&launched.directory, &launched.record) {
+            report::warning(error);
+        }
+    }
+    Ok(status)
+}
+
+/// Both ends of the way on which the terminal comes to us.
+pub(super) fn console_pair() -> Result<(OwnedFd, OwnedFd)> {
+    rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+        .map_err(|errno| Error::kernel("terminal", "socketpair", errno))
+}
+
+/// The terminal's other end, which the container's process has sent before it ran.
+pub(super) fn receive_master(ours: Option<OwnedFd>, expected: bool) -> Result<Option<OwnedFd>> {
+    use std::os::fd::AsFd;
+    let Some(ours) = ours.filter(|_| expected) else {
+        return Ok(None);
+    };
+    let mut name = [0; 64];
+    let (_, master) = wire::receive_fd(ours.as_fd(), &mut name)
+        .map_err(|errno| Error::kernel("terminal", "recvmsg", errno))?;
+    match master {
+        Some(master) => Ok(Some(master)),
+        None => Err(Error::new(Code::Kernel, "terminal", "did not arrive")),
+    }
+}

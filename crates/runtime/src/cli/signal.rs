@@ -1,0 +1,91 @@
+//! Signals by name and number, signal(7).
+
+use crate::report::{Code, Error, Result};
+
+const NAMES: [(&str, i32); 34] = [
+    ("HUP", libc::SIGHUP),
+    ("INT", libc::SIGINT),
+    ("QUIT", libc::SIGQUIT),
+    ("ILL", libc::SIGILL),
+    ("TRAP", libc::SIGTRAP),
+    ("ABRT", libc::SIGABRT),
+    ("IOT", libc::SIGIOT),
+    ("BUS", libc::SIGBUS),
+    ("FPE", libc::SIGFPE),
+    ("KILL", libc::SIGKILL),
+    ("USR1", libc::SIGUSR1),
+    ("SEGV", libc::SIGSEGV),
+    ("USR2", libc::SIGUSR2),
+    ("PIPE", libc::SIGPIPE),
+    ("ALRM", libc::SIGALRM),
+    ("TERM", libc::SIGTERM),
+    ("STKFLT", 16),
+    ("CHLD", libc::SIGCHLD),
+    ("CLD", libc::SIGCHLD),
+    ("CONT", libc::SIGCONT),
+    ("STOP", libc::SIGSTOP),
+    ("TSTP", libc::SIGTSTP),
+    ("TTIN", libc::SIGTTIN),
+    ("TTOU", libc::SIGTTOU),
+    ("URG", libc::SIGURG),
+    ("XCPU", libc::SIGXCPU),
+    ("XFSZ", libc::SIGXFSZ),
+    ("VTALRM", libc::SIGVTALRM),
+    ("PROF", libc::SIGPROF),
+    ("WINCH", libc::SIGWINCH),
+    ("IO", libc::SIGIO),
+    ("POLL", libc::SIGIO),
+    ("PWR", libc::SIGPWR),
+    ("SYS", libc::SIGSYS),
+];
+
+/// First and last real-time signal as glibc numbers them.
+const RTMIN: i32 = 34;
+const RTMAX: i32 = 64;
+
+/// `TERM`, `SIGTERM`, `15`, `RTMIN+3`.
+pub(super) fn parse(text: &str) -> Result<i32> {
+    let number = match text.parse::<i32>() {
+        Ok(number) => Some(number).filter(|number| (1..=RTMAX).contains(number)),
+        Err(_) => by_name(text),
+    };
+    number.ok_or_else(|| Error::new(Code::Usage, format_args!("signal ({text})"), "unknown signal"))
+}
+
+fn by_name(text: &str) -> Option<i32> {
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    if let Some((_, number)) = NAMES.iter().find(|(known, _)| *known == name) {
+        return Some(*number);
+    }
+    let number = if let Some(offset) = name.strip_prefix("RTMIN") {
+        RTMIN + offset_of(offset, '+')?
+    } else {
+        RTMAX - offset_of(name.strip_prefix("RTMAX")?, '-')?
+    };
+    (RTMIN..=RTMAX).contains(&number).then_some(number)
+}
+
+fn offset_of(text: &str, sign: char) -> Option<i32> {
+    match text {
+        "" => Some(0),
+        _ => text.strip_prefix(sign)?.parse::<u8>().ok().map(i32::from),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_spellings() {
+        for text in ["TERM", "SIGTERM", "term", "15"] {
+            assert_eq!(parse(text).unwrap(), 15, "{text}");
+        }
+        assert_eq!(parse("SIGRTMIN+3").unwrap(), 37);
+        assert_eq!(parse("RTMAX-14").unwrap(), 50);
+        for bad in ["", "0", "65", "-9", "NOPE", "RTMIN+31", "RTMAX+1", "SIG"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,413 @@
+//! `exec`: one more process in a container that runs. Its own list of steps,
+//! with the same tail as `create`.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use husk_cgroup::{Cgroup, Entry};
+use husk_spec::{NamespaceType, Spec, Status};
+use husk_sys::clone::{Cloned, clone};
+use husk_sys::exec;
+use rustix::fs::Mode;
+use rustix::process::{DumpableBehavior, Pid, WaitOptions};
+
+use crate::describe::{self, Described};
+use crate::fault::{Context, Fault, Step};
+use crate::host;
+use crate::launch::announce;
+use crate::mech::proc::Proc;
+use crate::mech::{limit, seccomp, terminal};
+use crate::plan::{self, Process, clone_flag};
+use crate::report::{self, Code, Error, Result};
+use crate::state::{Record, Store};
+use crate::tail::Tail;
+use crate::wire::{self, Message, Wire};
+
+/// How a process is added, beside its description.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// Where the terminal's other end goes.
+    pub console: Option<OwnedFd>,
+    /// Where a pidfd of the process goes, `--pidfd-socket`.
+    pub pidfd_socket: Option<String>,
+    /// `--pid-file`.
+    pub pid_file: Option<String>,
+    /// `--preserve-fds`.
+    pub preserve_fds: u32,
+    /// `--ignore-paused`.
+    pub ignore_paused: bool,
+    /// `--cgroup`.
+    pub cgroup: Vec<String>,
+}
+
+/// A process that runs in a container.
+#[derive(Debug)]
+pub struct Entered {
+    /// Its process id.
+    pub pid: Pid,
+    /// The same.
+    pub pidfd: OwnedFd,
+}
+
+/// A container to enter.
+#[derive(Debug)]
+pub struct Target {
+    /// What is remembered of it.
+    pub record: Record,
+    /// Its configuration as it was at `create`.
+    pub config: Spec,
+    init: OwnedFd,
+    status: Status,
+}
+
+impl Target {
+    /// The root directory of the container's first process.
+    pub fn root(&self) -> Result<OwnedFd> {
+        use rustix::fs::OFlags;
+        let path = format!("/proc/{}/root", self.record.pid);
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(&path, flags, Mode::empty())
+            .map_err(|errno| Error::kernel(path, "open", errno))
+    }
+}
+
+/// Looks a container up that a process can be added to.
+pub fn target(store: &Store, id: &str, ignore_paused: bool) -> Result<Target> {
+    let directory = store.open(id)?;
+    let record = directory.record()?;
+    let status = directory.status(&record);
+    let (Some(init), Status::Created | Status::Running | Status::Paused) =
+        (record.process(), status)
+    else {
+        return Err(Error::new(
+            Code::WrongState,
+            format_args!("container {id}"),
+            "cannot exec in a container that is not running",
+        )
+        .hint(format_args!("it is {}", status.name())));
+    };
+    if status == Status::Paused && !ignore_paused {
+        return Err(Error::new(
+            Code::WrongState,
+            format_args!("container {id}"),
+            "cannot exec in a paused container",
+        )
+        .hint("husk-oci resume it, or use --ignore-paused to have the process wait for that"));
+    }
+    Ok(Target { config: directory.config()?, record, init, status })
+}
+
+/// Adds a process to a container.
+pub fn enter(
+    target: &Target,
+    process: &husk_spec::Process,
+    added_capabilities: u64,
+    options: &Options,
+) -> Result<Entered> {
+    const PROPERTY: &str = "process";
+    let host = host::facts()?;
+    let mut warnings = Vec::new();
+    let mut plan = plan::plan_process(process, PROPERTY, &host, &mut warnings)?;
+    plan.capabilities.add(added_capabilities);
+    let linux = target.config.linux.clone().unwrap_or_default();
+    plan.plan_kernel_settings(&linux)?;
+    plan.preserve_fds = options.preserve_fds;
+    for warning in &warnings {
+        report::warning(warning);
+    }
+    if plan.terminal.is_some() != options.console.is_some() {
+        return Err(Error::new(
+            Code::Usage,
+            "--console-socket",
+            "goes with a terminal, and a terminal with it",
+        ));
+    }
+    let described = Described { spec: &target.config, process, property: PROPERTY };
+    let proc = Proc::open().map_err(|errno| Error::kernel("/proc", "open", errno))?;
+    let enter = Enter { target, plan: &plan, described, options, proc };
+    enter.run()
+}
+
+struct Enter<'a> {
+    target: &'a Target,
+    plan: &'a Process,
+    described: Described<'a>,
+    options: &'a Options,
+    proc: Proc,
+}
+
+impl Enter<'_> {
+    fn run(&self) -> Result<Entered> {
+        limit::set_affinity(
+            self.plan,
+            "initial",
+            self.plan.initial_affinity.as_deref(),
+            rustix::process::getpid(),
+        )?;
+        let (wire, theirs) =
+            wire::pair().map_err(|e| Error::kernel("husk-oci", "socketpair", e))?;
+        let umask = rustix::process::umask(Mode::empty());
+        rustix::process::umask(umask);
+        let Some((pid, pidfd)) = self.give_birth(&wire, theirs, umask)? else {
+            return Err(Error::new(Code::Kernel, "clone3", "made no process"));
+        };
+        match self.converse(&wire, pid) {
+            Ok(()) => Ok(Entered { pid, pidfd }),
+            Err(error) => {
+                let _ = husk_sys::signal::send(pidfd.as_fd(), 9);
+                let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
+                Err(error)
+            }
+        }
+    }
+
+    /// The cgroup to enter: the container's, a part of it that `--cgroup` names,
+    /// or, where the container has put itself below its own, that of its init.
+    fn cgroup(&self, of_init: bool) -> Result<Cgroup> {
+        let record = &self.target.record;
+        if of_init {
+            record.cgroup.of_process(record.pid).map_err(host::cgroup_error)
+        } else {
+            record.cgroup.sub(&self.options.cgroup).map_err(host::cgroup_error)
+        }
+    }
+
+    /// Kinds of namespaces that the container has for itself.
+    fn namespaces(&self) -> u32 {
+        let namespaces = self.target.config.linux.as_ref().map(|linux| &linux.namespaces);
+        namespaces.into_iter().flatten().map(|namespace| clone_flag(namespace.typ)).sum()
+    }
+
+    fn give_birth(&self, wire: &Wire, theirs: Wire, umask: Mode) -> Result<Option<(Pid, OwnedFd)>> {
+        let namespaces = self.namespaces();
+        let pid_namespace = namespaces & clone_flag(NamespaceType::Pid);
+        let needs_user = namespaces & clone_flag(NamespaceType::User) != 0;
+        let own_privilege = rustix::process::geteuid().is_root();
+        let init = self.target.init.as_fd();
+        let mut entry = self.cgroup(false)?.entry().map_err(host::cgroup_error)?;
+        if needs_user && !own_privilege {
+            return self.give_birth_unprivileged(wire, theirs, entry, umask);
+        }
+        if pid_namespace != 0 {
+            husk_sys::namespace::setns(init, pid_namespace)
+                .map_err(|errno| Error::kernel("linux.namespaces (pid)", "setns", errno))?;
+        }
+        let mut born = clone(0, entry.into.as_ref().map(AsFd::as_fd), false);
+        // cgroups(7), "no internal processes": the container has made cgroups of
+        // its own below its cgroup and moved into one.
+        if matches!(born, Err(rustix::io::Errno::BUSY | rustix::io::Errno::OPNOTSUPP))
+            && self.options.cgroup.is_empty()
+        {
+            entry = self.cgroup(true)?.entry().map_err(host::cgroup_error)?;
+            born = clone(0, entry.into.as_ref().map(AsFd::as_fd), false);
+        }
+        match born.map_err(|errno| Error::kernel("exec", "clone3", errno))? {
+            Cloned::Parent(pid, pidfd) => {
+                drop(theirs);
+                Ok(Some((pid, pidfd)))
+            }
+            Cloned::Child => {
+                let joins = namespaces & !pid_namespace;
+                self.become_process(theirs, entry.tasks, joins, umask)
+            }
+        }
+    }
+
+    /// Without privilege here, but with that of the container's user namespace:
+    /// an intermediate process joins that and the pid namespace, and has the
+    /// actual one as its sibling (`CLONE_PARENT`).
+    fn give_birth_unprivileged(
+        &self,
+        wire: &Wire,
+        theirs: Wire,
+        entry: Entry,
+        umask: Mode,
+    ) -> Result<Option<(Pid, OwnedFd)>> {
+        let failed = |errno| Error::kernel("exec", "clone3", errno);
+        let into = entry.into.as_ref().map(AsFd::as_fd);
+        let intermediate = match clone(0, into, false).map_err(failed)? {
+            Cloned::Child => {
+                let join =
+                    || -> Result<Cloned, Fault> {
+                        husk_sys::namespace::setns(self.target.init.as_fd(), self.namespaces())
+                            .at(Step::Namespace, 0, "setns")?;
+                        clone(0, None, true).at(Step::Sync, 0, "clone3")
+                    };
+                match join() {
+                    Ok(Cloned::Child) => {
+                        return self.become_process(theirs, entry.tasks, 0, umask);
+                    }
+                    Ok(Cloned::Parent(_, pidfd)) => {
+                        let _ = theirs.send_with(&Message::Ready, pidfd.as_fd());
+                        exec::exit_now(0)
+                    }
+                    Err(fault) => {
+                        let _ = theirs.send(&Message::Fault(fault));
+                        exec::exit_now(1)
+                    }
+                }
+            }
+            Cloned::Parent(pid, _) => pid,
+        };
+        drop(theirs);
+        let received = wire.receive().map_err(|e| Error::kernel("exec", "recvmsg", e))?;
+        let _ = rustix::process::waitpid(Some(intermediate), WaitOptions::empty());
+        match received {
+            Some((Message::Ready, Some(pidfd))) => {
+                let pid = pid_of(pidfd.as_fd())?;
+                Ok(Some((pid, pidfd)))
+            }
+            Some((Message::Fault(fault), _)) => Err(describe::fault(&fault, self.described)),
+            _ => Err(Error::new(Code::Kernel, "exec", "the process is gone")),
+        }
+    }
+
+    /// The new process: never returns.
+    fn become_process(
+        &self,
+        wire: Wire,
+        tasks: Vec<(String, OwnedFd)>,
+        namespaces: u32,
+        umask: Mode,
+    ) -> ! {
+        let fault = match self.set_up(&wire, tasks, namespaces, umask) {
+            Ok(prepared) => prepared.execute(),
+            Err(fault) => fault,
+        };
+        let _ = wire.send(&Message::Fault(fault));
+        exec::exit_now(1)
+    }
+
+    fn set_up(
+        &self,
+        wire: &Wire,
+        tasks: Vec<(String, OwnedFd)>,
+        namespaces: u32,
+        umask: Mode,
+    ) -> Result<crate::tail::Prepared<'_>, Fault> {
+        for (index, (_, file)) in tasks.into_iter().enumerate() {
+            rustix::io::write(&file, b"0").at(Step::Cgroup, index, "write tasks")?;
+        }
+        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(
+            Step::Sync,
+            0,
+            "prctl PR_SET_DUMPABLE",
+        )?;
+        if namespaces != 0 {
+            husk_sys::namespace::setns(self.target.init.as_fd(), namespaces).at(
+                Step::Namespace,
+                0,
+                "setns",
+            )?;
+        }
+        if namespaces & clone_flag(NamespaceType::User) != 0
+            || !rustix::process::geteuid().is_root()
+        {
+            become_container_root()?;
+        }
+        rustix::process::setsid().at(Step::Sync, 0, "setsid")?;
+        let slave = match (self.plan.terminal, &self.options.console) {
+            (Some(wanted), Some(console)) => {
+                Some(open_terminal(self.plan, wanted, console.as_fd())?)
+            }
+            _ => None,
+        };
+        let tail = Tail { process: self.plan, keyring: None, slave, proc: &self.proc, umask };
+        let prepared = tail.prepare(wire)?;
+        wire.send(&Message::Ready).at(Step::Sync, 0, "sendmsg")?;
+        match wire.await_go().at(Step::Sync, 0, "recvmsg")? {
+            Some(_) => Ok(prepared),
+            None => exec::exit_now(1),
+        }
+    }
+
+    fn converse(&self, wire: &Wire, pid: Pid) -> Result<()> {
+        let go = || match wire.send(&Message::Go(Vec::new())) {
+            Ok(()) | Err(rustix::io::Errno::PIPE | rustix::io::Errno::CONNRESET) => Ok(()),
+            Err(errno) => Err(Error::kernel("exec", "sendmsg", errno)),
+        };
+        let mut ready = false;
+        loop {
+            let received = wire.receive().map_err(|e| Error::kernel("exec", "recvmsg", e))?;
+            match received {
+                Some((Message::Listener, Some(listener))) => {
+                    let mut state = self.target.record.state(self.target.status);
+                    state.pid = Some(pid.as_raw_nonzero().get());
+                    if let Some(filter) = &self.plan.seccomp {
+                        seccomp::hand_over(filter, &listener, &state)?;
+                    }
+                    go()?;
+                }
+                Some((Message::Ready, _)) => {
+                    limit::set_oom_score(self.plan, pid, &self.proc)?;
+                    limit::apply(self.plan, pid)?;
+                    let mask = self.plan.final_affinity.as_deref();
+                    limit::set_affinity(self.plan, "final", mask, pid)?;
+                    let pid_file = self.options.pid_file.as_deref();
+                    announce(pid, pid_file, self.options.pidfd_socket.as_deref())?;
+                    ready = true;
+                    go()?;
+                }
+                Some((Message::Fault(fault), _)) => {
+                    return Err(describe::fault(&fault, self.described));
+                }
+                Some((other, _)) => {
+                    return Err(Error::new(
+                        Code::Kernel,
+                        "exec",
+                        format_args!("the process said {other:?} out of turn"),
+                    ));
+                }
+                None if ready => return Ok(()),
+                None => {
+                    let status = rustix::process::waitpid(Some(pid), WaitOptions::empty());
+                    let status = status.ok().flatten().map(|(_, status)| status);
+                    return Err(describe::death(status, &self.target.record));
+                }
+            }
+        }
+    }
+}
+
+/// In the container's user namespace: its root, where it has one. What it has
+/// instead is settled by the change to the process's own user.
+fn become_container_root() -> Result<(), Fault> {
+    use rustix::process::{Gid, Uid};
+    rustix::thread::set_keep_capabilities(true).at(
+        Step::UserNamespace,
+        0,
+        "prctl PR_SET_KEEPCAPS",
+    )?;
+    match rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT) {
+        Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+        Err(errno) => return Err(errno).at(Step::UserNamespace, 0, "setresgid"),
+    }
+    match rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT) {
+        Ok(()) | Err(rustix::io::Errno::INVAL) => Ok(()),
+        Err(errno) => Err(errno).at(Step::UserNamespace, 0, "setresuid"),
+    }
+}
+
+fn open_terminal(
+    process: &Process,
+    wanted: plan::Terminal,
+    console: BorrowedFd<'_>,
+) -> Result<OwnedFd, Fault> {
+    use rustix::fs::OFlags;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(c"/", flags, Mode::empty()).at(Step::Terminal, 0, "open /")?;
+    let pair = terminal::open(root.as_fd(), wanted, process)?;
+    terminal::send_master(console, &pair.master)?;
+    Ok(pair.slave)
+}
+
+/// The process that a pidfd stands for, as this pid namespace numbers it:
+/// `Pid:` of its fdinfo, pidfd_open(2).
+fn pid_of(pidfd: BorrowedFd<'_>) -> Result<Pid> {
+    use std::os::fd::AsRawFd;
+    let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
+    let text =
+        std::fs::read_to_string(&path).map_err(|error| Error::new(Code::Kernel, &path, error))?;
+    text.lines()
+        .find_map(|line| Pid::from_raw(line.strip_prefix("Pid:")?.trim().parse().ok()?))
+        .ok_or_else(|| Error::new(Code::Kernel, path, "names no process"))
+}

@@ -1,0 +1,54 @@
+//! Facts about this host, gathered once.
+
+use rustix::fs::{Access, AtFlags, CWD};
+use rustix::io::Errno;
+
+use crate::plan::{Host, LaunchPlan};
+use crate::report::{Code, Error, Result};
+
+/// What a plan needs to know.
+pub fn facts() -> Result<Host> {
+    Ok(Host {
+        euid: rustix::process::geteuid().as_raw(),
+        selinux: there(c"/sys/fs/selinux/enforce"),
+        apparmor: apparmor(),
+        layout: husk_cgroup::Layout::detect().map_err(cgroup_error)?,
+    })
+}
+
+fn there(path: &std::ffi::CStr) -> bool {
+    rustix::fs::accessat(CWD, path, Access::EXISTS, AtFlags::empty()).is_ok()
+}
+
+/// Whether AppArmor is enabled: there, and its module's parameter says yes.
+pub fn apparmor() -> bool {
+    std::fs::read("/sys/module/apparmor/parameters/enabled")
+        .is_ok_and(|text| text.starts_with(b"Y"))
+}
+
+/// A failure of the cgroup crate in the runtime's words.
+pub fn cgroup_error(error: husk_cgroup::Error) -> Error {
+    let errno = error.errno();
+    let code = if errno.is_some() { Code::Kernel } else { Code::InvalidConfig };
+    // Its text names the file and the errno already.
+    Error { errno: None, ..Error::new(code, error, "") }
+}
+
+/// What to do about a refused clone3(2).
+pub fn explain_clone(error: Error, plan: &LaunchPlan) -> Error {
+    let hint = match error.errno {
+        Some(Errno::NOSYS) => "Linux 5.14 or later is needed",
+        Some(Errno::NOSPC | Errno::USERS) => {
+            "a limit of namespaces is reached: see the sysctls user.max_*_namespaces"
+        }
+        Some(Errno::PERM) if plan.user_namespace.is_some() => {
+            "unprivileged user namespaces are switched off: see the sysctls kernel.unprivileged_userns_clone, user.max_user_namespaces and kernel.apparmor_restrict_unprivileged_userns"
+        }
+        Some(Errno::PERM) => {
+            "without root, linux.namespaces needs one of type user: see husk-oci spec --rootless"
+        }
+        Some(Errno::AGAIN) => "a limit of processes is reached: RLIMIT_NPROC or a pids cgroup",
+        _ => return error,
+    };
+    error.hint(hint)
+}

@@ -1,0 +1,285 @@
+//! The process that becomes the container: the other side of [`crate::launch`].
+//! It executes a plan; what fails is told by coordinates.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use husk_cgroup::Cgroup;
+use husk_spec::{Hook, NamespaceType};
+use husk_sys::exec;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
+use rustix::process::DumpableBehavior;
+
+use crate::fault::{Context, Fault, Step};
+use crate::mech::namespace::Opened;
+use crate::mech::proc::Proc;
+use crate::mech::{
+    cgroup_mount, device, hook, mask, mount, namespace, pivot_root, rootfs, sysctl, terminal,
+    userns,
+};
+use crate::plan::{LaunchPlan, MountSource, clone_flag};
+use crate::tail::{Prepared, Tail};
+use crate::wire::{Message, Wire};
+
+/// What the process is born with.
+pub struct Init<'a> {
+    /// The steps.
+    pub plan: &'a LaunchPlan,
+    /// Namespaces to join.
+    pub joined: &'a [Opened],
+    /// Mounts that the runtime has opened, by index.
+    pub trees: Vec<Option<OwnedFd>>,
+    /// `tasks` files of the cgroup's v1 hierarchies.
+    pub tasks: Vec<(String, OwnedFd)>,
+    /// The cgroup, for mounts of it.
+    pub cgroup: &'a Cgroup,
+    /// The conversation.
+    pub wire: Wire,
+    /// Where `start` is awaited; None to go on at once.
+    pub start: Option<OwnedFd>,
+    /// Where the terminal's other end goes.
+    pub console: Option<BorrowedFd<'a>>,
+    /// The host's procfs.
+    pub proc: &'a Proc,
+    /// umask(2) that the runtime came with; it is 0 here.
+    pub umask: Mode,
+}
+
+/// Runs it; ends in the user's program or in an exit.
+pub fn run(mut init: Init<'_>) -> ! {
+    let start = init.start.take();
+    let plan = init.plan;
+    let (prepared, state) = match init.set_up() {
+        Ok(done) => done,
+        Err(fault) => tell(&init.wire, fault),
+    };
+    // Who is told of what goes wrong from here on: `start`, where that is awaited.
+    let caller = match start {
+        None => init.wire,
+        Some(listener) => {
+            drop(init.wire);
+            match await_start(listener) {
+                Ok(caller) => caller,
+                Err(_) => exec::exit_now(1),
+            }
+        }
+    };
+    if let Err(fault) = run_hooks(Step::StartContainer, &plan.hooks.start_container, &state) {
+        tell(&caller, fault);
+    }
+    tell(&caller, prepared.execute())
+}
+
+fn tell(wire: &Wire, fault: Fault) -> ! {
+    // Where even that cannot be told, the exit status says so.
+    let _ = wire.send(&Message::Fault(fault));
+    exec::exit_now(1)
+}
+
+/// Waits for `start` to connect. The connection closes with execve(2), which
+/// tells it that the program runs.
+fn await_start(listener: OwnedFd) -> Result<Wire, Errno> {
+    rustix::io::retry_on_intr(|| rustix::net::accept_with(&listener, SocketFlags::CLOEXEC))
+        .map(Wire::from)
+}
+
+fn run_hooks(step: Step, hooks: &[Hook], state: &[u8]) -> Result<(), Fault> {
+    for (index, one) in hooks.iter().enumerate() {
+        hook::run(one, state).map_err(|failed| Fault::because(step, index, failed.to_string()))?;
+    }
+    Ok(())
+}
+
+impl<'a> Init<'a> {
+    /// All steps up to the wait for `start`; with the state for startContainer hooks.
+    fn set_up(&mut self) -> Result<(Prepared<'a>, Vec<u8>), Fault> {
+        let plan = self.plan;
+        if let Some(namespace) = &plan.user_namespace {
+            self.await_go()?;
+            userns::become_root(namespace)?;
+        }
+        self.enter_cgroup()?;
+        if plan.namespaces.makes(NamespaceType::Time) {
+            enter_time_namespace(plan)?;
+        }
+        // From here on others may see this process: they must not read its
+        // memory or its descriptors (CVE-2016-9962).
+        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(
+            Step::Sync,
+            0,
+            "prctl PR_SET_DUMPABLE",
+        )?;
+        namespace::join(self.joined)?;
+        if plan.namespaces.makes(NamespaceType::Cgroup) {
+            husk_sys::namespace::unshare(clone_flag(NamespaceType::Cgroup)).at(
+                Step::Cgroup,
+                0,
+                "unshare",
+            )?;
+        }
+        rustix::process::setsid().at(Step::Sync, 0, "setsid")?;
+        if plan.namespaces.makes(NamespaceType::Network) {
+            loopback_up()?;
+        }
+        sysctl::write(&plan.sysctls, self.proc)?;
+        self.set_names()?;
+        let slave = match plan.namespaces.has_mount() {
+            true => self.set_up_root()?,
+            false => {
+                self.run_create_hooks()?;
+                pivot_root::chroot_into(&plan.root.path)?;
+                self.open_terminal(None)?
+            }
+        };
+        let tail = Tail {
+            process: &plan.process,
+            keyring: plan.keyring.as_deref(),
+            slave,
+            proc: self.proc,
+            umask: self.umask,
+        };
+        let prepared = tail.prepare(&self.wire)?;
+        self.wire.send(&Message::Ready).at(Step::Sync, 0, "sendmsg")?;
+        let state = self.await_go()?;
+        Ok((prepared, state))
+    }
+
+    fn await_go(&self) -> Result<Vec<u8>, Fault> {
+        match self.wire.await_go().at(Step::Sync, 0, "recvmsg")? {
+            Some(state) => Ok(state),
+            // Nobody is left to be told, and nobody knows of this process.
+            None => exec::exit_now(1),
+        }
+    }
+
+    /// Moves into the v1 hierarchies: `0` stands for the writer, and the kernel
+    /// takes no global lock for it (see [`husk_cgroup::Entry`]).
+    fn enter_cgroup(&mut self) -> Result<(), Fault> {
+        for (index, (_, file)) in self.tasks.drain(..).enumerate() {
+            rustix::io::write(&file, b"0").at(Step::Cgroup, index, "write tasks")?;
+        }
+        Ok(())
+    }
+
+    fn set_names(&self) -> Result<(), Fault> {
+        if let Some(name) = &self.plan.hostname {
+            rustix::system::sethostname(name.as_bytes()).at(Step::Hostname, 0, "sethostname")?;
+        }
+        if let Some(name) = &self.plan.domainname {
+            rustix::system::setdomainname(name.as_bytes()).at(
+                Step::Domainname,
+                0,
+                "setdomainname",
+            )?;
+        }
+        Ok(())
+    }
+
+    /// The root filesystem, from binding it to standing in it.
+    fn set_up_root(&mut self) -> Result<Option<OwnedFd>, Fault> {
+        let plan = self.plan;
+        let root = rootfs::bind(&plan.root)?;
+        for (index, one) in plan.mounts.iter().enumerate() {
+            let tree = self.trees.get_mut(index).and_then(Option::take);
+            let done = match &one.source {
+                MountSource::Cgroup(source) => {
+                    cgroup_mount::attach(one, source, root.as_fd(), self.cgroup)
+                }
+                _ => mount::attach(one, root.as_fd(), tree),
+            };
+            done.map_err(|refused| refused.at(Step::Mount, index))?;
+        }
+        if plan.populate_dev {
+            device::make_all(&plan.devices, root.as_fd())?;
+            device::make_links(root.as_fd())?;
+        }
+        self.run_create_hooks()?;
+        let slave = self.open_terminal(Some(root.as_fd()))?;
+        mask::make_readonly(&plan.readonly_paths, root.as_fd())?;
+        mask::mask(&plan.masked_paths, root.as_fd())?;
+        if plan.root.readonly {
+            rootfs::make_readonly(&root)?;
+        }
+        match plan.root.no_pivot {
+            true => pivot_root::move_over(&root)?,
+            false => pivot_root::pivot(&root)?,
+        }
+        rootfs::finish_propagation(&plan.root)?;
+        Ok(slave)
+    }
+
+    /// The hooks that see the container's namespaces before its root is entered.
+    fn run_create_hooks(&self) -> Result<(), Fault> {
+        let plan = self.plan;
+        let hooks = &plan.hooks;
+        if hooks.prestart.is_empty()
+            && hooks.create_runtime.is_empty()
+            && hooks.create_container.is_empty()
+            && plan.net_devices.is_empty()
+        {
+            return Ok(());
+        }
+        self.wire.send(&Message::Hooks).at(Step::Sync, 0, "sendmsg")?;
+        let state = self.await_go()?;
+        run_hooks(Step::CreateContainer, &hooks.create_container, &state)
+    }
+
+    /// Makes the terminal and sends its other end away.
+    fn open_terminal(&self, root: Option<BorrowedFd<'_>>) -> Result<Option<OwnedFd>, Fault> {
+        let (Some(wanted), Some(console)) = (self.plan.process.terminal, self.console) else {
+            return Ok(None);
+        };
+        let own_root;
+        let root = match root {
+            Some(root) => root,
+            None => {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                own_root =
+                    rustix::fs::open(c"/", flags, Mode::empty()).at(Step::Terminal, 0, "open /")?;
+                own_root.as_fd()
+            }
+        };
+        let pair = terminal::open(root, wanted, &self.plan.process)?;
+        if self.plan.namespaces.has_mount() {
+            terminal::bind_console(root, &pair.slave)?;
+        }
+        terminal::send_master(console, &pair.master)?;
+        Ok(Some(pair.slave))
+    }
+}
+
+/// Makes a time namespace with its offsets and enters it: unshare(2) alone
+/// would give it to children only, setns(2) gives it to the caller.
+fn enter_time_namespace(plan: &LaunchPlan) -> Result<(), Fault> {
+    let index = 0;
+    let flag = clone_flag(NamespaceType::Time);
+    husk_sys::namespace::unshare(flag).at(Step::Namespace, index, "unshare")?;
+    if let Some(offsets) = &plan.namespaces.time_offsets {
+        let file = rustix::fs::open(
+            c"/proc/self/timens_offsets",
+            OFlags::WRONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .at(Step::TimeOffsets, 0, "open /proc/self/timens_offsets")?;
+        rustix::io::write(&file, offsets.as_bytes()).at(
+            Step::TimeOffsets,
+            0,
+            "write /proc/self/timens_offsets",
+        )?;
+    }
+    let made = rustix::fs::open(
+        c"/proc/self/ns/time_for_children",
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .at(Step::Namespace, index, "open /proc/self/ns/time_for_children")?;
+    husk_sys::namespace::setns(made.as_fd(), flag).at(Step::Namespace, index, "setns")
+}
+
+fn loopback_up() -> Result<(), Fault> {
+    use rustix::net::{AddressFamily, SocketType, socket_with};
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
+        .at(Step::Loopback, 0, "socket")?;
+    husk_sys::interface::loopback_up(socket.as_fd()).at(Step::Loopback, 0, "ioctl SIOCSIFFLAGS")
+}

@@ -1,0 +1,524 @@
+//! Making a container: the runtime's side of the conversation in [`crate::wire`].
+//! The other side is [`crate::init`].
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use husk_cgroup::{Cgroup, Entry};
+use husk_spec::{Hook, NamespaceType, Spec, Status};
+use husk_sys::clone::{Cloned, clone};
+use rustix::fs::{self, Mode, OFlags};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open};
+
+use crate::describe::{self, Described};
+use crate::host;
+use crate::init::{self, Init};
+use crate::mech::namespace::Opened;
+use crate::mech::proc::Proc;
+use crate::mech::{hook, idmap, limit, mount, namespace, net_device, seccomp, userns};
+use crate::plan::{Host, LaunchPlan, MountSource, Request};
+use crate::report::{self, Code, Error, Result};
+use crate::state::{Directory, Record, Store, process_start};
+use crate::wire::{self, Message, Wire};
+
+/// How a container is made, beside its configuration.
+#[derive(Debug)]
+pub struct Options {
+    /// What the command line says.
+    pub request: Request,
+    /// Who makes the cgroup.
+    pub cgroup_manager: husk_cgroup::Manager,
+    /// Where the terminal's other end goes.
+    pub console: Option<OwnedFd>,
+    /// Where a pidfd of the process goes, `--pidfd-socket`.
+    pub pidfd_socket: Option<String>,
+    /// `--pid-file`.
+    pub pid_file: Option<String>,
+    /// Whether the program waits for `start`.
+    pub waits_for_start: bool,
+}
+
+/// A container that has been made.
+#[derive(Debug)]
+pub struct Launched {
+    /// Its directory, locked.
+    pub directory: Directory,
+    /// What is remembered of it.
+    pub record: Record,
+    /// Its first process.
+    pub pid: Pid,
+    /// The same.
+    pub pidfd: OwnedFd,
+}
+
+/// Makes a container. On failure nothing of it is left.
+pub fn launch(store: &Store, spec: &Spec, config: &[u8], options: &Options) -> Result<Launched> {
+    let host = host::facts()?;
+    let plan = LaunchPlan::new(spec, &options.request, &host)?;
+    for warning in &plan.warnings {
+        report::warning(warning);
+    }
+    warn_of_ungrantable(&plan)?;
+    check_console(&plan, options)?;
+    check_root(&plan)?;
+    let joined =
+        plan.namespaces.joined().iter().map(namespace::open).collect::<Result<Vec<Opened>>>()?;
+    let proc = Proc::open().map_err(|errno| Error::kernel("/proc", "open", errno))?;
+    let cgroup_plan = plan_cgroup(spec, options, &host)?;
+    let directory = store.create(&options.request.id)?;
+    let mut launch = Launch {
+        spec,
+        options,
+        plan: &plan,
+        joined: &joined,
+        proc,
+        record: record(spec, &plan, options, cgroup_plan.record()),
+        directory: Some(directory),
+        child: None,
+        hooks_ran: false,
+    };
+    match launch.run(config, cgroup_plan, &host) {
+        Ok((pid, pidfd)) => {
+            let Launch { directory, record, .. } = launch;
+            let directory =
+                directory.ok_or_else(|| Error::new(Code::Kernel, "container", "lost"))?;
+            Ok(Launched { directory, record, pid, pidfd })
+        }
+        Err(error) => {
+            launch.undo();
+            Err(error)
+        }
+    }
+}
+
+fn plan_cgroup(spec: &Spec, options: &Options, host: &Host) -> Result<husk_cgroup::CgroupPlan> {
+    let linux = spec.linux.as_ref();
+    let request = husk_cgroup::Request {
+        manager: options.cgroup_manager,
+        id: &options.request.id,
+        cgroups_path: linux.and_then(|linux| linux.cgroups_path.as_deref()),
+        resources: linux.and_then(|linux| linux.resources.as_ref()),
+        annotations: &spec.annotations,
+        rootless: host.euid != 0,
+        intel_rdt: linux.and_then(|linux| linux.intel_rdt.as_ref()),
+    };
+    let plan = husk_cgroup::plan(&request, &host.layout).map_err(host::cgroup_error)?;
+    for warning in plan.warnings() {
+        report::warning(warning);
+    }
+    Ok(plan)
+}
+
+fn record(spec: &Spec, plan: &LaunchPlan, options: &Options, cgroup: Cgroup) -> Record {
+    Record {
+        oci_version: spec.oci_version.clone(),
+        id: options.request.id.clone(),
+        pid: 0,
+        start_time: 0,
+        bundle: options.request.bundle.clone(),
+        rootfs: plan.root.path.to_string_lossy().into_owned(),
+        created: crate::clock::rfc3339_now(),
+        owner: rustix::process::geteuid().as_raw(),
+        annotations: spec.annotations.clone(),
+        cgroup,
+        own_pid_namespace: plan.namespaces.makes(NamespaceType::Pid),
+        poststart: plan.hooks.poststart.clone(),
+        poststop: plan.hooks.poststop.clone(),
+    }
+}
+
+/// A capability that the runtime does not have itself is a warning, config.md,
+/// "capabilities". In a new user namespace it has all.
+fn warn_of_ungrantable(plan: &LaunchPlan) -> Result<()> {
+    if plan.user_namespace.is_some() || plan.namespaces.joins(NamespaceType::User) {
+        return Ok(());
+    }
+    let permitted = crate::mech::capability::permitted()
+        .map_err(|errno| Error::kernel("process.capabilities", "capget", errno))?;
+    let wanted = &plan.process.capabilities;
+    let missing = (wanted.permitted | wanted.effective) & !permitted;
+    for name in crate::plan::CapabilitySets::names_of(missing) {
+        report::warning(format_args!(
+            "process.capabilities.permitted ({name}): not granted, since the runtime does not have it"
+        ));
+    }
+    Ok(())
+}
+
+fn check_console(plan: &LaunchPlan, options: &Options) -> Result<()> {
+    match (plan.process.terminal.is_some(), options.console.is_some()) {
+        (true, false) => Err(Error::new(
+            Code::Usage,
+            "--console-socket",
+            "missing: process.terminal is true and nobody would hold the terminal's other end",
+        )),
+        (false, true) => Err(Error::new(
+            Code::Usage,
+            "--console-socket",
+            "there is no terminal to send: process.terminal is false",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn check_root(plan: &LaunchPlan) -> Result<()> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    fs::open(&plan.root.path, flags, Mode::empty()).map(drop).map_err(|errno| {
+        Error::kernel(
+            format_args!("root.path ({})", plan.root.path.to_string_lossy()),
+            "open",
+            errno,
+        )
+    })
+}
+
+/// A container in the making.
+struct Launch<'a> {
+    spec: &'a Spec,
+    options: &'a Options,
+    plan: &'a LaunchPlan,
+    joined: &'a [Opened],
+    proc: Proc,
+    record: Record,
+    directory: Option<Directory>,
+    child: Option<(Pid, OwnedFd)>,
+    hooks_ran: bool,
+}
+
+impl Launch<'_> {
+    fn describe(&self, fault: &crate::fault::Fault) -> Error {
+        match &self.spec.process {
+            Some(process) => {
+                describe::fault(fault, Described { spec: self.spec, process, property: "process" })
+            }
+            None => Error::invalid("process", "missing"),
+        }
+    }
+
+    fn directory(&self) -> Result<&Directory> {
+        self.directory.as_ref().ok_or_else(|| Error::new(Code::Kernel, "container", "lost"))
+    }
+
+    fn run(
+        &mut self,
+        config: &[u8],
+        cgroup_plan: husk_cgroup::CgroupPlan,
+        host: &Host,
+    ) -> Result<(Pid, OwnedFd)> {
+        // Before anything is made that the record is needed to find again.
+        self.directory()?.write_config(config)?;
+        self.directory()?.write(&self.record)?;
+        self.record.cgroup = cgroup_plan.create().map_err(host::cgroup_error)?;
+        let entry = self.record.cgroup.entry().map_err(host::cgroup_error)?;
+        let trees = self.open_trees(host)?;
+        let start = match self.options.waits_for_start {
+            true => Some(self.start_socket()?),
+            false => None,
+        };
+        let (wire, theirs) =
+            wire::pair().map_err(|e| Error::kernel("husk-oci", "socketpair", e))?;
+        let umask = rustix::process::umask(Mode::empty());
+        let born = self.give_birth(&entry);
+        if let Ok(Cloned::Child) = born {
+            drop(wire);
+            // Its lock must not live on with the container.
+            drop(self.directory.take());
+            init::run(Init {
+                plan: self.plan,
+                joined: self.joined,
+                trees,
+                tasks: entry.tasks,
+                cgroup: &self.record.cgroup,
+                wire: theirs,
+                start,
+                console: self.options.console.as_ref().map(AsFd::as_fd),
+                proc: &self.proc,
+                umask,
+            });
+        }
+        rustix::process::umask(umask);
+        drop(theirs);
+        if let Cloned::Parent(pid, pidfd) = born? {
+            self.child = Some((pid, pidfd));
+        }
+        self.converse(&wire)?;
+        self.child.take().ok_or_else(|| Error::new(Code::Kernel, "clone3", "made no process"))
+    }
+
+    /// Sources of bind mounts that the container's user may not reach, and
+    /// idmapped ones: opened here, with the runtime's privilege, and inherited.
+    fn open_trees(&self, host: &Host) -> Result<Vec<Option<OwnedFd>>> {
+        let other_user =
+            self.plan.user_namespace.is_some() || self.plan.namespaces.joins(NamespaceType::User);
+        let open_here = other_user && host.euid == 0;
+        let mut trees = Vec::with_capacity(self.plan.mounts.len());
+        for (index, mount) in self.plan.mounts.iter().enumerate() {
+            let MountSource::Bind { path, recursive } = &mount.source else {
+                trees.push(None);
+                continue;
+            };
+            if !open_here && mount.id_map.is_none() {
+                trees.push(None);
+                continue;
+            }
+            let tree = mount::open_bind(path, *recursive).and_then(|tree| {
+                match &mount.id_map {
+                    None => {}
+                    Some(map) => idmap::apply(&tree, map, self.plan, self.joined, &self.proc)?,
+                }
+                Ok(tree)
+            });
+            let step = crate::fault::Step::Mount;
+            trees.push(Some(tree.map_err(|refused| self.describe(&refused.at(step, index)))?));
+        }
+        Ok(trees)
+    }
+
+    /// The socket on which the created container waits for `start`.
+    fn start_socket(&self) -> Result<OwnedFd> {
+        let failed = |op: &'static str| move |errno| Error::kernel("start socket", op, errno);
+        let socket = rustix::net::socket_with(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .map_err(failed("socket"))?;
+        rustix::net::bind(&socket, &self.directory()?.start_address()?).map_err(failed("bind"))?;
+        rustix::net::listen(&socket, 1).map_err(failed("listen"))?;
+        Ok(socket)
+    }
+
+    /// Clones the process, born into the pid namespace to join, if there is one:
+    /// setns(2) gives a pid namespace to children only, and is then taken back.
+    fn give_birth(&self, entry: &Entry) -> Result<Cloned> {
+        let pid_namespace = self.joined.iter().find(|opened| opened.kind == NamespaceType::Pid);
+        let Some(opened) = pid_namespace else {
+            return self.clone_process(entry);
+        };
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let own = fs::open(c"/proc/self/ns/pid", flags, Mode::empty())
+            .map_err(|errno| Error::kernel("/proc/self/ns/pid", "open", errno))?;
+        namespace::enter(opened).map_err(|fault| self.describe(&fault))?;
+        let born = self.clone_process(entry);
+        if let Ok(Cloned::Parent(..)) = born {
+            let flag = crate::plan::clone_flag(NamespaceType::Pid);
+            husk_sys::namespace::setns(own.as_fd(), flag)
+                .map_err(|errno| Error::kernel("/proc/self/ns/pid", "setns", errno))?;
+        }
+        born
+    }
+
+    fn clone_process(&self, entry: &Entry) -> Result<Cloned> {
+        let flags = self.plan.namespaces.clone_flags();
+        clone(flags, entry.into.as_ref().map(AsFd::as_fd), false).map_err(|errno| {
+            let error = Error::kernel("linux.namespaces", "clone3", errno);
+            host::explain_clone(error, self.plan)
+        })
+    }
+
+    /// The conversation, until the process waits for `start` or runs the program.
+    fn converse(&mut self, wire: &Wire) -> Result<()> {
+        let pid = match &self.child {
+            Some((pid, _)) => *pid,
+            None => return Err(Error::new(Code::Kernel, "clone3", "made no process")),
+        };
+        if let Some(namespace) = &self.plan.user_namespace {
+            userns::write_maps(namespace, pid, &self.proc)?;
+        }
+        // While the process is dumpable: then it is ours without privilege, too.
+        limit::set_oom_score(&self.plan.process, pid, &self.proc)?;
+        if self.plan.user_namespace.is_some() {
+            self.go(wire, Vec::new())?;
+        }
+        self.record.pid = pid.as_raw_nonzero().get();
+        loop {
+            let received = wire.receive().map_err(|e| Error::kernel("husk-oci", "recvmsg", e))?;
+            match received {
+                Some((Message::Hooks, _)) => {
+                    self.run_runtime_hooks(pid)?;
+                    self.go(wire, self.state_json(Status::Creating)?)?;
+                }
+                Some((Message::Listener, Some(listener))) => {
+                    let state = self.record.state(Status::Creating);
+                    if let Some(filter) = &self.plan.process.seccomp {
+                        seccomp::hand_over(filter, &listener, &state)?;
+                    }
+                    self.go(wire, Vec::new())?;
+                }
+                Some((Message::Ready, _)) => {
+                    limit::apply(&self.plan.process, pid)?;
+                    self.remember(pid)?;
+                    self.go(wire, self.state_json(Status::Created)?)?;
+                }
+                Some((Message::Fault(fault), _)) => {
+                    return Err(self.describe(&fault));
+                }
+                Some((other, _)) => {
+                    return Err(Error::new(
+                        Code::Kernel,
+                        "container process",
+                        format_args!("said {other:?} out of turn"),
+                    ));
+                }
+                None => return self.check_alive(pid),
+            }
+        }
+    }
+
+    /// The socket was closed: by execve(2), or because the process was killed.
+    fn check_alive(&self, pid: Pid) -> Result<()> {
+        if self.record.start_time != 0 {
+            return Ok(());
+        }
+        let status = rustix::process::waitpid(Some(pid), WaitOptions::empty());
+        Err(describe::death(status.ok().flatten().map(|(_, status)| status), &self.record))
+    }
+
+    fn go(&self, wire: &Wire, state: Vec<u8>) -> Result<()> {
+        match wire.send(&Message::Go(state)) {
+            // What it died of is said by what it sent before, or by its exit status.
+            Ok(()) | Err(rustix::io::Errno::PIPE | rustix::io::Errno::CONNRESET) => Ok(()),
+            Err(errno) => Err(Error::kernel("container process", "sendmsg", errno)),
+        }
+    }
+
+    fn state_json(&self, status: Status) -> Result<Vec<u8>> {
+        serde_json::to_vec(&self.record.state(status))
+            .map_err(|error| Error::invalid("annotations", error))
+    }
+
+    fn run_runtime_hooks(&mut self, pid: Pid) -> Result<()> {
+        if !self.plan.net_devices.is_empty() {
+            net_device::move_all(&self.plan.net_devices, pid)?;
+        }
+        self.hooks_ran = true;
+        let state = self.state_json(Status::Creating)?;
+        let hooks = &self.plan.hooks;
+        run_hooks("prestart", &hooks.prestart, &state)?;
+        run_hooks("createRuntime", &hooks.create_runtime, &state)
+    }
+
+    /// Writes the record with the process in it, and tells those who asked.
+    fn remember(&mut self, pid: Pid) -> Result<()> {
+        let number = pid.as_raw_nonzero().get();
+        let (_, start_time) = process_start(number)
+            .ok_or_else(|| Error::new(Code::Kernel, format_args!("/proc/{number}/stat"), "gone"))?;
+        self.record.start_time = start_time;
+        self.directory()?.write(&self.record)?;
+        announce(pid, self.options.pid_file.as_deref(), self.options.pidfd_socket.as_deref())
+    }
+
+    /// Takes back what was made. What cannot be is said; the first failure is
+    /// what the caller hears of in any case.
+    fn undo(&mut self) {
+        if let Some((pid, pidfd)) = self.child.take() {
+            let _ = husk_sys::signal::send(pidfd.as_fd(), 9);
+            let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
+        }
+        self.record.pid = 0;
+        let cgroup = &self.record.cgroup;
+        if let Err(error) = cgroup.kill_all().and_then(|()| cgroup.remove()) {
+            report::warning(host::cgroup_error(error));
+        }
+        if let Some(Err(error)) = self.directory.take().map(|directory| directory.remove()) {
+            report::warning(error);
+        }
+        if self.hooks_ran {
+            run_poststop(&self.plan.hooks.poststop, &self.record);
+        }
+    }
+}
+
+/// Writes the pid file and sends the pidfd.
+pub fn announce(pid: Pid, pid_file: Option<&str>, pidfd_socket: Option<&str>) -> Result<()> {
+    if let Some(path) = pidfd_socket {
+        let failed = |op: &'static str| {
+            move |errno| Error::kernel(format_args!("--pidfd-socket ({path})"), op, errno)
+        };
+        let socket = connect(path).map_err(failed("connect"))?;
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(failed("pidfd_open"))?;
+        wire::send_fd(socket.as_fd(), b"pidfd", pidfd.as_fd()).map_err(failed("sendmsg"))?;
+    }
+    if let Some(path) = pid_file {
+        write_pid_file(Path::new(path), pid)?;
+    }
+    Ok(())
+}
+
+/// Connects to a socket of the caller's.
+pub fn connect(path: &str) -> Result<OwnedFd, rustix::io::Errno> {
+    let socket = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    rustix::net::connect(&socket, &rustix::net::SocketAddrUnix::new(path)?)?;
+    Ok(socket)
+}
+
+/// Written beside and renamed, so that who waits for the file reads a whole number.
+fn write_pid_file(path: &Path, pid: Pid) -> Result<()> {
+    let failed = |error: std::io::Error| {
+        Error::new(Code::Kernel, format_args!("--pid-file ({})", path.display()), error)
+    };
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    std::fs::write(&beside, pid.as_raw_nonzero().to_string())
+        .and_then(|()| std::fs::rename(&beside, path))
+        .map_err(|error| {
+            let _ = std::fs::remove_file(&beside);
+            failed(error)
+        })
+}
+
+/// Runs hooks in order; the first that fails ends it.
+pub fn run_hooks(kind: &str, hooks: &[Hook], state: &[u8]) -> Result<()> {
+    for (index, one) in hooks.iter().enumerate() {
+        hook::run(one, state).map_err(|failed| {
+            Error::new(Code::Hook, format_args!("hooks.{kind}[{index}]"), failed)
+        })?;
+    }
+    Ok(())
+}
+
+/// runtime.md, "Lifecycle": a poststop hook that fails is a warning, and the
+/// next one runs all the same.
+pub fn run_poststop(hooks: &[Hook], record: &Record) {
+    if hooks.is_empty() {
+        return;
+    }
+    let Ok(state) = serde_json::to_vec(&record.state(Status::Stopped)) else { return };
+    for (index, one) in hooks.iter().enumerate() {
+        if let Err(failed) = hook::run(one, &state) {
+            report::warning(format_args!("hooks.poststop[{index}]: {failed}"));
+        }
+    }
+}
+
+/// Exit status as a shell counts it: 128 and the signal's number where one ended it.
+pub fn exit_code(status: WaitStatus) -> i32 {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => code,
+        (None, Some(signal)) => 128 + signal,
+        (None, None) => 1,
+    }
+}
+
+/// The bundle's path, absolute and without links.
+pub fn absolute_bundle(path: &str) -> Result<String> {
+    let absolute = std::fs::canonicalize(path).map_err(|error| {
+        Error::new(Code::InvalidConfig, format_args!("--bundle ({path})"), error)
+    })?;
+    absolute.into_os_string().into_string().map_err(|_| {
+        Error::new(Code::InvalidConfig, format_args!("--bundle ({path})"), "not UTF-8")
+    })
+}
+
+/// A path for the kernel.
+pub fn c_path(property: &str, path: &str) -> Result<CString> {
+    CString::new(path).map_err(|_| Error::invalid(property, "contains a NUL byte"))
+}

@@ -1,0 +1,250 @@
+//! What is done to a container that exists: start, kill, delete, pause.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use husk_spec::{Spec, Status};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+use crate::describe::{self, Described};
+use crate::host::cgroup_error;
+use crate::launch::{run_hooks, run_poststop};
+use crate::report::{self, Code, Error, Result};
+use crate::state::{Directory, Record, Store};
+use crate::wire::{Message, Wire};
+
+/// How long a killed process may take to be gone.
+const DEATH: Duration = Duration::from_secs(10);
+
+const SIGKILL: i32 = 9;
+
+fn wrong_state(id: &str, what: &str, status: Status) -> Error {
+    Error::new(Code::WrongState, format_args!("container {id}"), what)
+        .hint(format_args!("it is {}", status.name()))
+}
+
+/// `start`: lets a created container's process run its program, and returns
+/// when it does.
+pub fn start(store: &Store, id: &str) -> Result<()> {
+    let directory = store.open(id)?;
+    directory.lock()?;
+    let record = directory.record()?;
+    let status = directory.status(&record);
+    if status != Status::Created {
+        return Err(wrong_state(id, "cannot be started", status));
+    }
+    let failed =
+        |op: &'static str| move |errno| Error::kernel(format_args!("container {id}"), op, errno);
+    let socket = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .map_err(failed("socket"))?;
+    rustix::net::connect(&socket, &directory.start_address()?).map_err(failed("connect"))?;
+    directory.remove_start_socket()?;
+    let wire = Wire::from(socket);
+    match wire.receive().map_err(failed("recvmsg"))? {
+        None => {}
+        Some((Message::Fault(fault), _)) => {
+            let config = directory.config()?;
+            return Err(start_fault(&fault, &config));
+        }
+        Some((other, _)) => {
+            return Err(Error::new(
+                Code::Kernel,
+                format_args!("container {id}"),
+                format_args!("said {other:?} out of turn"),
+            ));
+        }
+    }
+    poststart(&record)
+}
+
+fn start_fault(fault: &crate::fault::Fault, config: &Spec) -> Error {
+    match &config.process {
+        Some(process) => {
+            describe::fault(fault, Described { spec: config, process, property: "process" })
+        }
+        None => Error::invalid("process", "missing"),
+    }
+}
+
+/// Runs the poststart hooks. runtime.md, "Lifecycle": where one fails, the
+/// container is stopped.
+pub fn poststart(record: &Record) -> Result<()> {
+    if record.poststart.is_empty() {
+        return Ok(());
+    }
+    let state = serde_json::to_vec(&record.state(Status::Running))
+        .map_err(|error| Error::invalid("annotations", error))?;
+    run_hooks("poststart", &record.poststart, &state).inspect_err(|_| {
+        if let Err(error) = kill_whole(record) {
+            report::warning(error);
+        }
+    })
+}
+
+/// `kill`.
+pub fn kill(store: &Store, id: &str, signal: i32, all: bool) -> Result<()> {
+    let directory = store.open(id)?;
+    let record = directory.record()?;
+    let status = directory.status(&record);
+    let process = record.process();
+    if all {
+        // The first process may be gone and others of its cgroup live on.
+        return record.cgroup.kill(signal_of(signal)?).map_err(cgroup_error);
+    }
+    let (Some(process), Status::Created | Status::Running | Status::Paused) = (process, status)
+    else {
+        // containerd looks for these words.
+        return Err(Error::new(
+            Code::WrongState,
+            format_args!("container {id}"),
+            "container not running",
+        ));
+    };
+    if signal == SIGKILL && !record.own_pid_namespace {
+        // No init of their own takes the others with it.
+        return kill_whole(&record);
+    }
+    match husk_sys::signal::send(process.as_fd(), signal) {
+        Ok(()) => {}
+        Err(Errno::SRCH) => {
+            return Err(Error::new(
+                Code::WrongState,
+                format_args!("container {id}"),
+                "container not running",
+            ));
+        }
+        Err(errno) => {
+            return Err(Error::kernel(format_args!("container {id}"), "pidfd_send_signal", errno));
+        }
+    }
+    if status == Status::Paused && signal == SIGKILL {
+        // A frozen process of a v1 hierarchy dies only once it is thawed.
+        record.cgroup.thaw().map_err(cgroup_error)?;
+    }
+    Ok(())
+}
+
+fn signal_of(number: i32) -> Result<rustix::process::Signal> {
+    rustix::process::Signal::from_named_raw(number).ok_or_else(|| {
+        Error::new(Code::Usage, format_args!("signal {number}"), "cannot be sent to a whole cgroup")
+    })
+}
+
+/// Kills every process of the container.
+fn kill_whole(record: &Record) -> Result<()> {
+    if let Some(process) = record.process() {
+        match husk_sys::signal::send(process.as_fd(), SIGKILL) {
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(errno) => {
+                return Err(Error::kernel(
+                    format_args!("container {}", record.id),
+                    "pidfd_send_signal",
+                    errno,
+                ));
+            }
+        }
+    }
+    record.cgroup.kill_all().map_err(cgroup_error)
+}
+
+/// `delete`.
+pub fn delete(store: &Store, id: &str, force: bool) -> Result<()> {
+    let directory = match store.open(id) {
+        Err(error) if force && error.code == Code::NotFound => return Ok(()),
+        done => done?,
+    };
+    directory.lock()?;
+    let record = match directory.read() {
+        Ok(record) => record,
+        Err(error) if force => {
+            report::warning(error);
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    let Some(record) = record else {
+        if force {
+            return directory.remove();
+        }
+        return Err(directory.record().err().unwrap_or_else(|| {
+            Error::new(Code::WrongState, format_args!("container {id}"), "changed meanwhile")
+        }));
+    };
+    match directory.status(&record) {
+        Status::Stopped | Status::Created => {}
+        _ if force => {}
+        status => {
+            return Err(wrong_state(id, "cannot be deleted while it is not stopped", status)
+                .hint(format_args!("it is {}; use --force to kill it first", status.name())));
+        }
+    }
+    destroy(&directory, &record)
+}
+
+/// Kills what lives, removes what was made, runs the poststop hooks.
+pub fn destroy(directory: &Directory, record: &Record) -> Result<()> {
+    let process = record.process();
+    kill_whole(record)?;
+    if let Some(process) = process {
+        await_death(&process, &record.id)?;
+    }
+    record.cgroup.remove().map_err(cgroup_error)?;
+    directory.remove()?;
+    run_poststop(&record.poststop, record);
+    Ok(())
+}
+
+fn await_death(process: &OwnedFd, id: &str) -> Result<()> {
+    let deadline = Instant::now() + DEATH;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).ok();
+        let mut fds = [PollFd::from_borrowed_fd(process.as_fd(), PollFlags::IN)];
+        match poll(&mut fds, left.as_ref()) {
+            Ok(0) => {
+                return Err(Error::new(
+                    Code::Kernel,
+                    format_args!("container {id}"),
+                    format_args!("was killed and is not gone after {} s", DEATH.as_secs()),
+                ));
+            }
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(errno) => {
+                return Err(Error::kernel(format_args!("container {id}"), "poll", errno));
+            }
+        }
+    }
+}
+
+/// `pause`.
+pub fn pause(store: &Store, id: &str) -> Result<()> {
+    let (directory, record) = locked(store, id)?;
+    match directory.status(&record) {
+        Status::Running | Status::Created => record.cgroup.freeze().map_err(cgroup_error),
+        status => Err(wrong_state(id, "cannot be paused", status)),
+    }
+}
+
+/// `resume`.
+pub fn resume(store: &Store, id: &str) -> Result<()> {
+    let (directory, record) = locked(store, id)?;
+    match directory.status(&record) {
+        Status::Paused => record.cgroup.thaw().map_err(cgroup_error),
+        status => Err(wrong_state(id, "cannot be resumed: it is not paused", status)),
+    }
+}
+
+fn locked(store: &Store, id: &str) -> Result<(Directory, Record)> {
+    let directory = store.open(id)?;
+    directory.lock()?;
+    let record = directory.record()?;
+    Ok((directory, record))
+}

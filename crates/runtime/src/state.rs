@@ -1,0 +1,400 @@
+//! One directory a container below `--root`: `state.json`, the configuration as
+//! it was at `create`, the compiled filter, and the socket on which `start` is
+//! awaited. Each directory is its own lock; there is no other.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use husk_cgroup::Cgroup;
+use husk_spec::{Hook, Spec, State, Status};
+use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::SocketAddrUnix;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use serde::{Deserialize, Serialize};
+
+use crate::report::{Code, Error, Result};
+
+/// Name of the socket on which a created container waits.
+const START: &str = "start.sock";
+const RECORD: &str = "state.json";
+const CONFIG: &str = "config.json";
+
+/// How long a command waits for another one on the same container.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is remembered of a container.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// `ociVersion` of its configuration.
+    pub oci_version: String,
+    /// Its id.
+    pub id: String,
+    /// Process id of its first process; 0 while there is none.
+    pub pid: i32,
+    /// When that process started, in clock ticks since boot: a process id alone
+    /// can be another process by now.
+    pub start_time: u64,
+    /// Absolute path of the bundle.
+    pub bundle: String,
+    /// Absolute path of the root filesystem.
+    pub rootfs: String,
+    /// When it was created, RFC 3339.
+    pub created: String,
+    /// User id of who created it.
+    pub owner: u32,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// Its cgroup.
+    pub cgroup: Cgroup,
+    /// Whether its first process is the init of a pid namespace of its own, so
+    /// that all others end with it.
+    pub own_pid_namespace: bool,
+    /// Hooks to run after `start`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub poststart: Vec<Hook>,
+    /// Hooks to run after `delete`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub poststop: Vec<Hook>,
+}
+
+impl Record {
+    /// The state document, runtime.md, "State".
+    pub fn state(&self, status: Status) -> State {
+        State {
+            oci_version: self.oci_version.clone(),
+            id: self.id.clone(),
+            status,
+            pid: (self.pid > 0 && status != Status::Stopped).then_some(self.pid),
+            bundle: self.bundle.clone(),
+            annotations: self.annotations.clone(),
+        }
+    }
+
+    /// A pidfd of the first process, if it lives.
+    pub fn process(&self) -> Option<OwnedFd> {
+        let pidfd = pidfd_open(Pid::from_raw(self.pid)?, PidfdFlags::empty()).ok()?;
+        let (state, start_time) = process_start(self.pid)?;
+        let alive = start_time == self.start_time && !matches!(state, b'Z' | b'X');
+        alive.then_some(pidfd)
+    }
+}
+
+/// State letter and start time of a process, proc_pid_stat(5), fields 3 and 22.
+pub fn process_start(pid: i32) -> Option<(u8, u64)> {
+    let line = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may contain anything, parentheses too.
+    let after = line.iter().rposition(|byte| *byte == b')')?;
+    let mut fields = std::str::from_utf8(line.get(after + 2..)?).ok()?.split(' ');
+    let state = *fields.next()?.as_bytes().first()?;
+    Some((state, fields.nth(18)?.parse().ok()?))
+}
+
+/// All containers of one `--root`.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// One container's directory.
+#[derive(Debug)]
+pub struct Directory {
+    id: String,
+    path: PathBuf,
+    fd: OwnedFd,
+}
+
+/// Ids as runc takes them: `[a-zA-Z0-9_+.-]`, and no name of a directory.
+pub fn check_id(id: &str) -> Result<()> {
+    let valid = !id.is_empty()
+        && id.len() <= 255
+        && id != "."
+        && id != ".."
+        && id.bytes().all(|c| c.is_ascii_alphanumeric() || b"_+.-".contains(&c));
+    match valid {
+        true => Ok(()),
+        false => Err(Error::new(
+            Code::Usage,
+            format_args!("container id ({id})"),
+            "only letters, digits and _ + . - are allowed, at most 255",
+        )),
+    }
+}
+
+impl Store {
+    /// Containers below a directory.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn make_root(&self) -> Result<()> {
+        use std::os::unix::fs::DirBuilderExt;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.root).map_err(|error| {
+            Error::new(Code::Kernel, format_args!("--root ({})", self.root.display()), error)
+        })
+    }
+
+    /// Makes a new container's directory, locked.
+    pub fn create(&self, id: &str) -> Result<Directory> {
+        check_id(id)?;
+        let path = self.root.join(id);
+        let make = || fs::mkdir(&path, Mode::from_raw_mode(0o700));
+        let made = match make() {
+            Err(Errno::NOENT) => {
+                self.make_root()?;
+                make()
+            }
+            done => done,
+        };
+        match made {
+            Ok(()) => {}
+            Err(Errno::EXIST) => {
+                return Err(Error::new(
+                    Code::InUse,
+                    format_args!("container {id}"),
+                    "a container with this id already exists",
+                )
+                .hint(format_args!("husk-oci delete --force {id}")));
+            }
+            Err(errno) => return Err(Error::kernel(path.display(), "mkdir", errno)),
+        }
+        let directory = self.open(id)?;
+        directory.lock()?;
+        Ok(directory)
+    }
+
+    /// Opens a container's directory.
+    pub fn open(&self, id: &str) -> Result<Directory> {
+        check_id(id)?;
+        let path = self.root.join(id);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match fs::open(&path, flags, Mode::empty()) {
+            Ok(fd) => Ok(Directory { id: id.to_owned(), path, fd }),
+            Err(Errno::NOENT) => {
+                Err(Error::new(Code::NotFound, format_args!("container {id}"), "does not exist"))
+            }
+            Err(errno) => Err(Error::kernel(path.display(), "open", errno)),
+        }
+    }
+
+    /// Ids of all containers, sorted.
+    pub fn ids(&self) -> Result<Vec<String>> {
+        let entries = match std::fs::read_dir(&self.root) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            done => done.map_err(|error| {
+                Error::new(Code::Kernel, format_args!("--root ({})", self.root.display()), error)
+            })?,
+        };
+        let mut ids: Vec<String> = entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|id| check_id(id).is_ok())
+            .collect();
+        ids.sort();
+        Ok(ids)
+    }
+}
+
+impl Directory {
+    /// The container's id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Locks the container until this is dropped; waits for another command, not for ever.
+    pub fn lock(&self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match fs::flock(&self.fd, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(()),
+                Err(Errno::AGAIN) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                Err(Errno::AGAIN) => {
+                    return Err(Error::new(
+                        Code::WrongState,
+                        format_args!("container {}", self.id),
+                        "another command is at work on it",
+                    ));
+                }
+                Err(errno) => return Err(Error::kernel(self.path.display(), "flock", errno)),
+            }
+        }
+    }
+
+    /// Lets other commands work on the container.
+    pub fn unlock(&self) -> Result<()> {
+        fs::flock(&self.fd, FlockOperation::Unlock)
+            .map_err(|errno| Error::kernel(self.path.display(), "flock", errno))
+    }
+
+    /// The record; None where `create` did not come far enough to write one.
+    pub fn read(&self) -> Result<Option<Record>> {
+        match self.read_file(RECORD)? {
+            None => Ok(None),
+            Some(bytes) => {
+                husk_spec::parse(&bytes).map(Some).map_err(|error| self.damaged(RECORD, error))
+            }
+        }
+    }
+
+    /// The record of a container that is whole.
+    pub fn record(&self) -> Result<Record> {
+        self.read()?.ok_or_else(|| {
+            Error::new(
+                Code::WrongState,
+                format_args!("container {}", self.id),
+                "was never completely created",
+            )
+            .hint(format_args!("husk-oci delete --force {}", self.id))
+        })
+    }
+
+    /// The configuration as it was at `create`.
+    pub fn config(&self) -> Result<Spec> {
+        let bytes = self.read_file(CONFIG)?.ok_or_else(|| self.damaged(CONFIG, "missing"))?;
+        husk_spec::parse(&bytes).map_err(|error| self.damaged(CONFIG, error))
+    }
+
+    /// Keeps the configuration.
+    pub fn write_config(&self, bytes: &[u8]) -> Result<()> {
+        self.write_file(CONFIG, bytes)
+    }
+
+    /// Replaces the record as a whole: a reader sees the old or the new one.
+    pub fn write(&self, record: &Record) -> Result<()> {
+        const NEW: &str = "state.json.new";
+        let bytes = serde_json::to_vec(record).map_err(|error| self.damaged(RECORD, error))?;
+        self.write_file(NEW, &bytes)?;
+        fs::renameat(&self.fd, NEW, &self.fd, RECORD)
+            .map_err(|errno| Error::kernel(self.path.join(RECORD).display(), "rename", errno))
+    }
+
+    fn read_file(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match fs::openat(&self.fd, name, flags, Mode::empty()) {
+            Ok(fd) => husk_spec::read_bounded(std::fs::File::from(fd))
+                .map(Some)
+                .map_err(|error| self.damaged(name, error)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(Error::kernel(self.path.join(name).display(), "open", errno)),
+        }
+    }
+
+    fn write_file(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        use std::io::Write;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let failed = |op: &str, errno| Error::kernel(self.path.join(name).display(), op, errno);
+        let fd = fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o600))
+            .map_err(|errno| failed("open", errno))?;
+        std::fs::File::from(fd)
+            .write_all(bytes)
+            .map_err(|error| failed("write", Errno::from_io_error(&error).unwrap_or(Errno::IO)))
+    }
+
+    fn damaged(&self, name: &str, why: impl std::fmt::Display) -> Error {
+        Error::new(Code::WrongState, self.path.join(name).display(), why)
+            .hint(format_args!("husk-oci delete --force {}", self.id))
+    }
+
+    /// The status of the container.
+    pub fn status(&self, record: &Record) -> Status {
+        if record.pid == 0 {
+            // Whoever makes it holds the lock; if nobody does, nobody will finish it.
+            return match fs::flock(&self.fd, FlockOperation::NonBlockingLockShared) {
+                Ok(()) => {
+                    let _ = fs::flock(&self.fd, FlockOperation::Unlock);
+                    Status::Stopped
+                }
+                Err(_) => Status::Creating,
+            };
+        }
+        if record.process().is_none() {
+            return Status::Stopped;
+        }
+        if self.awaits_start() {
+            return Status::Created;
+        }
+        match record.cgroup.frozen() {
+            Ok(true) => Status::Paused,
+            _ => Status::Running,
+        }
+    }
+
+    fn awaits_start(&self) -> bool {
+        fs::accessat(&self.fd, START, fs::Access::EXISTS, AtFlags::empty()).is_ok()
+    }
+
+    /// Address of the socket on which `start` is awaited. By descriptor, since
+    /// the path may be longer than an address holds (unix(7): 108 bytes).
+    pub fn start_address(&self) -> Result<SocketAddrUnix> {
+        let path = format!("/proc/self/fd/{}/{START}", self.fd.as_raw_fd());
+        SocketAddrUnix::new(path).map_err(|errno| Error::kernel(START, "bind", errno))
+    }
+
+    /// From now on the container counts as started.
+    pub fn remove_start_socket(&self) -> Result<()> {
+        match fs::unlinkat(&self.fd, START, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(Error::kernel(self.path.join(START).display(), "unlink", errno)),
+        }
+    }
+
+    /// Removes the directory and everything in it.
+    pub fn remove(&self) -> Result<()> {
+        let failed = |errno| Error::kernel(self.path.display(), "remove", errno);
+        let entries = fs::Dir::read_from(&self.fd).map_err(failed)?;
+        for entry in entries {
+            let entry = entry.map_err(failed)?;
+            let name: CString = entry.file_name().to_owned();
+            if matches!(name.as_bytes(), b"." | b"..") {
+                continue;
+            }
+            match fs::unlinkat(&self.fd, &name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(failed(errno)),
+            }
+        }
+        match fs::rmdir(&self.path) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(failed(errno)),
+        }
+    }
+}
+
+impl AsFd for Directory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids() {
+        for good in ["a", "web-1", "x_y+z.0", "..."] {
+            assert!(check_id(good).is_ok(), "{good}");
+        }
+        for bad in ["", ".", "..", "a/b", "../a", "a b", "ä", "a\n", &"x".repeat(256)] {
+            assert!(check_id(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn own_start_time() {
+        let (state, start_time) = process_start(std::process::id() as i32).unwrap();
+        assert_eq!(state, b'R');
+        assert!(start_time > 0);
+    }
+}
