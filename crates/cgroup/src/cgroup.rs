@@ -172,14 +172,6 @@ impl Cgroup {
         self.v1.iter().map(|directory| directory.path.as_path()).chain(self.v2.as_deref())
     }
 
-    /// The directory that holds a controller's files, and whether it is v2.
-    pub(crate) fn home(&self, controller: Controller) -> Option<(&Path, bool)> {
-        if let Some(directory) = self.v1.iter().find(|directory| directory.has(controller)) {
-            return Some((&directory.path, false));
-        }
-        self.v2.as_deref().map(|path| (path, true))
-    }
-
     /// The directory to ask for the container's processes: v2 where there is
     /// one, since it can report their end; else any v1 one.
     pub(crate) fn census(&self) -> Option<&Path> {

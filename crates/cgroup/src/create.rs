@@ -71,7 +71,7 @@ impl CgroupPlan {
                          host stay guarded by their file permissions"
                     ));
                 }
-                result => drop(result?),
+                result => result?,
             }
         }
         Ok(cgroup)
@@ -237,6 +237,9 @@ pub(crate) fn apply(
             for setting in rest {
                 let directory = place(setting, v1, v2)?;
                 match file.write(directory, setting) {
+                    Ok(()) if &*setting.file == "memory.kmem.limit_in_bytes" => {
+                        void(directory, setting, warnings)?;
+                    }
                     Ok(()) => {}
                     Err((path, errno)) => refusals.push((setting, path, errno)),
                 }
@@ -251,6 +254,18 @@ pub(crate) fn apply(
             }
             rest = refusals.into_iter().map(|(setting, ..)| setting).collect();
         }
+    }
+    Ok(())
+}
+
+/// Warns of a limit of kernel memory that was taken and forgotten (Linux 6.1).
+fn void(directory: &Path, setting: &Setting, warnings: &mut Vec<String>) -> Result<(), Error> {
+    let now = kernfs::read(&directory.join(&*setting.file))?;
+    // Limits are kept in whole pages.
+    let kept = |value: &str| value.trim().parse::<u64>().is_ok_and(|value| value < 1 << 62);
+    if kept(&setting.value) && !kept(&now) {
+        let (property, value) = (&setting.property, &setting.value);
+        warnings.push(format!("{property}: {value}: this kernel no longer limits it by itself"));
     }
     Ok(())
 }

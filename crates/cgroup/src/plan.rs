@@ -197,7 +197,13 @@ fn unusable(layout: &Layout) -> Option<String> {
     None
 }
 
-fn unified_plan(unified: &Unified, path: &Path, settings: &[Setting], layout: &Layout) -> V2Plan {
+/// Where the container is in v2, and what is to be enabled above it.
+pub(crate) fn unified_plan(
+    unified: &Unified,
+    path: &Path,
+    settings: &[Setting],
+    layout: &Layout,
+) -> V2Plan {
     let hybrid = !layout.v1.is_empty();
     let enable = HANDED_DOWN
         .into_iter()

@@ -123,36 +123,15 @@ impl Program {
 }
 
 /// Puts a program in force for a cgroup, in place of the one that is there.
-///
-/// Returns the program that was replaced.
-pub(crate) fn enforce(cgroup: &Path, program: &[u64]) -> Result<Option<OwnedFd>, Error> {
+pub(crate) fn enforce(cgroup: &Path, program: &[u64]) -> Result<(), Error> {
     let fail =
         |operation: &'static str| move |errno: Errno| Error::system(operation, cgroup, errno);
     let new = bpf::load_cgroup_device(program, NAME).map_err(fail("load a device filter for"))?;
-    put(cgroup, &new)
-}
-
-/// Puts a loaded program in force.
-pub(crate) fn put(cgroup: &Path, new: &OwnedFd) -> Result<Option<OwnedFd>, Error> {
-    let fail =
-        |operation: &'static str| move |errno: Errno| Error::system(operation, cgroup, errno);
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = openat(CWD, cgroup, flags, Mode::empty()).map_err(fail("open"))?;
     let old = ours(directory.as_fd()).map_err(fail("list the device filters of"))?;
     bpf::attach_device(directory.as_fd(), new.as_fd(), old.as_ref().map(AsFd::as_fd))
-        .map_err(fail("attach a device filter to"))?;
-    Ok(old)
-}
-
-/// Takes the program off a cgroup that had none before.
-pub(crate) fn take_off(cgroup: &Path) -> Result<(), Error> {
-    let fail = |errno| Error::system("detach the device filter of", cgroup, errno);
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = openat(CWD, cgroup, flags, Mode::empty()).map_err(fail)?;
-    if let Some(old) = ours(directory.as_fd()).map_err(fail)? {
-        bpf::detach_device(directory.as_fd(), old.as_fd()).map_err(fail)?;
-    }
-    Ok(())
+        .map_err(fail("attach a device filter to"))
 }
 
 fn ours(cgroup: std::os::fd::BorrowedFd) -> Result<Option<OwnedFd>, Errno> {
