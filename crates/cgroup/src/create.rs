@@ -12,6 +12,7 @@ use crate::error::{Error, text};
 use crate::kernfs;
 use crate::plan::{CgroupPlan, Manager, V1, V2Plan};
 use crate::process;
+use crate::rdt::{Rdt, RdtPlan};
 use crate::setting::{Refusal, Setting, hint};
 use crate::v2;
 
@@ -43,8 +44,10 @@ impl CgroupPlan {
     }
 
     fn build(&self, made: &mut Made) -> Result<Cgroup, Error> {
+        let rdt = self.rdt.as_ref().map(RdtPlan::create).transpose()?;
+        made.rdt.clone_from(&rdt);
         if self.manager == Manager::Disabled {
-            return Ok(Cgroup { warnings: self.warnings.clone(), ..Cgroup::none() });
+            return Ok(Cgroup { rdt, warnings: self.warnings.clone(), ..Cgroup::none() });
         }
         for directory in &self.v1 {
             made.directory(&directory.mount, &directory.path)?;
@@ -60,6 +63,7 @@ impl CgroupPlan {
             manager: self.manager,
             v1: self.v1.clone(),
             v2: self.v2.as_ref().map(|v2| v2.path.clone()),
+            rdt,
             warnings: self.warnings.clone(),
         };
         apply(&self.settings, &self.v1, cgroup.v2.as_deref(), &mut cgroup.warnings)?;
@@ -78,9 +82,13 @@ impl CgroupPlan {
     }
 }
 
-/// The directories made so far, outermost first.
+/// What was made so far, to be undone.
 #[derive(Default)]
-struct Made(Vec<PathBuf>);
+struct Made {
+    /// Outermost first.
+    directories: Vec<PathBuf>,
+    rdt: Option<Rdt>,
+}
 
 impl Made {
     /// Makes a cgroup and the parents it lacks, or takes over an empty one.
@@ -88,7 +96,7 @@ impl Made {
         for _ in 0..ATTEMPTS {
             match mkdirat(CWD, path, Mode::from_raw_mode(0o755)) {
                 Ok(()) => {
-                    self.0.push(path.to_owned());
+                    self.directories.push(path.to_owned());
                     return Ok(());
                 }
                 Err(Errno::EXIST) => return must_be_free(path),
@@ -108,7 +116,7 @@ impl Made {
         missing.reverse();
         for ancestor in missing {
             match mkdirat(CWD, ancestor, Mode::from_raw_mode(0o755)) {
-                Ok(()) => self.0.push(ancestor.to_owned()),
+                Ok(()) => self.directories.push(ancestor.to_owned()),
                 Err(Errno::EXIST) => {}
                 // Removed by another process in between: the caller tries again.
                 Err(Errno::NOENT) => return Ok(()),
@@ -119,9 +127,10 @@ impl Made {
     }
 
     fn undo(&self) {
-        for path in self.0.iter().rev() {
-            // Another container may have moved into a parent meanwhile; the
-            // error that led here is the one worth telling.
+        // The error that led here is the one worth telling.
+        let _ = self.rdt.as_ref().map(Rdt::remove);
+        for path in self.directories.iter().rev() {
+            // Another container may have moved into a parent meanwhile.
             let _ = unlinkat(CWD, path, AtFlags::REMOVEDIR);
         }
     }

@@ -10,6 +10,7 @@ use crate::controller::Controller;
 use crate::error::Error;
 use crate::layout::{self, Home, Layout, Unified};
 use crate::path;
+use crate::rdt::{self, RdtPlan};
 use crate::resources::{self, Current};
 use crate::setting::{Setting, Settings};
 use crate::v1;
@@ -57,6 +58,7 @@ pub struct CgroupPlan {
     pub(crate) settings: Vec<Setting>,
     /// The program that guards devices on v2.
     pub(crate) device_filter: Option<Vec<u64>>,
+    pub(crate) rdt: Option<RdtPlan>,
     pub(crate) warnings: Vec<String>,
     pub(crate) rootless: bool,
     /// Failing to make the cgroup is a warning.
@@ -118,10 +120,15 @@ pub fn plan(request: &Request, layout: &Layout) -> Result<CgroupPlan, Error> {
         v2: None,
         settings: Vec::new(),
         device_filter: None,
+        rdt: None,
         warnings: Vec::new(),
         rootless: request.rootless,
         dispensable: request.rootless && request.cgroups_path.is_none() && !limits,
     };
+    if let Some(intel_rdt) = request.intel_rdt {
+        let mount = layout.resctrl.as_deref();
+        plan.rdt = Some(rdt::plan(intel_rdt, request.id, mount, &mut plan.warnings)?);
+    }
     if request.manager == Manager::Disabled {
         return without_cgroup(plan, limits, request.resources);
     }
@@ -148,7 +155,7 @@ pub fn plan(request: &Request, layout: &Layout) -> Result<CgroupPlan, Error> {
             layout.describe()
         )),
     }
-    plan.warnings = settings.warnings;
+    plan.warnings.extend(settings.warnings);
     plan.settings = settings.list;
     let base = layout
         .v2
@@ -179,7 +186,7 @@ fn without_cgroup(
         let reason = "limits cannot be kept without a cgroup";
         return Err(Error::invalid("linux.resources", "--cgroup-manager disabled", reason));
     }
-    let mut warnings = Vec::new();
+    let mut warnings = plan.warnings;
     if resources.is_some_and(|resources| !resources.devices.is_empty()) {
         let property = "linux.resources.devices";
         warnings.push(format!("{property}: not enforced with --cgroup-manager disabled"));

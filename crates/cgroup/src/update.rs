@@ -73,6 +73,18 @@ impl Cgroup {
         }
     }
 
+    /// Changes the container's resctrl group: `--l3-cache-schema`, `--mem-bw-schema`.
+    pub fn update_rdt(&self, schemata: &[String]) -> Result<(), Error> {
+        match &self.rdt {
+            Some(rdt) => rdt.update(schemata),
+            None => Err(Error::invalid(
+                "linux.intelRdt.schemata",
+                schemata.join(" "),
+                "the container was made without intelRdt",
+            )),
+        }
+    }
+
     fn restore(&self, undo: &Undo, cause: Error) -> Error {
         // A file that refuses what it said before may not have changed at all:
         // what counts is what it says afterwards.

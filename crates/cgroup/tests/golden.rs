@@ -1,4 +1,5 @@
 //! What is planned for every controller on every layout, as text.
+#![allow(clippy::unwrap_used, reason = "a test's failure")]
 
 use std::collections::BTreeMap;
 
@@ -27,7 +28,7 @@ fn v1() -> Layout {
         own: "/caller".into(),
         read_only: false,
     };
-    Layout { v1: V1.iter().map(hierarchy).collect(), v2: None }
+    Layout { v1: V1.iter().map(hierarchy).collect(), ..Layout::default() }
 }
 
 fn v2() -> Layout {
@@ -37,7 +38,7 @@ fn v2() -> Layout {
         controllers: V2.map(str::to_owned).to_vec(),
         ..Unified::default()
     };
-    Layout { v1: Vec::new(), v2: Some(unified) }
+    Layout { v1: Vec::new(), v2: Some(unified), ..Layout::default() }
 }
 
 /// v1 controllers, and hugetlb left to v2.
