@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::kernfs;
 use crate::path;
 use crate::plan::{Manager, V1};
+use crate::rdt::Rdt;
 
 /// Where a container's cgroup is, to be kept with the container's state.
 ///
@@ -26,6 +27,9 @@ pub struct Cgroup {
     /// Its directory in the v2 hierarchy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub v2: Option<PathBuf>,
+    /// Its group of the resctrl filesystem.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rdt: Option<Rdt>,
     /// What the caller should be told about its making, one line each.
     #[serde(skip)]
     pub warnings: Vec<String>,
@@ -36,7 +40,7 @@ pub struct Cgroup {
 pub struct Entry {
     /// The v2 directory, for clone3(2) with `CLONE_INTO_CGROUP`.
     pub into: Option<OwnedFd>,
-    /// The `tasks` files of the v1 hierarchies, with their paths: the new
+    /// The `tasks` files of the v1 hierarchies and of resctrl, with their paths: the new
     /// process writes "0" to each while it is single-threaded. A write to
     /// `cgroup.procs` would wait for an RCU grace period instead, milliseconds.
     pub tasks: Vec<(String, OwnedFd)>,
@@ -45,7 +49,13 @@ pub struct Entry {
 impl Cgroup {
     /// The record of a container without a cgroup of its own.
     pub fn none() -> Self {
-        Self { manager: Manager::Disabled, v1: Vec::new(), v2: None, warnings: Vec::new() }
+        Self {
+            manager: Manager::Disabled,
+            v1: Vec::new(),
+            v2: None,
+            rdt: None,
+            warnings: Vec::new(),
+        }
     }
 
     /// Whether the container has no cgroup of its own.
@@ -68,8 +78,8 @@ impl Cgroup {
             None => None,
         };
         let mut tasks = Vec::with_capacity(self.v1.len());
-        for directory in &self.v1 {
-            let path = directory.path.join("tasks");
+        let v1 = self.v1.iter().map(|directory| directory.path.join("tasks"));
+        for path in v1.chain(self.rdt.iter().flat_map(Rdt::tasks)) {
             let fd = kernfs::open_for_write(&path)
                 .map_err(|errno| Error::system("open", &path, errno))?;
             tasks.push((path.display().to_string(), fd));
@@ -81,6 +91,9 @@ impl Cgroup {
     pub fn attach(&self, pid: i32) -> Result<(), Error> {
         for directory in self.directories() {
             kernfs::write(&directory.join("cgroup.procs"), &pid.to_string())?;
+        }
+        for tasks in self.rdt.iter().flat_map(Rdt::tasks) {
+            kernfs::write(&tasks, &pid.to_string())?;
         }
         Ok(())
     }
@@ -170,14 +183,6 @@ impl Cgroup {
     /// Every directory, the v1 ones first.
     pub fn directories(&self) -> impl Iterator<Item = &Path> {
         self.v1.iter().map(|directory| directory.path.as_path()).chain(self.v2.as_deref())
-    }
-
-    /// The directory that holds a controller's files, and whether it is v2.
-    pub(crate) fn home(&self, controller: Controller) -> Option<(&Path, bool)> {
-        if let Some(directory) = self.v1.iter().find(|directory| directory.has(controller)) {
-            return Some((&directory.path, false));
-        }
-        self.v2.as_deref().map(|path| (path, true))
     }
 
     /// The directory to ask for the container's processes: v2 where there is

@@ -1,5 +1,6 @@
 //! Making what was planned, or nothing.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, mkdirat, unlinkat};
@@ -11,7 +12,9 @@ use crate::error::{Error, text};
 use crate::kernfs;
 use crate::plan::{CgroupPlan, Manager, V1, V2Plan};
 use crate::process;
+use crate::rdt::{Rdt, RdtPlan};
 use crate::setting::{Refusal, Setting, hint};
+use crate::v2;
 
 /// How often a directory is tried again whose parent another process removes.
 const ATTEMPTS: u32 = 16;
@@ -41,8 +44,10 @@ impl CgroupPlan {
     }
 
     fn build(&self, made: &mut Made) -> Result<Cgroup, Error> {
+        let rdt = self.rdt.as_ref().map(RdtPlan::create).transpose()?;
+        made.rdt.clone_from(&rdt);
         if self.manager == Manager::Disabled {
-            return Ok(Cgroup { warnings: self.warnings.clone(), ..Cgroup::none() });
+            return Ok(Cgroup { rdt, warnings: self.warnings.clone(), ..Cgroup::none() });
         }
         for directory in &self.v1 {
             made.directory(&directory.mount, &directory.path)?;
@@ -58,16 +63,32 @@ impl CgroupPlan {
             manager: self.manager,
             v1: self.v1.clone(),
             v2: self.v2.as_ref().map(|v2| v2.path.clone()),
+            rdt,
             warnings: self.warnings.clone(),
         };
         apply(&self.settings, &self.v1, cgroup.v2.as_deref(), &mut cgroup.warnings)?;
+        if let (Some(program), Some(directory)) = (&self.device_filter, &cgroup.v2) {
+            match v2::devices::enforce(directory, program) {
+                Err(error) if self.rootless && error.errno() == Some(Errno::PERM) => {
+                    cgroup.warnings.push(format!(
+                        "linux.resources.devices: not enforced: {error}; device nodes of the \
+                         host stay guarded by their file permissions"
+                    ));
+                }
+                result => result?,
+            }
+        }
         Ok(cgroup)
     }
 }
 
-/// The directories made so far, outermost first.
+/// What was made so far, to be undone.
 #[derive(Default)]
-struct Made(Vec<PathBuf>);
+struct Made {
+    /// Outermost first.
+    directories: Vec<PathBuf>,
+    rdt: Option<Rdt>,
+}
 
 impl Made {
     /// Makes a cgroup and the parents it lacks, or takes over an empty one.
@@ -75,7 +96,7 @@ impl Made {
         for _ in 0..ATTEMPTS {
             match mkdirat(CWD, path, Mode::from_raw_mode(0o755)) {
                 Ok(()) => {
-                    self.0.push(path.to_owned());
+                    self.directories.push(path.to_owned());
                     return Ok(());
                 }
                 Err(Errno::EXIST) => return must_be_free(path),
@@ -95,7 +116,7 @@ impl Made {
         missing.reverse();
         for ancestor in missing {
             match mkdirat(CWD, ancestor, Mode::from_raw_mode(0o755)) {
-                Ok(()) => self.0.push(ancestor.to_owned()),
+                Ok(()) => self.directories.push(ancestor.to_owned()),
                 Err(Errno::EXIST) => {}
                 // Removed by another process in between: the caller tries again.
                 Err(Errno::NOENT) => return Ok(()),
@@ -106,9 +127,10 @@ impl Made {
     }
 
     fn undo(&self) {
-        for path in self.0.iter().rev() {
-            // Another container may have moved into a parent meanwhile; the
-            // error that led here is the one worth telling.
+        // The error that led here is the one worth telling.
+        let _ = self.rdt.as_ref().map(Rdt::remove);
+        for path in self.directories.iter().rev() {
+            // Another container may have moved into a parent meanwhile.
             let _ = unlinkat(CWD, path, AtFlags::REMOVEDIR);
         }
     }
@@ -203,29 +225,91 @@ fn not_handed_down(v2: &V2Plan, setting: &Setting, ancestor: &Path, errno: Errno
     }
 }
 
-/// Writes settings in order; a file that is written several times in a row is opened once.
+/// Writes settings in order.
+///
+/// Some values bound each other (memory and memory with swap, quota and period
+/// and burst), and which order the kernel takes depends on what stands there:
+/// one that is refused waits until the rest of its controller is written, and
+/// is tried again as long as that helps.
 pub(crate) fn apply(
     settings: &[Setting],
     v1: &[V1],
     v2: Option<&Path>,
     warnings: &mut Vec<String>,
 ) -> Result<(), Error> {
-    let mut open: Option<(PathBuf, std::os::fd::OwnedFd)> = None;
-    for setting in settings {
-        let path = place(setting, v1, v2)?.join(&*setting.file);
-        let result = match &open {
-            Some((last, fd)) if *last == path => kernfs::write_fd(fd, &setting.value),
-            _ => kernfs::open_for_write(&path).and_then(|fd| {
-                let result = kernfs::write_fd(&fd, &setting.value);
-                open = Some((path.clone(), fd));
-                result
-            }),
-        };
-        if let Err(errno) = result {
-            refused(setting, path, errno, warnings)?;
+    let mut file = OpenFile::default();
+    for group in settings.chunk_by(|a, b| (a.controller, a.v2) == (b.controller, b.v2)) {
+        let mut rest: Vec<&Setting> = group.iter().collect();
+        loop {
+            let before = rest.len();
+            let mut refusals = Vec::new();
+            for setting in rest {
+                let directory = place(setting, v1, v2)?;
+                match file.write(directory, setting) {
+                    Ok(()) if &*setting.file == "memory.kmem.limit_in_bytes" => {
+                        void(directory, setting, warnings)?;
+                    }
+                    Ok(()) => {}
+                    Err((path, errno)) => refusals.push((setting, path, errno)),
+                }
+            }
+            let order = |errno: &Errno| matches!(*errno, Errno::INVAL | Errno::BUSY);
+            let again = refusals.len() < before && refusals.iter().any(|(.., e)| order(e));
+            if !again {
+                for (setting, path, errno) in refusals {
+                    refused(setting, path, errno, warnings)?;
+                }
+                break;
+            }
+            rest = refusals.into_iter().map(|(setting, ..)| setting).collect();
         }
     }
     Ok(())
+}
+
+/// Warns of a limit of kernel memory that was taken and forgotten (Linux 6.1).
+fn void(directory: &Path, setting: &Setting, warnings: &mut Vec<String>) -> Result<(), Error> {
+    let now = kernfs::read(&directory.join(&*setting.file))?;
+    // Limits are kept in whole pages.
+    let kept = |value: &str| value.trim().parse::<u64>().is_ok_and(|value| value < 1 << 62);
+    if kept(&setting.value) && !kept(&now) {
+        let (property, value) = (&setting.property, &setting.value);
+        warnings.push(format!("{property}: {value}: this kernel no longer limits it by itself"));
+    }
+    Ok(())
+}
+
+/// The file written last: lists such as that of devices go to one file, which
+/// is opened once.
+#[derive(Default)]
+struct OpenFile(Option<(PathBuf, OwnedFd)>);
+
+impl OpenFile {
+    fn write(&mut self, directory: &Path, setting: &Setting) -> Result<(), (PathBuf, Errno)> {
+        let first = self.write_to(directory.join(&*setting.file), &setting.value);
+        match (first, &setting.otherwise) {
+            (Err((_, Errno::NOENT)), Some((file, value))) => {
+                self.write_to(directory.join(file), value)
+            }
+            (first, _) => first,
+        }
+    }
+
+    fn write_to(&mut self, path: PathBuf, value: &str) -> Result<(), (PathBuf, Errno)> {
+        if let Some((last, fd)) = &self.0
+            && *last == path
+        {
+            return kernfs::write_fd(fd, value).map_err(|errno| (path, errno));
+        }
+        match kernfs::open_for_write(&path) {
+            Ok(fd) => {
+                let result = kernfs::write_fd(&fd, value).map_err(|errno| (path.clone(), errno));
+                self.0 = Some((path, fd));
+                result
+            }
+            Err(errno) => Err((path, errno)),
+        }
+    }
 }
 
 /// The container's directory that a setting is for.

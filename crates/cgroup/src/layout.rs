@@ -12,6 +12,10 @@ use crate::kernfs;
 
 /// Where every distribution mounts cgroups (file-hierarchy(7)).
 const MOUNT: &str = "/sys/fs/cgroup";
+/// Where resctrl belongs (arch/x86/resctrl.rst).
+const RESCTRL: &str = "/sys/fs/resctrl";
+/// `f_type` of resctrl, statfs(2).
+const RDTGROUP_SUPER_MAGIC: i64 = 0x0765_5821;
 /// `f_type` of a v1 hierarchy, statfs(2).
 const CGROUP_SUPER_MAGIC: i64 = 0x0027_e0eb;
 /// `f_type` of the v2 hierarchy, statfs(2).
@@ -28,6 +32,8 @@ pub struct Layout {
     pub v1: Vec<Hierarchy>,
     /// The v2 hierarchy.
     pub v2: Option<Unified>,
+    /// Where the resctrl filesystem is mounted, for `linux.intelRdt`.
+    pub resctrl: Option<PathBuf>,
 }
 
 /// One v1 hierarchy.
@@ -75,7 +81,12 @@ impl Layout {
     /// all (78 µs with 30 mounts), and the places are fixed by convention.
     pub fn detect() -> Result<Self, Error> {
         let own = kernfs::read(Path::new("/proc/self/cgroup"))?;
-        Self::detect_in(Path::new(MOUNT), &own)
+        let mut layout = Self::detect_in(Path::new(MOUNT), &own)?;
+        let resctrl = Path::new(RESCTRL);
+        if filesystem_type(resctrl)? == Some(RDTGROUP_SUPER_MAGIC) {
+            layout.resctrl = Some(resctrl.to_owned());
+        }
+        Ok(layout)
     }
 
     fn detect_in(mount: &Path, proc_self_cgroup: &str) -> Result<Self, Error> {

@@ -10,8 +10,11 @@ use crate::controller::Controller;
 use crate::error::Error;
 use crate::layout::{self, Home, Layout, Unified};
 use crate::path;
-use crate::resources::{self, Wanted};
-use crate::setting::Setting;
+use crate::rdt::{self, RdtPlan};
+use crate::resources::{self, Current};
+use crate::setting::{Setting, Settings};
+use crate::v1;
+use crate::v2;
 
 /// Who makes the cgroup: `--cgroup-manager`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,10 +56,13 @@ pub struct CgroupPlan {
     pub(crate) v1: Vec<V1>,
     pub(crate) v2: Option<V2Plan>,
     pub(crate) settings: Vec<Setting>,
+    /// The program that guards devices on v2.
+    pub(crate) device_filter: Option<Vec<u64>>,
+    pub(crate) rdt: Option<RdtPlan>,
     pub(crate) warnings: Vec<String>,
+    pub(crate) rootless: bool,
     /// Failing to make the cgroup is a warning.
     pub(crate) dispensable: bool,
-    pub(crate) layout: String,
 }
 
 /// The container's cgroup in one v1 hierarchy.
@@ -106,18 +112,25 @@ const HANDED_DOWN: [Controller; 7] = [
 /// A property whose value is meaningless, or that the layout cannot honour; an
 /// unusable `linux.cgroupsPath`; or no hierarchy at all while one is needed.
 pub fn plan(request: &Request, layout: &Layout) -> Result<CgroupPlan, Error> {
-    let wanted = Wanted::new(request)?;
+    let rules = resources::device_rules(request.resources)?;
+    let limits = request.resources.is_some_and(resources::asks_for_limits);
     let mut plan = CgroupPlan {
         manager: request.manager,
         v1: Vec::new(),
         v2: None,
         settings: Vec::new(),
+        device_filter: None,
+        rdt: None,
         warnings: Vec::new(),
-        dispensable: request.rootless && request.cgroups_path.is_none() && !wanted.limits,
-        layout: layout.describe(),
+        rootless: request.rootless,
+        dispensable: request.rootless && request.cgroups_path.is_none() && !limits,
     };
+    if let Some(intel_rdt) = request.intel_rdt {
+        let mount = layout.resctrl.as_deref();
+        plan.rdt = Some(rdt::plan(intel_rdt, request.id, mount, &mut plan.warnings)?);
+    }
     if request.manager == Manager::Disabled {
-        return wanted.without_cgroup().map(|warnings| CgroupPlan { warnings, ..plan });
+        return without_cgroup(plan, limits, request.resources);
     }
     if let Some(reason) = unusable(layout) {
         if !plan.dispensable {
@@ -127,8 +140,22 @@ pub fn plan(request: &Request, layout: &Layout) -> Result<CgroupPlan, Error> {
         plan.warnings.push(format!("no cgroup is made: {reason}"));
         return Ok(plan);
     }
-    let settings = resources::settings(&wanted, layout)?;
-    plan.warnings = settings.warnings;
+    let mut settings = match request.resources {
+        Some(resources) => resources::settings(resources, layout, Current::default())?,
+        None => Settings::default(),
+    };
+    match layout.home(Controller::Devices) {
+        Home::V1(_) => {
+            let list = v1::devices::List::new(&rules)?;
+            list.settings(&mut settings.of(Controller::Devices, false));
+        }
+        Home::V2 => plan.device_filter = Some(v2::devices::program(&rules)),
+        Home::Nowhere => settings.warnings.push(format!(
+            "linux.resources.devices: not enforced: no hierarchy has it here ({})",
+            layout.describe()
+        )),
+    }
+    plan.warnings.extend(settings.warnings);
     plan.settings = settings.list;
     let base = layout
         .v2
@@ -149,6 +176,24 @@ pub fn plan(request: &Request, layout: &Layout) -> Result<CgroupPlan, Error> {
     Ok(plan)
 }
 
+/// What it means that there is to be no cgroup.
+fn without_cgroup(
+    plan: CgroupPlan,
+    limits: bool,
+    resources: Option<&Resources>,
+) -> Result<CgroupPlan, Error> {
+    if limits {
+        let reason = "limits cannot be kept without a cgroup";
+        return Err(Error::invalid("linux.resources", "--cgroup-manager disabled", reason));
+    }
+    let mut warnings = plan.warnings;
+    if resources.is_some_and(|resources| !resources.devices.is_empty()) {
+        let property = "linux.resources.devices";
+        warnings.push(format!("{property}: not enforced with --cgroup-manager disabled"));
+    }
+    Ok(CgroupPlan { warnings, ..plan })
+}
+
 fn unusable(layout: &Layout) -> Option<String> {
     if layout.v1.is_empty() && layout.v2.is_none() {
         return Some(layout.describe());
@@ -159,7 +204,13 @@ fn unusable(layout: &Layout) -> Option<String> {
     None
 }
 
-fn unified_plan(unified: &Unified, path: &Path, settings: &[Setting], layout: &Layout) -> V2Plan {
+/// Where the container is in v2, and what is to be enabled above it.
+pub(crate) fn unified_plan(
+    unified: &Unified,
+    path: &Path,
+    settings: &[Setting],
+    layout: &Layout,
+) -> V2Plan {
     let hybrid = !layout.v1.is_empty();
     let enable = HANDED_DOWN
         .into_iter()
@@ -206,6 +257,12 @@ impl CgroupPlan {
         for setting in &self.settings {
             let version = if setting.v2 { "v2" } else { "v1" };
             let _ = writeln!(text, "{version} {}={}", setting.file, setting.value);
+            if let Some((file, value)) = &setting.otherwise {
+                let _ = writeln!(text, "{version}   else {file}={value}");
+            }
+        }
+        if let Some(program) = &self.device_filter {
+            let _ = writeln!(text, "v2 device filter of {} instructions", program.len());
         }
         for warning in &self.warnings {
             let _ = writeln!(text, "warning {warning}");

@@ -11,6 +11,7 @@ use crate::cgroup::Cgroup;
 use crate::error::Error;
 use crate::freeze::Events;
 use crate::process;
+use crate::rdt::Rdt;
 
 /// How long killed processes may take to go: one in uninterruptible sleep on a
 /// dead server does not go at all.
@@ -27,7 +28,7 @@ impl Cgroup {
         }
         // The processes are gone now on a hybrid host: these wait at most for
         // the kernel's bookkeeping.
-        let mut first = Ok(());
+        let mut first = self.rdt.as_ref().map_or(Ok(()), Rdt::remove);
         for directory in &self.v1 {
             let result = remove_tree(&directory.path, None);
             if first.is_ok() {

@@ -18,6 +18,8 @@ pub(crate) struct Setting {
     pub(crate) property: Cow<'static, str>,
     /// What a refusal means.
     pub(crate) refusal: Refusal,
+    /// The file and value of a kernel that has not the first file.
+    pub(crate) otherwise: Option<(&'static str, String)>,
 }
 
 /// What to do when the kernel refuses a setting.
@@ -85,7 +87,15 @@ impl Sink<'_> {
             value: value.to_string(),
             property: property.into(),
             refusal,
+            otherwise: None,
         });
+    }
+
+    /// Names another file for the last setting, for kernels without the first.
+    pub(crate) fn or_if_absent(&mut self, file: &'static str, value: String) {
+        if let Some(last) = self.settings.list.last_mut() {
+            last.otherwise = Some((file, value));
+        }
     }
 
     /// Tells the caller that a property has no effect here.

@@ -138,6 +138,23 @@ fn a_fork_bomb_in_sub_cgroups_is_killed_as_a_whole() {
 }
 
 #[test]
+fn a_refused_limit_leaves_nothing() {
+    let Some(host) = host("lifecycle-5") else { return };
+    let resources = host.resources(r#"{"cpu":{"cpus":"4000"}}"#);
+    let path = host.path() + "/a/b";
+    let request = husk_cgroup::Request {
+        cgroups_path: Some(&path),
+        resources: resources.as_ref(),
+        ..host.request()
+    };
+    let Some(_) = resources else { return host::skip("no cpuset controller") };
+    let error = plan(&request, &host.layout).unwrap().create().unwrap_err().to_string();
+    assert!(error.contains("linux.resources.cpu.cpus") && error.contains("cpuset.cpus"), "{error}");
+    let left = record(&host.layout, &host.path()[1..]);
+    assert!(left.iter().all(|path| !path.exists()), "{left:?}");
+}
+
+#[test]
 fn disabled_is_no_cgroup() {
     let Some(host) = host("lifecycle-6") else { return };
     let request = husk_cgroup::Request { manager: Manager::Disabled, ..host.request() };

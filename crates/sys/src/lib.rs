@@ -3,6 +3,7 @@
 //! The only crate of the workspace in which `unsafe` is allowed. Everything it
 //! exports is safe to call from a single-threaded program.
 
+pub mod bpf;
 mod call;
 pub mod clone;
 pub mod exec;

@@ -1,6 +1,7 @@
 //! What the black-box tests share: the host's layout, processes to put into a
 //! cgroup, and the second run on a pure v2 layout.
 #![allow(dead_code, reason = "each test program uses its part")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's failure")]
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
@@ -11,18 +12,18 @@ use husk_cgroup::{Cgroup, Layout, Manager, Request, V1};
 use husk_spec::Resources;
 
 /// Says why a test cannot run here.
-pub fn skip(reason: &str) {
+pub(crate) fn skip(reason: &str) {
     eprintln!("skipped: {reason}");
 }
 
-pub struct Host {
-    pub layout: Layout,
+pub(crate) struct Host {
+    pub(crate) layout: Layout,
     id: String,
     annotations: BTreeMap<String, String>,
 }
 
 /// The host, for a test that makes the cgroup `husk-test-NAME`; `None` without root.
-pub fn host(name: &str) -> Option<Host> {
+pub(crate) fn host(name: &str) -> Option<Host> {
     if !rustix::process::geteuid().is_root() {
         skip("not root");
         return None;
@@ -60,11 +61,11 @@ impl Drop for Host {
 
 impl Host {
     /// The cgroup's path where none is asked for.
-    pub fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         format!("/husk-{}", self.id)
     }
 
-    pub fn request(&self) -> Request<'_> {
+    pub(crate) fn request(&self) -> Request<'_> {
         Request {
             manager: Manager::Cgroupfs,
             id: &self.id,
@@ -77,13 +78,13 @@ impl Host {
     }
 
     /// Whether a controller is there, by its v1 and its v2 name.
-    pub fn has(&self, v1: &str, v2: &str) -> bool {
+    pub(crate) fn has(&self, v1: &str, v2: &str) -> bool {
         self.layout.v1.iter().any(|h| h.controllers.iter().any(|name| name == v1))
             || self.layout.v2.as_ref().is_some_and(|u| u.controllers.iter().any(|n| n == v2))
     }
 
     /// Resources, if the host has every controller that they need.
-    pub fn resources(&self, json: &str) -> Option<Resources> {
+    pub(crate) fn resources(&self, json: &str) -> Option<Resources> {
         let resources: Resources = serde_json::from_str(json).unwrap();
         let cpuset = |cpu: &husk_spec::Cpu| cpu.cpus.is_some() || cpu.mems.is_some();
         let needs = [
@@ -99,13 +100,13 @@ impl Host {
 }
 
 /// Where a cgroup of this name would be in every hierarchy.
-pub fn record(layout: &Layout, name: &str) -> Vec<PathBuf> {
+pub(crate) fn record(layout: &Layout, name: &str) -> Vec<PathBuf> {
     let v1 = layout.v1.iter().map(|hierarchy| hierarchy.mount.join(name));
     v1.chain(layout.v2.iter().map(|unified| unified.mount.join(name))).collect()
 }
 
 /// Runs this test program again below a private mount of cgroup2.
-pub fn again_on_pure_v2(program: &str) {
+pub(crate) fn again_on_pure_v2(program: &str) {
     if std::env::var_os("HUSK_PURE_V2").is_some() || host("layout").is_none() {
         return;
     }
@@ -125,26 +126,26 @@ pub fn again_on_pure_v2(program: &str) {
 }
 
 /// Processor time of a process, user and system, in clock ticks.
-pub fn cpu_ticks(pid: i32) -> u64 {
+pub(crate) fn cpu_ticks(pid: i32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
 /// A process that sleeps until it is killed.
-pub struct Sleeper(Child);
+pub(crate) struct Sleeper(Child);
 
 impl Sleeper {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self(Command::new("sleep").arg("1000").spawn().unwrap())
     }
 
-    pub fn pid(&self) -> i32 {
+    pub(crate) fn pid(&self) -> i32 {
         i32::try_from(self.0.id()).unwrap()
     }
 
     /// Waits for its end and tells the signal.
-    pub fn signal(mut self) -> Option<i32> {
+    pub(crate) fn signal(mut self) -> Option<i32> {
         self.0.wait().unwrap().signal()
     }
 }
@@ -154,4 +155,85 @@ impl Drop for Sleeper {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// A shell that waits to be let go, so that it is in its cgroup before it acts.
+pub(crate) struct Shell(Option<Child>);
+
+impl Shell {
+    pub(crate) fn new(script: &str) -> Self {
+        let child = Command::new("sh")
+            .args(["-c", &format!("read go || :\n{script}")])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self(Some(child))
+    }
+
+    pub(crate) fn inside(cgroup: &Cgroup, script: &str) -> Self {
+        let shell = Self::new(script);
+        cgroup.attach(shell.pid()).unwrap();
+        shell
+    }
+
+    pub(crate) fn pid(&self) -> i32 {
+        i32::try_from(self.0.as_ref().unwrap().id()).unwrap()
+    }
+
+    /// Lets it go without waiting for its end.
+    pub(crate) fn go(&mut self) {
+        use std::io::Write;
+        self.0.as_mut().unwrap().stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
+    }
+
+    /// Reads one line of its output.
+    pub(crate) fn line(&mut self) -> String {
+        use std::io::BufRead;
+        let mut line = String::new();
+        let out = self.0.as_mut().unwrap().stdout.as_mut().unwrap();
+        std::io::BufReader::with_capacity(1, out).read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    /// Lets it go, waits for its end, and tells what it wrote to standard error,
+    /// which others may hold open for longer.
+    pub(crate) fn complaint(mut self) -> String {
+        use std::io::Read;
+        self.go();
+        let mut child = self.0.take().unwrap();
+        child.wait().unwrap();
+        let mut buffer = [0; 4096];
+        let length = child.stderr.as_mut().unwrap().read(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    }
+
+    /// Lets it go and waits for its end.
+    pub(crate) fn end(mut self) -> std::process::Output {
+        let mut child = self.0.take().unwrap();
+        drop(child.stdin.take());
+        child.wait_with_output().unwrap()
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// The text of a controller's file in a container's cgroup.
+pub(crate) fn file(cgroup: &Cgroup, v1: (&str, &str), v2: &str) -> String {
+    let directory =
+        cgroup.v1.iter().find(|directory| directory.controllers.iter().any(|name| name == v1.0));
+    let path = match directory {
+        Some(directory) => directory.path.join(v1.1),
+        None => cgroup.v2.as_ref().unwrap().join(v2),
+    };
+    let text = std::fs::read_to_string(&path);
+    text.unwrap_or_else(|error| panic!("{}: {error}", path.display())).trim_end().to_owned()
 }
