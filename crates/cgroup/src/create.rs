@@ -43,6 +43,20 @@ impl CgroupPlan {
         }
     }
 
+    /// The record of what [`CgroupPlan::create`] is about to make, to be kept in
+    /// case the caller is killed in between. Until then it may be another's.
+    pub fn intended(&self) -> Cgroup {
+        if self.manager == Manager::Disabled {
+            return Cgroup::none();
+        }
+        Cgroup {
+            manager: self.manager,
+            v1: self.v1.clone(),
+            v2: self.v2.as_ref().map(|v2| v2.path.clone()),
+            ..Cgroup::none()
+        }
+    }
+
     fn build(&self, made: &mut Made) -> Result<Cgroup, Error> {
         let rdt = self.rdt.as_ref().map(RdtPlan::create).transpose()?;
         made.rdt.clone_from(&rdt);

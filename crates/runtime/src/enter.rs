@@ -233,9 +233,7 @@ impl Enter<'_> {
                         clone(0, None, true).at(Step::Sync, 0, "clone3")
                     };
                 match join() {
-                    Ok(Cloned::Child) => {
-                        return self.become_process(theirs, entry.tasks, 0, umask);
-                    }
+                    Ok(Cloned::Child) => self.become_process(theirs, entry.tasks, 0, umask),
                     Ok(Cloned::Parent(_, pidfd)) => {
                         let _ = theirs.send_with(&Message::Ready, pidfd.as_fd());
                         exec::exit_now(0)

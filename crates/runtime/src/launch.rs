@@ -74,9 +74,10 @@ pub fn launch(store: &Store, spec: &Spec, config: &[u8], options: &Options) -> R
         plan: &plan,
         joined: &joined,
         proc,
-        record: record(spec, &plan, options, cgroup_plan.record()),
+        record: record(spec, &plan, options, cgroup_plan.intended()),
         directory: Some(directory),
         child: None,
+        cgroup_made: false,
         hooks_ran: false,
     };
     match launch.run(config, cgroup_plan, &host) {
@@ -105,9 +106,6 @@ fn plan_cgroup(spec: &Spec, options: &Options, host: &Host) -> Result<husk_cgrou
         intel_rdt: linux.and_then(|linux| linux.intel_rdt.as_ref()),
     };
     let plan = husk_cgroup::plan(&request, &host.layout).map_err(host::cgroup_error)?;
-    for warning in plan.warnings() {
-        report::warning(warning);
-    }
     Ok(plan)
 }
 
@@ -184,6 +182,7 @@ struct Launch<'a> {
     record: Record,
     directory: Option<Directory>,
     child: Option<(Pid, OwnedFd)>,
+    cgroup_made: bool,
     hooks_ran: bool,
 }
 
@@ -211,6 +210,10 @@ impl Launch<'_> {
         self.directory()?.write_config(config)?;
         self.directory()?.write(&self.record)?;
         self.record.cgroup = cgroup_plan.create().map_err(host::cgroup_error)?;
+        self.cgroup_made = true;
+        for warning in &self.record.cgroup.warnings {
+            report::warning(warning);
+        }
         let entry = self.record.cgroup.entry().map_err(host::cgroup_error)?;
         let trees = self.open_trees(host)?;
         let start = match self.options.waits_for_start {
@@ -420,7 +423,10 @@ impl Launch<'_> {
         }
         self.record.pid = 0;
         let cgroup = &self.record.cgroup;
-        if let Err(error) = cgroup.kill_all().and_then(|()| cgroup.remove()) {
+        // Before it is made it may be another container's, whose processes live.
+        if self.cgroup_made
+            && let Err(error) = cgroup.kill_all().and_then(|()| cgroup.remove())
+        {
             report::warning(host::cgroup_error(error));
         }
         if let Some(Err(error)) = self.directory.take().map(|directory| directory.remove()) {

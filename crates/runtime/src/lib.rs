@@ -6,21 +6,21 @@
 //! steps of its own. Both end in [`tail`].
 
 pub mod cli;
-mod clock;
+pub mod clock;
 pub mod describe;
 pub mod enter;
-mod executable;
+pub mod executable;
 pub mod fault;
-mod foreground;
-mod host;
+pub mod foreground;
+pub mod host;
 pub mod init;
 pub mod launch;
 pub mod lifecycle;
 pub mod mech;
-mod passwd;
+pub mod passwd;
 pub mod plan;
 pub mod report;
-mod seal;
+pub mod seal;
 pub mod state;
 pub mod tail;
 pub mod wire;

@@ -190,10 +190,15 @@ pub fn delete(store: &Store, id: &str, force: bool) -> Result<()> {
 
 /// Kills what lives, removes what was made, runs the poststop hooks.
 pub fn destroy(directory: &Directory, record: &Record) -> Result<()> {
-    let process = record.process();
-    kill_whole(record)?;
-    if let Some(process) = process {
-        await_death(&process, &record.id)?;
+    // Without a process, `create` was killed on its way. A process that it may
+    // have left ends by itself, and the cgroup named may be another container's:
+    // what is busy there is not to be killed.
+    if record.pid != 0 {
+        let process = record.process();
+        kill_whole(record)?;
+        if let Some(process) = process {
+            await_death(&process, &record.id)?;
+        }
     }
     record.cgroup.remove().map_err(cgroup_error)?;
     directory.remove()?;

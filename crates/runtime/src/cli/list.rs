@@ -3,7 +3,7 @@
 use super::arguments::{Argument, Arguments};
 use super::state::{View, json};
 use super::{Command, Exit, Global, print};
-use crate::report::{self, Code, Error};
+use crate::report::{self, Code, Error, Result};
 
 pub(super) const COMMAND: Command = Command {
     name: "list",
@@ -54,7 +54,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Exit {
 }
 
 /// `table` or `json`, as `ps` takes it too.
-pub(super) fn format(value: &str) -> crate::report::Result<bool> {
+pub(super) fn format(value: &str) -> Result<bool> {
     match value {
         "table" => Ok(false),
         "json" => Ok(true),

@@ -31,8 +31,7 @@ pub fn drop_bounding(keep: &CapabilitySets) -> Result<(), Fault> {
 /// Sets the other four sets, after the change of user. What is not to be had is
 /// left out: the runtime has warned of it.
 pub fn apply(wanted: &CapabilitySets) -> Result<(), Fault> {
-    let at = |op| move |errno: Errno| Err(errno).at(Step::Capabilities, 0, op);
-    let current = rustix::thread::capabilities(None).or_else(at("capget"))?;
+    let current = rustix::thread::capabilities(None).at(Step::Capabilities, 0, "capget")?;
     let available = current.permitted.bits();
     let permitted = wanted.permitted & available;
     let sets = Sets {
@@ -42,14 +41,21 @@ pub fn apply(wanted: &CapabilitySets) -> Result<(), Fault> {
             wanted.inheritable & wanted.bounding & available,
         ),
     };
-    rustix::thread::set_capabilities(None, sets.clone()).or_else(at("capset"))?;
-    rustix::thread::clear_ambient_capability_set().or_else(at("prctl PR_CAP_AMBIENT"))?;
+    rustix::thread::set_capabilities(None, sets.clone()).at(Step::Capabilities, 0, "capset")?;
+    rustix::thread::clear_ambient_capability_set().at(
+        Step::Capabilities,
+        0,
+        "prctl PR_CAP_AMBIENT",
+    )?;
     let ambient = wanted.ambient & permitted & sets.inheritable.bits();
     for number in 0..64u32 {
         if ambient >> number & 1 == 1 {
             let capability = CapabilitySet::from_bits_retain(1 << number);
-            rustix::thread::configure_capability_in_ambient_set(capability, true)
-                .or_else(at("prctl PR_CAP_AMBIENT_RAISE"))?;
+            rustix::thread::configure_capability_in_ambient_set(capability, true).at(
+                Step::Capabilities,
+                0,
+                "prctl PR_CAP_AMBIENT_RAISE",
+            )?;
         }
     }
     Ok(())

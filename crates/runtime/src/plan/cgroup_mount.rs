@@ -11,7 +11,7 @@ use super::{Host, Namespaces, Setting, cstring};
 use crate::report::{Error, Result};
 
 /// What to mount at the destination.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub enum CgroupMount {
     /// One v2 filesystem, rooted at the container's cgroup by its cgroup namespace.
     Unified {
@@ -37,7 +37,7 @@ pub enum CgroupMount {
 }
 
 /// One hierarchy below the tmpfs.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub struct LegacyMount {
     /// Name of its directory.
     pub directory: CString,

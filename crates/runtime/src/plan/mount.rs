@@ -11,7 +11,7 @@ use super::{Host, Namespaces, Request, cstring};
 use crate::report::{Error, Result};
 
 /// Where a mount comes from.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub enum MountSource {
     /// A new instance of a filesystem, fsopen(2).
     Filesystem {
@@ -37,7 +37,7 @@ pub enum MountSource {
 }
 
 /// One call of fsconfig(2).
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub enum Setting {
     /// `FSCONFIG_SET_FLAG`.
     Flag(CString),
@@ -46,7 +46,7 @@ pub enum Setting {
 }
 
 /// One mount.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub struct Mount {
     /// Absolute path in the container.
     pub destination: CString,
@@ -68,7 +68,7 @@ pub struct Mount {
 }
 
 /// The maps of an idmapped mount, mount_setattr(2), "ID-mapped mounts".
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub struct IdMap {
     /// With the mounts below it.
     pub recursive: bool,

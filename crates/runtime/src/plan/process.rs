@@ -133,6 +133,7 @@ pub fn plan(
     }
     let affinity = process.exec_cpu_affinity.as_ref();
     Ok(Process {
+        property,
         arguments: arguments(process, property)?,
         environment,
         needs_home,

@@ -6,7 +6,7 @@ use super::{Host, Namespaces};
 use crate::report::{Error, Result};
 
 /// A new user namespace.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct UserNamespace {
     /// User ids.
     pub uid_mappings: Vec<IdMapping>,
