@@ -23,7 +23,9 @@ pub fn rfc3339(seconds: u64, nanoseconds: u32) -> String {
 /// Year, month and day of a day counted from 1970-01-01, in the Gregorian calendar.
 fn civil_date(day: u64) -> (u64, u64, u64) {
     const LENGTHS: [u64; 12] = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
     // 400 years are 146,097 days; what is left is short enough to count.
     let mut year = 1970 + day / 146_097 * 400;
     let mut day = day % 146_097;

@@ -72,6 +72,10 @@ fn property(fault: &Fault, described: Described<'_>) -> String {
             None => property.to_owned(),
         },
         Step::CreateContainer | Step::StartContainer => format!("{property}[{index}]"),
+        Step::Rlimits => {
+            let name = process.rlimits.get(index).map_or("", |rlimit| rlimit.typ.as_str());
+            format!("{own}.rlimits[{index}] ({name})")
+        }
         Step::Exec => {
             let name = process.args.first().map_or("", String::as_str);
             format!("{own}.args[0] ({name})")
@@ -105,10 +109,10 @@ fn device(index: usize, spec: &Spec) -> String {
     match devices.get(index) {
         Some(device) => format!("linux.devices[{index}] ({})", device.path),
         None => {
-            let unnamed = DEFAULT_DEVICES.iter().filter(|(path, ..)| {
+            let mut unnamed = DEFAULT_DEVICES.iter().filter(|(path, ..)| {
                 devices.iter().all(|device| device.path.as_bytes() != path.to_bytes())
             });
-            match unnamed.skip(index - devices.len()).next() {
+            match unnamed.nth(index - devices.len()) {
                 Some((path, ..)) => format!("default device ({})", path.to_string_lossy()),
                 None => "default devices".to_owned(),
             }
@@ -119,6 +123,7 @@ fn device(index: usize, spec: &Spec) -> String {
 fn hint(fault: &Fault, spec: &Spec) -> Option<String> {
     let rootless = rustix::process::geteuid().as_raw() != 0;
     let hint = match (fault.step, fault.errno) {
+        (Step::Rlimits, Some(Errno::PERM)) => "to raise a hard limit takes CAP_SYS_RESOURCE",
         (Step::User | Step::Groups, Some(Errno::INVAL)) => {
             "the id is not mapped in the user namespace"
         }

@@ -290,6 +290,9 @@ impl Enter<'_> {
             0,
             "prctl PR_SET_DUMPABLE",
         )?;
+        if namespaces & clone_flag(NamespaceType::User) != 0 {
+            limit::raise_hard(self.plan, None)?;
+        }
         if namespaces != 0 {
             husk_sys::namespace::setns(self.target.init.as_fd(), namespaces).at(
                 Step::Namespace,

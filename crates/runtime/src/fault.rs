@@ -66,6 +66,8 @@ steps! {
     Hostname = "hostname",
     /// `domainname`.
     Domainname = "domainname",
+    /// Resource limit `index`.
+    Rlimits = "process.rlimits",
     /// The session keyring.
     Keyring = "session keyring",
     /// `linux.personality`.

@@ -15,8 +15,8 @@ use crate::fault::{Context, Fault, Step};
 use crate::mech::namespace::Opened;
 use crate::mech::proc::Proc;
 use crate::mech::{
-    cgroup_mount, device, hook, mask, mount, namespace, pivot_root, rootfs, sysctl, terminal,
-    userns,
+    cgroup_mount, device, hook, limit, mask, mount, namespace, pivot_root, rootfs, sysctl,
+    terminal, userns,
 };
 use crate::plan::{LaunchPlan, MountSource, clone_flag};
 use crate::tail::{Prepared, Tail};
@@ -110,6 +110,9 @@ impl<'a> Init<'a> {
             0,
             "prctl PR_SET_DUMPABLE",
         )?;
+        if plan.namespaces.joins(NamespaceType::User) {
+            limit::raise_hard(&plan.process, None)?;
+        }
         namespace::join(self.joined)?;
         if plan.namespaces.makes(NamespaceType::Cgroup) {
             husk_sys::namespace::unshare(clone_flag(NamespaceType::Cgroup)).at(

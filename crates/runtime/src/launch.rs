@@ -334,6 +334,8 @@ impl Launch<'_> {
         // While the process is dumpable: then it is ours without privilege, too.
         limit::set_oom_score(&self.plan.process, pid, &self.proc)?;
         if self.plan.user_namespace.is_some() {
+            limit::raise_hard(&self.plan.process, Some(pid))
+                .map_err(|fault| self.describe(&fault))?;
             self.go(wire, Vec::new())?;
         }
         self.record.pid = pid.as_raw_nonzero().get();

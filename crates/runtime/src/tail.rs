@@ -13,7 +13,7 @@ use crate::executable;
 use crate::fault::{Context, Fault, Step};
 use crate::mech::proc::Proc;
 use crate::mech::resolve::{self, Missing};
-use crate::mech::{capability, credential, lsm, seccomp, terminal};
+use crate::mech::{capability, credential, limit, lsm, seccomp, terminal};
 use crate::passwd;
 use crate::plan::Process;
 use crate::wire::{Message, Wire};
@@ -66,6 +66,7 @@ impl<'a> Tail<'a> {
         // As root first, as the user if that is denied: each may go where the
         // other may not (a home on NFS; /root as cwd of a user).
         let entered = enter_cwd(&process.cwd);
+        limit::set_own(process)?;
         capability::drop_bounding(&process.capabilities)?;
         let filter = process.seccomp.as_ref();
         let mut filter_loaded = false;

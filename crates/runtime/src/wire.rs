@@ -137,7 +137,7 @@ impl Wire {
             let flags = RecvFlags::PEEK | RecvFlags::TRUNC;
             match net::recv(&self.0, &mut packet[..], flags) {
                 Ok((_, length)) if length > packet.len() => {
-                    packet.resize(length.min(MAX_PACKET), 0)
+                    packet.resize(length.min(MAX_PACKET), 0);
                 }
                 Ok(_) => break,
                 Err(Errno::INTR) => {}

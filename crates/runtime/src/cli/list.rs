@@ -42,7 +42,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Exit {
             Ok(Some(record)) => views.push(View::new(&directory, record)),
             // Deleted in between, or never finished: no reason not to list the others.
             Ok(None) => {
-                report::warning(format_args!("container {id}: was never completely created"))
+                report::warning(format_args!("container {id}: was never completely created"));
             }
             Err(error) => report::warning(error),
         }

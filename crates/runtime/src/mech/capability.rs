@@ -41,7 +41,7 @@ pub fn apply(wanted: &CapabilitySets) -> Result<(), Fault> {
             wanted.inheritable & wanted.bounding & available,
         ),
     };
-    rustix::thread::set_capabilities(None, sets.clone()).at(Step::Capabilities, 0, "capset")?;
+    rustix::thread::set_capabilities(None, sets).at(Step::Capabilities, 0, "capset")?;
     rustix::thread::clear_ambient_capability_set().at(
         Step::Capabilities,
         0,

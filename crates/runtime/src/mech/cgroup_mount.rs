@@ -35,8 +35,11 @@ pub fn attach(
             move_onto(&tree, target.as_fd())
         }
         CgroupMount::Legacy { hierarchies, links, namespaced } => {
-            let mode = Setting::Value(c"mode".to_owned(), c"755".to_owned());
-            let tmpfs = new_filesystem(c"tmpfs", &[mode], TMPFS_ATTRIBUTES)?;
+            let settings = [
+                Setting::Value(c"source".to_owned(), c"tmpfs".to_owned()),
+                Setting::Value(c"mode".to_owned(), c"755".to_owned()),
+            ];
+            let tmpfs = new_filesystem(c"tmpfs", &settings, TMPFS_ATTRIBUTES)?;
             move_onto(&tmpfs, target.as_fd())?;
             for hierarchy in hierarchies {
                 attach_hierarchy(mount, hierarchy, &tmpfs, *namespaced, cgroup)?;

@@ -92,10 +92,7 @@ fn keep_attributes(file: &OwnedFd, status: &Stat) -> Result<(), Errno> {
     fs::fchmod(file, Mode::from_raw_mode(status.st_mode & 0o7777))?;
     let times = Timestamps {
         last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-        last_modification: Timespec {
-            tv_sec: status.st_mtime as i64,
-            tv_nsec: status.st_mtime_nsec as _,
-        },
+        last_modification: Timespec { tv_sec: status.st_mtime, tv_nsec: status.st_mtime_nsec as _ },
     };
     fs::futimens(file, &times)
 }

@@ -5,28 +5,47 @@ use std::ffi::CString;
 
 use husk_sys::schedule;
 use rustix::io::Errno;
-use rustix::process::Pid;
+use rustix::process::{Pid, Rlimit};
 
 use super::proc::Proc;
+use crate::fault::{Context, Fault, Step};
 use crate::plan::Process;
 use crate::report::{Error, Result};
 
-/// Applies them. The process must not have run the user's program yet.
+/// Raises hard limits of a process that is, or is about to be, in a user
+/// namespace other than the runtime's: in there nobody may (setrlimit(2)).
+pub fn raise_hard(process: &Process, pid: Option<Pid>) -> Result<(), Fault> {
+    for (index, resource, limit) in &process.rlimits {
+        let current = rustix::process::getrlimit(*resource);
+        let above = |wanted: Option<u64>| match (wanted, current.maximum) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(wanted), Some(maximum)) => wanted > maximum,
+        };
+        if above(limit.maximum) {
+            let raised = Rlimit { current: current.current, maximum: limit.maximum };
+            rustix::process::prlimit(pid, *resource, raised).at(
+                Step::Rlimits,
+                *index,
+                "prlimit",
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// Sets this process's rlimits: late, since a small one is in the way of what
+/// comes before, and while it still has the privilege.
+pub fn set_own(process: &Process) -> Result<(), Fault> {
+    for (index, resource, limit) in &process.rlimits {
+        rustix::process::setrlimit(*resource, *limit).at(Step::Rlimits, *index, "setrlimit")?;
+    }
+    Ok(())
+}
+
+/// Sets the priorities of a process that has not run the user's program yet.
 pub fn apply(process: &Process, pid: Pid) -> Result<()> {
     let property = process.property;
-    for (index, resource, limit) in &process.rlimits {
-        rustix::process::prlimit(Some(pid), *resource, *limit).map_err(|errno| {
-            let error = Error::kernel(
-                format_args!("{property}.rlimits[{index}] ({resource:?})"),
-                "prlimit",
-                errno,
-            );
-            match errno {
-                Errno::PERM => error.hint("to raise a hard limit takes CAP_SYS_RESOURCE"),
-                _ => error,
-            }
-        })?;
-    }
     if let Some(attributes) = &process.scheduler {
         schedule::sched_setattr(pid, attributes).map_err(|errno| {
             Error::kernel(format_args!("{property}.scheduler"), "sched_setattr", errno)

@@ -45,8 +45,11 @@ fn cover(target: &OwnedFd, empty: &mut Option<OwnedFd>) -> Result<(), Refused> {
     match empty {
         Some(attached) => move_onto(&copy(attached.as_fd(), false)?, target.as_fd()),
         None => {
-            let mode = Setting::Value(c"mode".to_owned(), c"0555".to_owned());
-            let tmpfs = new_filesystem(c"tmpfs", &[mode], ATTR_RDONLY)?;
+            let settings = [
+                Setting::Value(c"source".to_owned(), c"tmpfs".to_owned()),
+                Setting::Value(c"mode".to_owned(), c"0555".to_owned()),
+            ];
+            let tmpfs = new_filesystem(c"tmpfs", &settings, ATTR_RDONLY)?;
             move_onto(&tmpfs, target.as_fd())?;
             // From now on a mount of this namespace, which can be copied.
             *empty = Some(tmpfs);
