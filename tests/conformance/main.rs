@@ -1,0 +1,6 @@
+//! The conformance suite: what the OCI runtime-spec 1.3 asks of a runtime, one
+//! test per requirement, by the command line that runc, crun and husk-oci
+//! share. `RUNTIME` says which of them is tested.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod lifecycle;
