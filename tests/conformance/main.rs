@@ -3,4 +3,7 @@
 //! share. `RUNTIME` says which of them is tested.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod capabilities;
 mod lifecycle;
+mod process;
+mod scheduling;
