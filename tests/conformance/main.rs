@@ -4,6 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod capabilities;
+mod devices;
+mod kernel_settings;
 mod lifecycle;
+mod mount_options;
+mod mounts;
+mod namespaces;
 mod process;
+mod root;
 mod scheduling;

@@ -5,26 +5,31 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::net::UnixDatagram;
 use std::process::ExitCode;
 
 use serde_json::{Map, Value, json};
 
 fn main() -> ExitCode {
-    let text = report().to_string();
-    // An optional file argument for a caller that cannot see stdout.
-    match std::env::var_os("PROBE_OUT") {
-        Some(path) => match fs::write(&path, text) {
+    // `notify TEXT`: one datagram to $NOTIFY_SOCKET, as sd_notify(3) sends it.
+    let mut args = std::env::args().skip(1);
+    if let (Some("notify"), Some(text)) = (args.next().as_deref(), args.next()) {
+        return match notify(&text) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("husk-probe: {}: {error}", path.to_string_lossy());
+                eprintln!("husk-probe: NOTIFY_SOCKET: {error}");
                 ExitCode::FAILURE
             }
-        },
-        None => {
-            println!("{text}");
-            ExitCode::SUCCESS
-        }
+        };
     }
+    println!("{}", report());
+    ExitCode::SUCCESS
+}
+
+fn notify(text: &str) -> std::io::Result<()> {
+    let path = std::env::var_os("NOTIFY_SOCKET")
+        .ok_or_else(|| std::io::Error::other("not in the environment"))?;
+    UnixDatagram::unbound()?.send_to(text.as_bytes(), path).map(|_| ())
 }
 
 fn report() -> Value {
@@ -34,9 +39,9 @@ fn report() -> Value {
             .map(|(k, v)| (k.to_string_lossy().into_owned(), v.to_string_lossy().into_owned()))
             .collect::<BTreeMap<_, _>>(),
         "cwd": std::env::current_dir().ok(),
-        "pid": rustix::process::getpid().as_raw_nonzero().get(),
-        "ppid": rustix::process::getppid().map(|p| p.as_raw_nonzero().get()),
-        "sid": rustix::process::getsid(None).ok().map(|p| p.as_raw_nonzero().get()),
+        "pid": std::process::id(),
+        "ppid": stat_field(4),
+        "sid": stat_field(6),
         "uid": rustix::process::getuid().as_raw(),
         "gid": rustix::process::getgid().as_raw(),
         "groups": rustix::process::getgroups()
@@ -127,14 +132,20 @@ fn namespaces() -> Value {
         .into()
 }
 
-/// nice, rt_priority and policy: fields 19, 40 and 41 of proc_pid_stat(5).
-fn scheduling() -> Value {
-    let Ok(text) = fs::read_to_string("/proc/self/stat") else { return Value::Null };
+/// A field of proc_pid_stat(5), counted from 1 as there.
+fn stat_field(number: usize) -> Option<i64> {
+    let text = fs::read_to_string("/proc/self/stat").ok()?;
     // The second field may hold blanks and parentheses: count after the last.
-    let Some((_, rest)) = text.rsplit_once(") ") else { return Value::Null };
-    let fields: Vec<i64> =
-        rest.split_whitespace().map(|f| f.parse().unwrap_or(i64::MIN)).collect();
-    json!({ "nice": fields.get(16), "priority": fields.get(37), "policy": fields.get(38) })
+    let (_, rest) = text.rsplit_once(") ")?;
+    rest.split_whitespace().nth(number.checked_sub(3)?)?.parse().ok()
+}
+
+fn scheduling() -> Value {
+    json!({
+        "nice": stat_field(19),
+        "priority": stat_field(40),
+        "policy": stat_field(41),
+    })
 }
 
 /// `name : value` lines of /proc/self/sched, where the deadline scheduler's

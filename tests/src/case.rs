@@ -127,12 +127,7 @@ impl Case {
 
     fn with_bundle(&self, command: &str, bundle: &Bundle, flags: &[&str]) -> Invocation {
         bundle.write();
-        self.runtime()
-            .arg(command)
-            .arg("--bundle")
-            .arg(bundle.dir())
-            .args(flags)
-            .arg(bundle.id())
+        self.runtime().arg(command).arg("--bundle").arg(bundle.dir()).args(flags).arg(bundle.id())
     }
 
     /// Runs the bundle in the foreground, to its end.
@@ -158,8 +153,12 @@ impl Case {
     /// Creates the bundle's container with more flags.
     pub fn create_with(&self, bundle: &Bundle, flags: &[&str]) -> Container<'_> {
         let pid_file = self.dir.join(format!("{}.pid", bundle.id()));
-        self.with_bundle("create", bundle, &[&["--pid-file", path_text(&pid_file)], flags].concat())
-            .ok();
+        self.with_bundle(
+            "create",
+            bundle,
+            &[&["--pid-file", path_text(&pid_file)], flags].concat(),
+        )
+        .ok();
         self.container(bundle.id(), &pid_file)
     }
 

@@ -23,8 +23,8 @@ pub struct DescriptorSocket {
 impl DescriptorSocket {
     /// Listens at `path`.
     pub fn listen(path: &Path) -> DescriptorSocket {
-        let listener = UnixListener::bind(path)
-            .unwrap_or_else(|e| panic!("bind {}: {e}", path.display()));
+        let listener =
+            UnixListener::bind(path).unwrap_or_else(|e| panic!("bind {}: {e}", path.display()));
         DescriptorSocket { listener, path: path.to_owned() }
     }
 
@@ -46,13 +46,8 @@ fn receive_from(stream: &UnixStream) -> OwnedFd {
     let mut bytes = [0u8; 4096];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    recvmsg(
-        stream,
-        &mut [IoSliceMut::new(&mut bytes)],
-        &mut ancillary,
-        RecvFlags::CMSG_CLOEXEC,
-    )
-    .expect("recvmsg");
+    recvmsg(stream, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)
+        .expect("recvmsg");
     let mut fds: Vec<OwnedFd> = ancillary
         .drain()
         .filter_map(|message| match message {
@@ -80,8 +75,8 @@ impl Master {
 
     /// Opens a new terminal; returns its master and its other side.
     pub fn open() -> (Master, File) {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
-            .expect("openpt");
+        let master =
+            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("openpt");
         grantpt(&master).expect("grantpt");
         unlockpt(&master).expect("unlockpt");
         let name = ptsname(&master, Vec::new()).expect("ptsname");

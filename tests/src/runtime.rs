@@ -64,8 +64,7 @@ fn callable(runtime: &Path) -> PathBuf {
     }
     let wrapper = crate::case::shared_dir().join("crun-in-cgroup2");
     let script = format!(
-        "#!/bin/sh\nexec unshare -m sh -c 'mount --make-rslave / && \
-         mount -t cgroup2 none /sys/fs/cgroup && exec \"$@\"' crun {} \"$@\"\n",
+        "#!/bin/sh\nexec unshare -m --propagation slave sh -c 'mount -t cgroup2 none /sys/fs/cgroup && exec \"$@\"' crun {} \"$@\"\n",
         runtime.display()
     );
     fs::write(&wrapper, script).expect("a wrapper");
