@@ -4,7 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod capabilities;
+mod commands;
+mod descriptors;
 mod devices;
+mod exec;
+mod features;
+mod hooks;
 mod kernel_settings;
 mod lifecycle;
 mod mount_options;
@@ -13,3 +18,4 @@ mod namespaces;
 mod process;
 mod root;
 mod scheduling;
+mod terminal;
