@@ -37,7 +37,7 @@ fn exec_joins_the_container() {
 fn exec_takes_over_the_containers_process() {
     let case = Case::new();
     let mut bundle = case.bundle();
-    bundle.set("/process/user", json!({ "uid": 1000, "gid": 1001, "umask": 0o027 }));
+    bundle.set("/process/user", json!({ "uid": 1000, "gid": 1001 }));
     bundle.set("/process/cwd", "/tmp").set("/process/env/-", "KEY=value");
     bundle.set("/process/rlimits", json!([{ "type": "RLIMIT_NOFILE", "soft": 99, "hard": 99 }]));
     bundle.set("/process/oomScoreAdj", 345);
@@ -46,7 +46,6 @@ fn exec_takes_over_the_containers_process() {
     let report = container.exec(&[], &["/bin/probe"]).ok().json();
     assert_eq!(report["uid"], 1000);
     assert_eq!(report["gid"], 1001);
-    assert_eq!(report["status"]["Umask"], "0027");
     assert_eq!(report["cwd"], "/tmp");
     assert_eq!(report["env"]["KEY"], "value");
     assert_eq!(report["limits"]["Max open files"], json!(["99", "99"]));
@@ -55,6 +54,17 @@ fn exec_takes_over_the_containers_process() {
     let first = container.proc("status");
     let bounding = first.lines().find_map(|l| l.strip_prefix("CapBnd:\t")).unwrap();
     assert_eq!(report["status"]["CapBnd"], bounding);
+}
+
+/// `exec` takes the container's umask.
+#[test]
+fn exec_takes_over_the_umask() {
+    let case = Case::new();
+    let mut bundle = case.bundle();
+    bundle.set("/process/user/umask", 0o027).args(["/bin/sleep", "1000"]);
+    let container = case.start(&bundle);
+    let report = container.exec(&[], &["/bin/probe"]).ok().json();
+    assert_eq!(report["status"]["Umask"], "0027");
 }
 
 /// `exec` gives the exit code, and 128 + N for a signal.
@@ -76,7 +86,8 @@ fn exec_forwards_signals() {
     let case = Case::new();
     let (bundle, container) = case.sleeper();
     let said = case.fifo(&bundle, "said");
-    let script = "trap 'exit 17' TERM; echo ready >/said; while :; do sleep 1000 & wait $!; done";
+    let script =
+        "trap 'kill $!; exit 17' TERM; echo ready >/said; while :; do sleep 1000 & wait $!; done";
     let exec = container.exec(&[], &["/bin/sh", "-c", script]).spawn();
     assert_eq!(said.line(), "ready");
     exec.signal(rustix::process::Signal::TERM);
@@ -134,11 +145,13 @@ fn exec_env() {
     bundle.set("/process/env/-", "A=old").set("/process/env/-", "B=kept");
     bundle.args(["/bin/sleep", "1000"]);
     let container = case.start(&bundle);
-    let flags = ["--env", "A=new", "-e", "C=c=d"];
-    let report = container.exec(&flags, &["/bin/probe"]).ok().json();
-    assert_eq!(report["env"]["A"], "new");
-    assert_eq!(report["env"]["B"], "kept");
-    assert_eq!(report["env"]["C"], "c=d");
+    for flag in ["--env", "-e"] {
+        let flags = [flag, "A=new", flag, "C=c=d"];
+        let report = container.exec(&flags, &["/bin/probe"]).ok().json();
+        assert_eq!(report["env"]["A"], "new");
+        assert_eq!(report["env"]["B"], "kept");
+        assert_eq!(report["env"]["C"], "c=d");
+    }
 }
 
 /// `exec --cwd`.
@@ -197,11 +210,13 @@ fn exec_user_is_looked_up_in_the_container_only() {
 fn exec_additional_gids() {
     let case = Case::new();
     let (_bundle, container) = case.sleeper();
-    let flags = ["--additional-gids", "100", "--additional-gids", "65534", "-g", "7"];
-    let report = container.exec(&flags, &["/bin/probe"]).ok().json();
-    let groups = report["groups"].as_array().unwrap();
-    for gid in [100, 65534, 7] {
-        assert!(groups.contains(&json!(gid)), "{gid} is not in {groups:?}");
+    for flag in ["--additional-gids", "-g"] {
+        let flags = [flag, "100", flag, "65534"];
+        let report = container.exec(&flags, &["/bin/probe"]).ok().json();
+        let groups = report["groups"].as_array().unwrap();
+        for gid in [100, 65534] {
+            assert!(groups.contains(&json!(gid)), "{gid} is not in {groups:?}");
+        }
     }
 }
 
@@ -243,7 +258,6 @@ fn exec_process() {
         json!({
             "args": ["/bin/probe", "x"], "cwd": "/tmp", "env": ["ONLY=this"],
             "user": { "uid": 77, "gid": 88, "additionalGids": [99] },
-            "oomScoreAdj": 456,
             "noNewPrivileges": true,
             "capabilities": { "bounding": ["CAP_KILL"] },
             "rlimits": [{ "type": "RLIMIT_NOFILE", "soft": 64, "hard": 64 }],
@@ -258,9 +272,26 @@ fn exec_process() {
     assert_eq!(report["uid"], 77);
     assert_eq!(report["gid"], 88);
     assert!(report["groups"].as_array().unwrap().contains(&json!(99)));
-    assert_eq!(report["oomScoreAdj"], "456");
     assert_eq!(report["status"]["CapBnd"], format!("{:016x}", 1 << 5));
     assert_eq!(report["limits"]["Max open files"], json!(["64", "64"]));
+}
+
+/// `exec --process FILE`: settings that are written to /proc, or set last.
+#[test]
+fn exec_process_sets_oom_score_adj_and_umask() {
+    let case = Case::new();
+    let (_bundle, container) = case.sleeper();
+    let file = process_file(
+        &case,
+        json!({
+            "args": ["/bin/probe"], "cwd": "/", "oomScoreAdj": 456,
+            "user": { "uid": 0, "gid": 0, "umask": 0o077 },
+        }),
+    );
+    let report =
+        case.runtime().args(["exec", "--process"]).arg(&file).arg(container.id()).ok().json();
+    assert_eq!(report["oomScoreAdj"], "456");
+    assert_eq!(report["status"]["Umask"], "0077");
 }
 
 /// `exec --process` with what is no JSON, or no such file.

@@ -3,6 +3,7 @@
 //! share. `RUNTIME` says which of them is tested.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod bad_input;
 mod capabilities;
 mod commands;
 mod descriptors;

@@ -224,7 +224,7 @@ fn run_passes_a_change_of_size_on() {
     let case = Case::new();
     let mut bundle = case.bundle();
     bundle.set("/process/terminal", true);
-    bundle.shell("trap 'stty size' WINCH; echo ready; read line; echo done");
+    bundle.shell("trap 'stty size' WINCH; echo ready; until read line; do :; done; echo done");
     let (master, terminal) = Master::open();
     master.resize(20, 60);
     let run = run_on(&case, &bundle, terminal);

@@ -178,8 +178,8 @@ impl Output {
             "{}: {}\n{}{}",
             self.words.join(" "),
             self.status,
-            self.stdout,
-            self.stderr
+            clipped(&self.stdout),
+            clipped(&self.stderr)
         );
         self
     }
@@ -188,7 +188,13 @@ impl Output {
     /// 0, no death by a signal, and something on standard error.
     pub fn refused(self) -> Output {
         let code = self.code();
-        assert!(code != 0, "{}: no error\n{}{}", self.words.join(" "), self.stdout, self.stderr);
+        assert!(
+            code != 0,
+            "{}: no error\n{}{}",
+            self.words.join(" "),
+            clipped(&self.stdout),
+            clipped(&self.stderr)
+        );
         assert!(!self.stderr.trim().is_empty(), "{}: nothing on stderr", self.words.join(" "));
         self
     }
@@ -221,4 +227,9 @@ impl Output {
     pub fn text(&self) -> &str {
         self.stdout.trim()
     }
+}
+
+/// The start of a text that a failure shows.
+fn clipped(text: &str) -> String {
+    text.chars().take(600).collect()
 }
