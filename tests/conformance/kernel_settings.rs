@@ -185,7 +185,7 @@ fn a_cgroups_path_with_dots_does_not_leave_the_hierarchy() {
     bundle.set("/linux/cgroupsPath", path.as_str()).args(["/bin/true"]);
     // Refused or kept inside, both are right.
     case.run(&bundle);
-    assert!(!std::path::Path::new("/tmp").join(bundle.id()).exists());
+    let outside = fs::remove_dir(std::path::Path::new("/tmp").join(bundle.id()));
     for cgroup in host::cgroups_named(case.marker()) {
         fs::remove_dir(&cgroup).unwrap();
     }
@@ -193,6 +193,7 @@ fn a_cgroups_path_with_dots_does_not_leave_the_hierarchy() {
         // Only empty, hence only what this test made.
         let _ = fs::remove_dir(hierarchy.join("tmp"));
     }
+    assert!(outside.is_err(), "a directory was made outside of the hierarchies");
 }
 
 /// config.md, annotations: any keys, also unknown ones, are no error.

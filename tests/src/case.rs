@@ -1,6 +1,5 @@
 //! What one test owns, and its containers.
 
-use std::cell::Cell;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -29,7 +28,7 @@ pub fn shared_dir() -> PathBuf {
 pub struct Case {
     dir: PathBuf,
     marker: String,
-    bundles: Cell<u32>,
+    bundles: AtomicU32,
 }
 
 impl Default for Case {
@@ -52,7 +51,7 @@ impl Case {
         let dir = fs::canonicalize(std::env::temp_dir()).expect("a temporary directory");
         let dir = dir.join(&marker);
         fs::create_dir(&dir).expect("a directory for the test");
-        Case { dir, marker, bundles: Cell::new(0) }
+        Case { dir, marker, bundles: AtomicU32::new(0) }
     }
 
     /// The test's own directory, an absolute path without symlinks.
@@ -77,8 +76,7 @@ impl Case {
 
     /// Makes a new bundle with an id of its own.
     pub fn bundle(&self) -> Bundle {
-        let number = self.bundles.get();
-        self.bundles.set(number + 1);
+        let number = self.bundles.fetch_add(1, Ordering::Relaxed);
         let dir = self.dir.join(format!("bundle{number}"));
         Bundle::make(dir, format!("{}{number}", self.marker))
     }
