@@ -17,3 +17,4 @@ pub mod event;
 pub mod host;
 pub mod invocation;
 pub mod runtime;
+pub mod sandbox;
