@@ -19,4 +19,5 @@ mod namespaces;
 mod process;
 mod root;
 mod scheduling;
+mod sealing;
 mod terminal;

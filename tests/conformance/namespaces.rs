@@ -45,7 +45,7 @@ fn is_inherited(kind: &str, file: &str) {
 fn is_joined(kind: &str, file: &str) {
     let case = Case::new();
     let mut first = case.bundle();
-    first.namespace(kind, None).to_string();
+    first.namespace(kind, None);
     first.args(["/bin/sleep", "1000"]);
     let container = case.start(&first);
     let path = format!("/proc/{}/ns/{file}", container.pid());
@@ -190,6 +190,20 @@ fn time_offsets_are_set() {
     assert!(offsets.contains("172800") && offsets.contains("604800"), "{words:?}");
     bundle.args(["/bin/cat", "/proc/uptime"]);
     let uptime: f64 = case.print(&bundle).split(' ').next().unwrap().parse().unwrap();
+    assert!(uptime > 604_800.0, "{uptime}");
+}
+
+/// setns(2), CLONE_NEWTIME: `exec` has the container's clocks too.
+#[test]
+fn exec_joins_the_time_namespace() {
+    let case = Case::new();
+    let mut bundle = case.bundle();
+    bundle.namespace("time", None);
+    bundle.set("/linux/timeOffsets", json!({ "boottime": { "secs": 604_800 } }));
+    bundle.args(["/bin/sleep", "1000"]);
+    let container = case.start(&bundle);
+    let uptime = container.exec(&[], &["/bin/cat", "/proc/uptime"]).ok();
+    let uptime: f64 = uptime.text().split(' ').next().unwrap().parse().unwrap();
     assert!(uptime > 604_800.0, "{uptime}");
 }
 

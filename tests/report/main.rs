@@ -18,7 +18,7 @@ const END: &str = "<!-- counts end -->";
 
 /// A module of the suite, and what of the documents it covers. The order is
 /// that of the table.
-const SECTIONS: [(&str, &str); 18] = [
+const SECTIONS: [(&str, &str); 19] = [
     ("lifecycle", "runtime.md: operations, state, errors"),
     ("root", "config.md: Root; config-linux.md: masked and read-only paths, propagation"),
     ("mounts", "config.md: Mounts"),
@@ -35,6 +35,7 @@ const SECTIONS: [(&str, &str); 18] = [
     ("descriptors", "descriptors, pid files, service managers' sockets"),
     ("exec", "the command `exec`"),
     ("commands", "the other commands and the global flags"),
+    ("sealing", "the runtime's executable and processes as seen from inside"),
     ("cgroups", "config-linux.md: Control groups"),
     ("bad_input", "errors: one line, the property, its value (husk-oci's own promise)"),
 ];
