@@ -1,5 +1,6 @@
 //! `cargo xtask`: what people run while developing Husk.
 
+mod bench;
 mod bundle;
 mod cargo;
 mod debian;
@@ -18,6 +19,7 @@ cargo xtask COMMAND [OPTIONS]
 
   demo          build everything and run a container that tells what it sees
   test          set up, build and run all tests
+  bench         husk-oci beside runc, crun and the floor
   
 cargo xtask COMMAND --help says more of each.
 ";
@@ -38,6 +40,7 @@ fn dispatch() -> anyhow::Result<ExitCode> {
         Some(Arg::Value(command)) => match command.to_str() {
             Some("demo") => demo::command(arguments),
             Some("test") => test::command(arguments),
+            Some("bench") => bench::command(arguments),
             _ => anyhow::bail!("no command {command:?}: cargo xtask --help lists them"),
         },
         None | Some(Arg::Long("help") | Arg::Short('h')) => {

@@ -54,7 +54,7 @@ impl Tally {
 
     /// Moves tests that passed only because they had nothing to do to the skipped ones:
     /// Rust's harness knows no test that skips itself at run time.
-    pub(crate) fn skipped_inside(&mut self, reasons: Vec<String>) {
+    fn skipped_inside(&mut self, reasons: Vec<String>) {
         let count = reasons.len().min(self.passed);
         self.passed -= count;
         self.skipped += count;
@@ -89,8 +89,11 @@ impl Tally {
     /// A run that printed no summary, or failed without counting a failure, is one failure.
     pub(crate) fn from_output(output: &str, success: bool) -> Self {
         let mut tally = Self::default();
+        let mut reasons = Vec::new();
         for line in output.lines().map(str::trim) {
-            if let Some(counts) = line.strip_prefix("test result: ") {
+            if let Some(reason) = line.strip_prefix("skipped: ") {
+                reasons.push(reason.to_owned());
+            } else if let Some(counts) = line.strip_prefix("test result: ") {
                 tally.passed += count(counts, "passed");
                 tally.failed += count(counts, "failed");
                 tally.skipped += count(counts, "ignored");
@@ -108,6 +111,7 @@ impl Tally {
                 tally.failures.push(name);
             }
         }
+        tally.skipped_inside(reasons);
         if !success && tally.failed == 0 {
             tally.failed = 1;
             tally.failures.push("the runner failed before or after its tests".to_owned());
@@ -165,6 +169,15 @@ mod tests {
         let tally = Tally::from_output(output, false);
         assert_eq!((tally.passed, tally.failed, tally.skipped), (6, 3, 3));
         assert_eq!(tally.failures, ["husk-tests::lifecycle a::b"]);
+    }
+
+    #[test]
+    fn a_test_that_says_it_is_skipped_has_not_passed() {
+        let output = "skipped: no podman\ntest a ... ok\ntest b ... ok\n\
+            test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n";
+        let tally = Tally::from_output(output, true);
+        assert_eq!((tally.passed, tally.failed, tally.skipped), (1, 0, 1));
+        assert_eq!(tally.reasons, ["no podman"]);
     }
 
     #[test]
