@@ -9,10 +9,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, OFlags, fcntl_setfl, memfd_create};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
-
-use crate::scratch::Scratch;
 
 /// `name` on PATH, or in the sbin directories that a user's PATH often lacks.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
@@ -128,28 +127,22 @@ pub(crate) fn wait_within(
     }
 }
 
-/// Standard error of a program in a file: a pipe would have to be read while we wait, and
-/// a container left alive would hold it open.
+/// Output of a program in a file without a name: a pipe would have to be read while we
+/// wait, and a container left alive would hold it open.
 pub(crate) struct Words {
     file: File,
-    _directory: Scratch,
 }
 
 impl Words {
     /// An empty file.
     ///
     /// # Errors
-    /// The temporary directory cannot be written.
+    /// No file descriptor is left.
     pub(crate) fn new() -> anyhow::Result<Self> {
-        let directory = Scratch::new("words")?;
-        let path = directory.path().join("stderr");
-        let file = File::options()
-            .read(true)
-            .append(true)
-            .create_new(true)
-            .open(&path)
-            .with_context(|| path.display().to_string())?;
-        Ok(Self { file, _directory: directory })
+        let file = memfd_create("words", MemfdFlags::CLOEXEC).context("memfd_create")?;
+        // Two programs may write at once, and we cut the file between two of them.
+        fcntl_setfl(&file, OFlags::APPEND).context("fcntl")?;
+        Ok(Self { file: file.into() })
     }
 
     /// For [`Command::stderr`].

@@ -1,7 +1,9 @@
 //! A thousand containers alive at once.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -24,8 +26,8 @@ pub(crate) struct Crowd {
     pub(crate) last: Summary,
     /// `list` with all of them alive, microseconds.
     pub(crate) list_us: f64,
-    /// What the machine's available memory (MemAvailable) fell by, a container, in bytes:
-    /// the kernel's part included, and whatever else ran here meanwhile.
+    /// Memory a container, in bytes: its processes' own share (Pss), and what the kernel's
+    /// tables, stacks and tmpfs grew by, whoever else made them grow meanwhile.
     pub(crate) memory: i64,
     /// Processes of the peer's own that stayed, all containers together.
     pub(crate) own_processes: usize,
@@ -53,7 +55,7 @@ fn id(site: &Site, number: usize) -> String {
 }
 
 fn crowd(site: &Site, peer: &Peer, count: usize, made: &mut usize) -> anyhow::Result<Crowd> {
-    let before = available()?;
+    let before = kernel_memory()?;
     let mut times: Vec<Duration> = Vec::with_capacity(count);
     for number in 0..count {
         interrupt::check()?;
@@ -63,8 +65,10 @@ fn crowd(site: &Site, peer: &Peer, count: usize, made: &mut usize) -> anyhow::Re
             .with_context(|| format!("container {} of {count}", number + 1))?;
         times.push(time);
     }
-    let memory = (before - available()?) / i64::try_from(count.max(1))?;
-    let (own_processes, own_memory) = own_processes(&peer.path);
+    let of_kernel = kernel_memory()? - before;
+    let of_processes = Standing::find(site)?;
+    let memory = (of_kernel + of_processes.shared_out) / i64::try_from(count.max(1))?;
+    let (own_processes, own_memory) = of_processes.of(&peer.path);
     let list = succeed(peer.command(site).arg("list"), &mut Words::new()?).context("list")?;
     let tenth = count.div_ceil(10);
     Ok(Crowd {
@@ -78,35 +82,61 @@ fn crowd(site: &Site, peer: &Peer, count: usize, made: &mut usize) -> anyhow::Re
     })
 }
 
-fn available() -> anyhow::Result<i64> {
+/// What the kernel holds for processes, namespaces, mounts, cgroups and tmpfs, in bytes
+/// (proc_meminfo(5)).
+fn kernel_memory() -> anyhow::Result<i64> {
+    const FIELDS: [&str; 5] = ["Slab", "KernelStack", "PageTables", "Percpu", "Shmem"];
     let table = fs::read_to_string("/proc/meminfo").context("/proc/meminfo")?;
-    let kilobytes = table
+    let kilobytes: i64 = table
         .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:")?.split_whitespace().next())
-        .context("no MemAvailable in /proc/meminfo")?;
-    Ok(kilobytes.parse::<i64>().context("MemAvailable")? * 1024)
+        .filter_map(|line| line.split_once(':'))
+        .filter(|(name, _)| FIELDS.contains(name))
+        .filter_map(|(_, value)| value.split_whitespace().next()?.parse::<i64>().ok())
+        .sum();
+    Ok(kilobytes * 1024)
 }
 
-/// How many processes run `program`, and their resident bytes (proc_pid_statm(5)).
-///
-/// A runtime that runs from a sealed copy of itself still shows its command line.
-fn own_processes(program: &Path) -> (usize, u64) {
-    let page = rustix::param::page_size() as u64;
-    let mut found = (0, 0);
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let directory = entry.path();
-        let same_file = fs::read_link(directory.join("exe")).is_ok_and(|exe| exe == program);
-        let command = fs::read(directory.join("cmdline")).unwrap_or_default();
-        let same_name = command
-            .split(|byte| *byte == 0)
-            .next()
-            .is_some_and(|word| word == program.as_os_str().as_encoded_bytes());
-        if same_file || same_name {
-            let statm = fs::read_to_string(directory.join("statm")).unwrap_or_default();
-            let pages = statm.split(' ').nth(1).and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
-            found.0 += 1;
-            found.1 += pages * page;
+/// The processes of our containers, by their cgroup or their arguments.
+struct Standing {
+    /// What is theirs alone and their share of what they share (Pss), in bytes.
+    shared_out: i64,
+    processes: Vec<(PathBuf, PathBuf, u64)>,
+}
+
+impl Standing {
+    fn find(site: &Site) -> anyhow::Result<Self> {
+        let mut standing = Self { shared_out: 0, processes: Vec::new() };
+        for entry in fs::read_dir("/proc").context("/proc")?.flatten() {
+            let directory = entry.path();
+            let read = |name: &str| fs::read(directory.join(name)).unwrap_or_default();
+            let (cgroup, command) = (read("cgroup"), read("cmdline"));
+            let ours = |text: &[u8]| String::from_utf8_lossy(text).contains(site.prefix.as_str());
+            if !ours(&cgroup) && !ours(&command) {
+                continue;
+            }
+            let rollup = String::from_utf8_lossy(&read("smaps_rollup")).into_owned();
+            let bytes = |key: &str| {
+                let value = rollup.lines().find_map(|line| line.strip_prefix(key))?;
+                Some(value.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+            };
+            standing.shared_out += bytes("Pss:").unwrap_or(0).cast_signed();
+            let program = command.split(|byte| *byte == 0).next().unwrap_or_default();
+            standing.processes.push((
+                fs::read_link(directory.join("exe")).unwrap_or_default(),
+                PathBuf::from(OsStr::from_bytes(program)),
+                bytes("Rss:").unwrap_or(0),
+            ));
         }
+        Ok(standing)
     }
-    found
+
+    /// How many of them run `program`, and their resident bytes.
+    ///
+    /// A runtime that runs from a sealed copy of itself still shows its command line.
+    fn of(&self, program: &Path) -> (usize, u64) {
+        self.processes
+            .iter()
+            .filter(|(exe, word, _)| exe == program || word == program)
+            .fold((0, 0), |(count, sum), (.., resident)| (count + 1, sum + resident))
+    }
 }

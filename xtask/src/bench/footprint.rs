@@ -74,16 +74,16 @@ fn total_calls(table: &str) -> Option<u64> {
     total.split_whitespace().nth(3)?.parse().ok()
 }
 
-/// Whether the program is one file, and its size with the shared libraries it loads.
+/// The program's size in bytes, and how many shared libraries it loads.
 ///
 /// # Errors
 /// The file cannot be read.
-pub(crate) fn size(program: &Path) -> anyhow::Result<(u64, usize)> {
+pub(crate) fn size(program: &Path) -> anyhow::Result<(u64, u64)> {
     let bytes = fs::metadata(program).with_context(|| program.display().to_string())?.len();
     let libraries = Command::new("ldd").arg(program).stderr(Stdio::null()).output();
     let libraries = libraries
         .map(|out| String::from_utf8_lossy(&out.stdout).matches(" => ").count())
-        .unwrap_or(0);
+        .unwrap_or(0) as u64;
     Ok((bytes, libraries))
 }
 

@@ -196,7 +196,7 @@ fn counts(
 ) -> anyhow::Result<Vec<Count>> {
     type Counter<'a> = Box<dyn Fn(&Peer) -> anyhow::Result<u64> + 'a>;
     let instruments = Instruments::build(site)?;
-    let counters: [(&str, &str, bool, Counter<'_>); 4] = [
+    let counters: [(&str, &str, bool, Counter<'_>); 5] = [
         (
             "peak",
             "peak resident memory of a run, the greatest process",
@@ -220,6 +220,12 @@ fn counts(
             "the executable",
             true,
             Box::new(|peer| footprint::size(&peer.path).map(|(bytes, _)| bytes)),
+        ),
+        (
+            "libraries",
+            "shared libraries that the executable loads",
+            false,
+            Box::new(|peer| footprint::size(&peer.path).map(|(_, libraries)| libraries)),
         ),
     ];
     let mut counts = Vec::new();

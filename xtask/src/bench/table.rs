@@ -114,7 +114,11 @@ fn table(text: &mut String, title: &str, columns: &[&str], lines: &[Line<'_>], s
     let complete = lines.iter().all(|line| line.cells.is_ok());
     let value = |name: &str| {
         let line = lines.iter().find(|line| line.peer == name)?;
-        line.cells.as_ref().ok().map(|(_, value)| *value).filter(|value| value.is_finite())
+        line.cells
+            .as_ref()
+            .ok()
+            .map(|(_, value)| *value)
+            .filter(|value| value.is_finite() && *value > 0.0)
     };
     let bases: Vec<(&str, f64)> = ["floor", subject]
         .into_iter()
