@@ -7,6 +7,9 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
+/// The package of the black-box suites.
+pub(crate) const SUITES: &str = "husk-tests";
+
 /// Which of the two profiles of Cargo.toml.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Profile {
@@ -84,20 +87,40 @@ pub(crate) fn executables(
     command: &mut Command,
     kind: &str,
 ) -> anyhow::Result<BTreeMap<String, PathBuf>> {
+    Ok(artifacts(command)?
+        .into_iter()
+        .filter(|(target, _)| target.is(kind))
+        .map(|(target, executable)| (target.name, executable))
+        .collect())
+}
+
+/// The test executables that a `cargo test --no-run` made, by the name of what they test.
+///
+/// # Errors
+/// The build fails.
+pub(crate) fn test_executables(command: &mut Command) -> anyhow::Result<BTreeMap<String, PathBuf>> {
+    Ok(artifacts(command)?
+        .into_iter()
+        // Programs that the tests start are built along; tests stand in deps/.
+        .filter(|(_, path)| path.parent().is_some_and(|parent| parent.ends_with("deps")))
+        .map(|(target, executable)| (target.name, executable))
+        .collect())
+}
+
+fn artifacts(command: &mut Command) -> anyhow::Result<Vec<(Target, PathBuf)>> {
     command.arg("--message-format=json-render-diagnostics");
     command.stderr(Stdio::inherit()).stdin(Stdio::null());
     let output = command.output().context("cargo")?;
     if !output.status.success() {
         bail!("{}: {}", crate::process::describe(command), output.status);
     }
-    let mut found = BTreeMap::new();
+    let mut found = Vec::new();
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         let Ok(message) = serde_json::from_str::<Message>(line) else { continue };
         if let (Some(target), Some(executable)) = (message.target, message.executable)
             && message.reason == "compiler-artifact"
-            && target.kind.iter().any(|k| k == kind)
         {
-            found.insert(target.name, executable);
+            found.push((target, executable));
         }
     }
     Ok(found)
@@ -183,5 +206,33 @@ impl Metadata {
     /// The name of the package `id`.
     pub(crate) fn name<'a>(&'a self, id: &'a str) -> &'a str {
         self.packages.iter().find(|p| p.id == id).map_or(id, |p| &p.name)
+    }
+
+    /// The names of the black-box suites: the `[[test]]` targets of their package.
+    pub(crate) fn suites(&self) -> Vec<String> {
+        self.packages
+            .iter()
+            .filter(|package| package.name == SUITES)
+            .flat_map(|package| &package.targets)
+            .filter(|target| target.is("test"))
+            .map(|target| target.name.clone())
+            .collect()
+    }
+
+    /// The packages whose programs are under test: all of ours that have any.
+    pub(crate) fn programs(&self) -> Vec<&str> {
+        self.packages
+            .iter()
+            .filter(|package| self.workspace_members.contains(&package.id))
+            .filter(|package| package.name != "xtask")
+            .filter(|package| package.targets.iter().any(|target| target.is("bin")))
+            .map(|package| package.name.as_str())
+            .collect()
+    }
+}
+
+impl Target {
+    fn is(&self, kind: &str) -> bool {
+        self.kind.iter().any(|k| k == kind)
     }
 }

@@ -48,7 +48,6 @@ pub(crate) const VM: &[Need] = &[
     need("qemu-system-x86", "the virtual machine"),
     need("debootstrap", "its root filesystem"),
     need("e2fsprogs", "its disk"),
-    need("cpio", "its first file system"),
     need("kmod", "the dependencies of its kernel modules"),
 ];
 

@@ -9,6 +9,7 @@ mod interrupt;
 mod process;
 mod scratch;
 mod test;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -19,8 +20,9 @@ cargo xtask COMMAND [OPTIONS]
 
   demo          build everything and run a container that tells what it sees
   test          set up, build and run all tests
+  vm            run tests, or any command, in a virtual machine with systemd and cgroup v2
   bench         husk-oci beside runc, crun and the floor
-  
+
 cargo xtask COMMAND --help says more of each.
 ";
 
@@ -40,6 +42,7 @@ fn dispatch() -> anyhow::Result<ExitCode> {
         Some(Arg::Value(command)) => match command.to_str() {
             Some("demo") => demo::command(arguments),
             Some("test") => test::command(arguments),
+            Some("vm") => vm::command(arguments),
             Some("bench") => bench::command(arguments),
             _ => anyhow::bail!("no command {command:?}: cargo xtask --help lists them"),
         },

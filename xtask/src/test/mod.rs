@@ -13,7 +13,7 @@ use lexopt::Arg;
 use crate::cargo::{self, Metadata, Profile};
 use crate::{debian, interrupt, process};
 use runner::Runner;
-use tally::Tally;
+pub(crate) use tally::Tally;
 
 const HELP: &str = "\
 cargo xtask test [PART...] [OPTIONS] [-- FILTER...]
@@ -83,7 +83,7 @@ pub(crate) fn command(mut arguments: lexopt::Parser) -> anyhow::Result<ExitCode>
     }
     interrupt::note()?;
     let metadata = Metadata::read()?;
-    let suites = runner::suites(&metadata);
+    let suites = metadata.suites();
     if let Some(part) =
         options.parts.iter().find(|p| !PARTS.contains(&p.as_str()) && !suites.contains(p))
     {

@@ -9,21 +9,6 @@ use anyhow::Context;
 use super::tally::Tally;
 use crate::cargo::{self, Metadata, Profile};
 
-/// The package of the black-box suites.
-const SUITES: &str = "husk-tests";
-
-/// The names of the black-box suites: the `[[test]]` targets of husk-tests.
-pub(super) fn suites(metadata: &Metadata) -> Vec<String> {
-    metadata
-        .packages
-        .iter()
-        .filter(|package| package.name == SUITES)
-        .flat_map(|package| &package.targets)
-        .filter(|target| target.kind.iter().any(|kind| kind == "test"))
-        .map(|target| target.name.clone())
-        .collect()
-}
-
 /// Which runner there is, and which tests it is to run.
 pub(super) struct Runner<'a> {
     nextest: bool,
@@ -76,13 +61,13 @@ impl<'a> Runner<'a> {
         metadata: &Metadata,
         profile: Profile,
     ) -> anyhow::Result<Tally> {
-        let programs = cargo::build(&programs(metadata), profile)?;
+        let programs = cargo::build(&metadata.programs(), profile)?;
         let mut command = self.command();
         if self.nextest {
             // A test that skips itself passes; its reason is in what it printed.
             command.arg("--success-output=immediate");
         }
-        command.args(["--package", SUITES]);
+        command.args(["--package", cargo::SUITES]);
         for suite in suites {
             command.args(["--test", suite]);
         }
@@ -95,20 +80,6 @@ impl<'a> Runner<'a> {
         self.filtered(&mut command);
         tee(&mut command)
     }
-}
-
-/// The packages whose programs are under test: all of ours that have any.
-fn programs(metadata: &Metadata) -> Vec<&str> {
-    metadata
-        .packages
-        .iter()
-        .filter(|package| metadata.workspace_members.contains(&package.id))
-        .filter(|package| package.name != "xtask")
-        .filter(|package| {
-            package.targets.iter().any(|target| target.kind.iter().any(|kind| kind == "bin"))
-        })
-        .map(|package| package.name.as_str())
-        .collect()
 }
 
 /// Runs `command`, passes its words on as they come and counts the tests in them.
