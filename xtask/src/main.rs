@@ -3,6 +3,7 @@
 mod bench;
 mod bundle;
 mod cargo;
+mod conformance;
 mod debian;
 mod demo;
 mod interrupt;
@@ -21,6 +22,7 @@ cargo xtask COMMAND [OPTIONS]
   demo          build everything and run a container that tells what it sees
   test          set up, build and run all tests
   vm            run tests, or any command, in a virtual machine with systemd and cgroup v2
+  conformance   run the conformance suite on husk-oci, runc and crun; write the counts
   bench         husk-oci beside runc, crun and the floor
 
 cargo xtask COMMAND --help says more of each.
@@ -43,6 +45,7 @@ fn dispatch() -> anyhow::Result<ExitCode> {
             Some("demo") => demo::command(arguments),
             Some("test") => test::command(arguments),
             Some("vm") => vm::command(arguments),
+            Some("conformance") => conformance::command(arguments),
             Some("bench") => bench::command(arguments),
             _ => anyhow::bail!("no command {command:?}: cargo xtask --help lists them"),
         },

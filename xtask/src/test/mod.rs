@@ -11,7 +11,7 @@ use anyhow::bail;
 use lexopt::Arg;
 
 use crate::cargo::{self, Metadata, Profile};
-use crate::{debian, interrupt, process};
+use crate::{debian, interrupt, process, vm};
 use runner::Runner;
 pub(crate) use tally::Tally;
 
@@ -27,6 +27,8 @@ Installs what is missing (as root), builds, and runs the tests. Without a PART a
              (conformance, lifecycle, engines, ...) runs that one alone
   edges      nothing but husk-oci links the runtime
   ceilings   crates, binary size, system calls and instructions (bench/ceilings.json)
+  vm         a few checks in a virtual machine with systemd, cgroup v2 and AppArmor; the
+             suites in there: cargo xtask vm
 
   --no-setup   install nothing
   --release    black-box tests against the release build
@@ -36,7 +38,7 @@ The last line counts the tests: `N passed, N failed`, and `, N skipped` where a 
 why it could not run here.
 ";
 
-const PARTS: [&str; 6] = ["format", "lint", "unit", "blackbox", "edges", "ceilings"];
+const PARTS: [&str; 7] = ["format", "lint", "unit", "blackbox", "edges", "ceilings", "vm"];
 
 /// What was asked for.
 struct Options {
@@ -59,8 +61,14 @@ impl Options {
 pub(crate) fn command(mut arguments: lexopt::Parser) -> anyhow::Result<ExitCode> {
     let mut options =
         Options { parts: Vec::new(), filters: Vec::new(), setup: true, profile: Profile::Dev };
-    let mut after_dashes = false;
-    while let Some(argument) = arguments.next()? {
+    loop {
+        if let Some(raw) = arguments.try_raw_args()
+            && raw.peek().is_some_and(|next| next == "--")
+        {
+            options.filters.extend(raw.skip(1).map(|word| word.to_string_lossy().into_owned()));
+            break;
+        }
+        let Some(argument) = arguments.next()? else { break };
         match argument {
             Arg::Long("no-setup") => options.setup = false,
             Arg::Long("release") => options.profile = Profile::Release,
@@ -68,16 +76,7 @@ pub(crate) fn command(mut arguments: lexopt::Parser) -> anyhow::Result<ExitCode>
                 print!("{HELP}");
                 return Ok(ExitCode::SUCCESS);
             }
-            Arg::Value(part) if after_dashes => options.filters.push(part.to_string_lossy().into()),
-            Arg::Value(part) => {
-                options.parts.push(part.to_string_lossy().into());
-                if let Some(mut rest) = arguments.try_raw_args()
-                    && rest.peek().is_some_and(|next| next == "--")
-                {
-                    rest.next();
-                    after_dashes = true;
-                }
-            }
+            Arg::Value(part) => options.parts.push(part.to_string_lossy().into_owned()),
             other => return Err(other.unexpected().into()),
         }
     }
@@ -135,6 +134,10 @@ fn run(options: &Options, metadata: &Metadata, suites: &[String]) -> anyhow::Res
     }
     if options.wants("ceilings") {
         ceiling::check(metadata, &mut tally)?;
+        interrupt::check()?;
+    }
+    if options.wants("vm") {
+        vm::smoke(&mut tally)?;
     }
     Ok(tally)
 }

@@ -23,6 +23,9 @@ pub(super) struct Image {
 /// # Errors
 /// A step fails; what it was building is removed.
 pub(super) fn provide() -> anyhow::Result<Image> {
+    if cfg!(not(target_arch = "x86_64")) {
+        bail!("the virtual machine is made for x86-64");
+    }
     let package = kernel_package()?;
     let directory = cache()?.join(recipe::digest(&package));
     if !directory.exists() {
