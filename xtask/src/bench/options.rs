@@ -1,0 +1,129 @@
+//! The command line of the benchmark.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use lexopt::Arg;
+
+use super::measure::MEASURES;
+use crate::cargo;
+
+pub(super) const HELP: &str = "\
+cargo xtask bench [OPTIONS]
+
+Measures husk-oci beside runc, crun and youki, as far as they are on PATH, and beside the
+floor (bench/floor.c: the same container by bare system calls), in interleaved rounds.
+Prints a table; writes results.json, table.md and plots to bench/results/.
+
+  --rounds N         rounds of each timing (100)
+  --only A,B,...     only these parts: run plain profile plain-profile cold-profile lifecycle
+                     exec state throughput alive counts
+  --peer NAME=PATH   another runtime to compare with; repeatable
+  --no-path          leave out the runtimes that are on PATH
+  --subject PATH     the runtime under test, instead of a release build of husk-oci
+  --alive N          containers alive at once (1000)
+  --runs N           runs of each width of the throughput (400)
+  --instructions S   seconds a peer gets for its instructions to be counted (120)
+  --results DIR      where to write (bench/results)
+
+A quick look: cargo xtask bench --rounds 10 --only run,exec
+";
+
+/// The parts that are not timings of rounds.
+const PARTS: [&str; 3] = ["throughput", "alive", "counts"];
+
+/// What the command line asked for.
+pub(super) struct Options {
+    /// Rounds of each timing.
+    pub(super) rounds: usize,
+    /// The parts wanted; none means all.
+    only: Vec<String>,
+    /// Runtimes named on the command line.
+    pub(super) peers: Vec<(String, PathBuf)>,
+    /// Whether PATH is searched for more.
+    pub(super) search: bool,
+    /// The runtime under test.
+    pub(super) subject: Option<PathBuf>,
+    /// Containers alive at once.
+    pub(super) alive: usize,
+    /// Runs of each width.
+    pub(super) runs: usize,
+    /// How long one peer's instructions may be counted.
+    pub(super) patience: Duration,
+    /// Where to write.
+    pub(super) results: PathBuf,
+    /// Whether we are in our own mount namespace already.
+    pub(super) inside: bool,
+}
+
+impl Options {
+    /// Reads the command line; `None` for `--help`.
+    ///
+    /// # Errors
+    /// An option or a part is unknown, or a value is no number.
+    pub(super) fn parse(mut arguments: lexopt::Parser) -> anyhow::Result<Option<Self>> {
+        let mut options = Self {
+            rounds: 100,
+            only: Vec::new(),
+            peers: Vec::new(),
+            search: true,
+            subject: None,
+            alive: 1000,
+            runs: 400,
+            patience: Duration::from_secs(120),
+            results: cargo::workspace().join("bench/results"),
+            inside: false,
+        };
+        while let Some(argument) = arguments.next()? {
+            let flag = match argument {
+                Arg::Long(flag) => flag.to_owned(),
+                Arg::Short('h') => return Ok(None),
+                other => return Err(other.unexpected().into()),
+            };
+            let mut value = || -> anyhow::Result<String> {
+                arguments.value()?.into_string().map_err(|v| anyhow::anyhow!("{v:?} is no text"))
+            };
+            match flag.as_str() {
+                "rounds" => options.rounds = number("--rounds", &value()?)?,
+                "alive" => options.alive = number("--alive", &value()?)?,
+                "runs" => options.runs = number("--runs", &value()?)?,
+                "instructions" => {
+                    let seconds = number("--instructions", &value()?)?;
+                    options.patience = Duration::from_secs(seconds as u64);
+                }
+                "only" => options.only = value()?.split(',').map(str::to_owned).collect(),
+                "peer" => {
+                    let peer = value()?;
+                    let (name, path) = peer.split_once('=').context("--peer is NAME=PATH")?;
+                    options.peers.push((name.to_owned(), path.into()));
+                }
+                "no-path" => options.search = false,
+                "subject" => options.subject = Some(value()?.into()),
+                "results" => options.results = value()?.into(),
+                "inside-namespace" => options.inside = true,
+                "help" => return Ok(None),
+                other => bail!("no option --{other}; --help lists them"),
+            }
+        }
+        let known = |part: &String| {
+            PARTS.contains(&part.as_str()) || MEASURES.iter().any(|(name, ..)| name == part)
+        };
+        if let Some(part) = options.only.iter().find(|part| !known(part)) {
+            bail!("--only {part}: no such part; --help lists them");
+        }
+        Ok(Some(options))
+    }
+
+    /// Whether a part is to be measured.
+    pub(super) fn wants(&self, part: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|p| p == part)
+    }
+}
+
+fn number(flag: &str, value: &str) -> anyhow::Result<usize> {
+    match value.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => bail!("{flag} {value}: not a number above 0"),
+    }
+}

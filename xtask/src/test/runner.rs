@@ -1,0 +1,118 @@
+//! The test runner: nextest where it is installed, else cargo test.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Command, Stdio};
+use std::thread;
+
+use anyhow::Context;
+
+use super::tally::Tally;
+use crate::cargo::{self, Metadata, Profile};
+
+/// Which runner there is, and which tests it is to run.
+pub(super) struct Runner<'a> {
+    nextest: bool,
+    filters: &'a [String],
+}
+
+impl<'a> Runner<'a> {
+    /// Looks for nextest.
+    pub(super) fn find(filters: &'a [String]) -> Self {
+        let mut command = cargo::command();
+        command.args(["nextest", "--version"]).stderr(Stdio::null()).stdin(Stdio::null());
+        Self { nextest: command.output().is_ok_and(|out| out.status.success()), filters }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = cargo::command();
+        if self.nextest {
+            command.args(["nextest", "run", "--no-fail-fast", "--no-tests=pass"]);
+            command.args(["--status-level=fail", "--final-status-level=fail"]);
+        } else {
+            command.args(["test", "--no-fail-fast"]);
+        }
+        command
+    }
+
+    fn filtered(&self, command: &mut Command) {
+        command.arg("--").args(self.filters);
+    }
+
+    /// Unit and golden tests: those inside the crates, and the black-box suites' own.
+    pub(super) fn unit(&self) -> anyhow::Result<Tally> {
+        let mut command = self.command();
+        command.args(["--workspace", "--lib", "--bins"]);
+        self.filtered(&mut command);
+        tee(&mut command)
+    }
+
+    /// Documentation tests, which nextest does not run.
+    pub(super) fn documentation(&self) -> anyhow::Result<Tally> {
+        let mut command = cargo::command();
+        command.args(["test", "--doc", "--workspace", "--no-fail-fast", "--quiet"]);
+        self.filtered(&mut command);
+        tee(&mut command)
+    }
+
+    /// The suites, told where the programs under test are.
+    pub(super) fn black_box(
+        &self,
+        suites: &[&str],
+        metadata: &Metadata,
+        profile: Profile,
+    ) -> anyhow::Result<Tally> {
+        let programs = cargo::build(&metadata.programs(), profile)?;
+        let mut command = self.command();
+        if self.nextest {
+            // A test that skips itself passes; its reason is in what it printed.
+            command.arg("--success-output=immediate");
+        }
+        command.args(["--package", cargo::SUITES]);
+        for suite in suites {
+            command.args(["--test", suite]);
+        }
+        for (name, path) in &programs {
+            command.env(name.to_uppercase().replace('-', "_"), path);
+        }
+        if let Some(runtime) = programs.get("husk-oci") {
+            command.env("RUNTIME", runtime);
+        }
+        self.filtered(&mut command);
+        tee(&mut command)
+    }
+}
+
+/// Runs `command`, passes its words on as they come and counts the tests in them.
+fn tee(command: &mut Command) -> anyhow::Result<Tally> {
+    eprintln!("==> {}", crate::process::describe(command));
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("cargo")?;
+    let streams: [Option<Box<dyn Read + Send>>; 2] = [
+        child.stdout.take().map(|stream| Box::new(stream) as _),
+        child.stderr.take().map(|stream| Box::new(stream) as _),
+    ];
+    let copies: Vec<_> =
+        streams.into_iter().flatten().map(|stream| thread::spawn(move || copy(stream))).collect();
+    let mut text = String::new();
+    for copied in copies {
+        text.push_str(&copied.join().unwrap_or_default());
+    }
+    let status = child.wait().context("wait")?;
+    Ok(Tally::from_output(&text, status.success()))
+}
+
+fn copy(stream: Box<dyn Read + Send>) -> String {
+    let mut text = String::new();
+    let mut reader = BufReader::new(stream);
+    let mut line = Vec::new();
+    while reader.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+        let _ = std::io::stderr().write_all(&line);
+        text.push_str(&String::from_utf8_lossy(&line));
+        line.clear();
+    }
+    text
+}
