@@ -145,9 +145,7 @@ impl Enter<'_> {
         )?;
         let (wire, theirs) =
             wire::pair().map_err(|e| Error::kernel("husk-oci", "socketpair", e))?;
-        let umask = rustix::process::umask(Mode::empty());
-        rustix::process::umask(umask);
-        let Some((pid, pidfd)) = self.give_birth(&wire, theirs, umask)? else {
+        let Some((pid, pidfd)) = self.give_birth(&wire, theirs)? else {
             return Err(Error::new(Code::Kernel, "clone3", "made no process"));
         };
         match self.converse(&wire, pid) {
@@ -177,7 +175,7 @@ impl Enter<'_> {
         namespaces.into_iter().flatten().map(|namespace| clone_flag(namespace.typ)).sum()
     }
 
-    fn give_birth(&self, wire: &Wire, theirs: Wire, umask: Mode) -> Result<Option<(Pid, OwnedFd)>> {
+    fn give_birth(&self, wire: &Wire, theirs: Wire) -> Result<Option<(Pid, OwnedFd)>> {
         let namespaces = self.namespaces();
         let pid_namespace = namespaces & clone_flag(NamespaceType::Pid);
         let needs_user = namespaces & clone_flag(NamespaceType::User) != 0;
@@ -185,7 +183,7 @@ impl Enter<'_> {
         let init = self.target.init.as_fd();
         let mut entry = self.cgroup(false)?.entry().map_err(host::cgroup_error)?;
         if needs_user && !own_privilege {
-            return self.give_birth_unprivileged(wire, theirs, entry, umask);
+            return self.give_birth_unprivileged(wire, theirs, entry);
         }
         if pid_namespace != 0 {
             husk_sys::namespace::setns(init, pid_namespace)
@@ -207,7 +205,7 @@ impl Enter<'_> {
             }
             Cloned::Child => {
                 let joins = namespaces & !pid_namespace;
-                self.become_process(theirs, entry.tasks, joins, umask)
+                self.become_process(theirs, entry.tasks, joins)
             }
         }
     }
@@ -220,7 +218,6 @@ impl Enter<'_> {
         wire: &Wire,
         theirs: Wire,
         entry: Entry,
-        umask: Mode,
     ) -> Result<Option<(Pid, OwnedFd)>> {
         let failed = |errno| Error::kernel("exec", "clone3", errno);
         let into = entry.into.as_ref().map(AsFd::as_fd);
@@ -233,7 +230,7 @@ impl Enter<'_> {
                         clone(0, None, true).at(Step::Sync, 0, "clone3")
                     };
                 match join() {
-                    Ok(Cloned::Child) => self.become_process(theirs, entry.tasks, 0, umask),
+                    Ok(Cloned::Child) => self.become_process(theirs, entry.tasks, 0),
                     Ok(Cloned::Parent(_, pidfd)) => {
                         let _ = theirs.send_with(&Message::Ready, pidfd.as_fd());
                         exec::exit_now(0)
@@ -260,14 +257,8 @@ impl Enter<'_> {
     }
 
     /// The new process: never returns.
-    fn become_process(
-        &self,
-        wire: Wire,
-        tasks: Vec<(String, OwnedFd)>,
-        namespaces: u32,
-        umask: Mode,
-    ) -> ! {
-        let fault = match self.set_up(&wire, tasks, namespaces, umask) {
+    fn become_process(&self, wire: Wire, tasks: Vec<(String, OwnedFd)>, namespaces: u32) -> ! {
+        let fault = match self.set_up(&wire, tasks, namespaces) {
             Ok(prepared) => prepared.execute(),
             Err(fault) => fault,
         };
@@ -280,7 +271,6 @@ impl Enter<'_> {
         wire: &Wire,
         tasks: Vec<(String, OwnedFd)>,
         namespaces: u32,
-        umask: Mode,
     ) -> Result<crate::tail::Prepared<'_>, Fault> {
         for (index, (_, file)) in tasks.into_iter().enumerate() {
             rustix::io::write(&file, b"0").at(Step::Cgroup, index, "write tasks")?;
@@ -312,7 +302,8 @@ impl Enter<'_> {
             }
             _ => None,
         };
-        let tail = Tail { process: self.plan, keyring: None, slave, proc: &self.proc, umask };
+        let tail =
+            Tail { process: self.plan, keyring: None, slave, proc: &self.proc, makes_cwd: false };
         let prepared = tail.prepare(wire)?;
         wire.send(&Message::Ready).at(Step::Sync, 0, "sendmsg")?;
         match wire.await_go().at(Step::Sync, 0, "recvmsg")? {

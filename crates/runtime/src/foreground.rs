@@ -3,6 +3,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use husk_spec::ConsoleSize;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions};
@@ -26,6 +27,12 @@ impl Signals {
             .map(Self)
             .map_err(|errno| Error::kernel("signals", "signalfd", errno))
     }
+}
+
+/// Size of the caller's terminal, if it has one.
+pub fn terminal_size() -> Option<ConsoleSize> {
+    let size = rustix::termios::tcgetwinsize(rustix::stdio::stdin()).ok()?;
+    Some(ConsoleSize { height: size.ws_row, width: size.ws_col })
 }
 
 /// Waits for the process's end and gives its exit status; 128+N where a signal

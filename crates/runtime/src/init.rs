@@ -42,8 +42,6 @@ pub struct Init<'a> {
     pub console: Option<BorrowedFd<'a>>,
     /// The host's procfs.
     pub proc: &'a Proc,
-    /// umask(2) that the runtime came with; it is 0 here.
-    pub umask: Mode,
 }
 
 /// Runs it; ends in the user's program or in an exit.
@@ -84,9 +82,19 @@ fn await_start(listener: OwnedFd) -> Result<Wire, Errno> {
         .map(Wire::from)
 }
 
+/// Runs hooks in the container's namespaces, with its process id as it is there
+/// (runtime.md, "State").
 fn run_hooks(step: Step, hooks: &[Hook], state: &[u8]) -> Result<(), Fault> {
+    if hooks.is_empty() {
+        return Ok(());
+    }
+    let unreadable = |why: String| Fault::because(step, 0, format!("the state: {why}"));
+    let mut state: husk_spec::State =
+        husk_spec::parse(state).map_err(|error| unreadable(error.to_string()))?;
+    state.pid = Some(rustix::process::getpid().as_raw_nonzero().get());
+    let state = serde_json::to_vec(&state).map_err(|error| unreadable(error.to_string()))?;
     for (index, one) in hooks.iter().enumerate() {
-        hook::run(one, state).map_err(|failed| Fault::because(step, index, failed.to_string()))?;
+        hook::run(one, &state).map_err(|failed| Fault::because(step, index, failed.to_string()))?;
     }
     Ok(())
 }
@@ -140,7 +148,7 @@ impl<'a> Init<'a> {
             keyring: plan.keyring.as_deref(),
             slave,
             proc: self.proc,
-            umask: self.umask,
+            makes_cwd: true,
         };
         let prepared = tail.prepare(&self.wire)?;
         self.wire.send(&Message::Ready).at(Step::Sync, 0, "sendmsg")?;

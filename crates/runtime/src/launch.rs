@@ -222,6 +222,7 @@ impl Launch<'_> {
         };
         let (wire, theirs) =
             wire::pair().map_err(|e| Error::kernel("husk-oci", "socketpair", e))?;
+        // So that what is made in the container has the modes it was given.
         let umask = rustix::process::umask(Mode::empty());
         let born = self.give_birth(&entry);
         if let Ok(Cloned::Child) = born {
@@ -238,7 +239,6 @@ impl Launch<'_> {
                 start,
                 console: self.options.console.as_ref().map(AsFd::as_fd),
                 proc: &self.proc,
-                umask,
             });
         }
         rustix::process::umask(umask);

@@ -178,7 +178,8 @@ pub fn delete(store: &Store, id: &str, force: bool) -> Result<()> {
         }));
     };
     match directory.status(&record) {
-        Status::Stopped | Status::Created => {}
+        // runc takes a created container for stopped; runtime.md does not, nor does crun.
+        Status::Stopped => {}
         _ if force => {}
         status => {
             return Err(wrong_state(id, "cannot be deleted while it is not stopped", status)

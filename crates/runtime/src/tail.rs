@@ -28,8 +28,8 @@ pub struct Tail<'a> {
     pub slave: Option<OwnedFd>,
     /// A procfs that the container has no hand in.
     pub proc: &'a Proc,
-    /// umask(2) that the runtime came with.
-    pub umask: Mode,
+    /// Whether a working directory that is missing is made, as for a container's first process.
+    pub makes_cwd: bool,
 }
 
 /// A process that is ready to execute the program.
@@ -65,7 +65,7 @@ impl<'a> Tail<'a> {
         let environment = environment(process);
         // As root first, as the user if that is denied: each may go where the
         // other may not (a home on NFS; /root as cwd of a user).
-        let entered = enter_cwd(&process.cwd);
+        let entered = enter_cwd(&process.cwd, self.makes_cwd);
         limit::set_own(process)?;
         capability::drop_bounding(&process.capabilities)?;
         let filter = process.seccomp.as_ref();
@@ -84,11 +84,11 @@ impl<'a> Tail<'a> {
         credential::become_user(process)?;
         capability::apply(&process.capabilities)?;
         match entered {
-            Err(Errno::ACCESS | Errno::PERM) => enter_cwd(&process.cwd),
+            Err(Errno::ACCESS | Errno::PERM) => enter_cwd(&process.cwd, self.makes_cwd),
             done => done,
         }
         .at(Step::Cwd, 0, "chdir")?;
-        credential::set_umask(process, self.umask);
+        credential::set_umask(process);
         check_cwd()?;
         let path = executable::find(process)?;
         exec::close_on_exec_from(3 + process.preserve_fds).at(
@@ -162,14 +162,14 @@ fn join_keyring(name: &CStr) -> Result<(), Fault> {
 
 /// Changes into the working directory; never through a link of procfs, which
 /// could lead to a descriptor of ours and with it to the host (CVE-2024-21626).
-fn enter_cwd(path: &CStr) -> Result<(), Errno> {
+fn enter_cwd(path: &CStr, make: bool) -> Result<(), Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     // `/` names the root of this process, which is the container's by now.
     let root = fs::open(c"/", flags, Mode::empty())?;
     let open = || fs::openat2(&root, path, flags, Mode::empty(), resolve);
     let directory = match open() {
-        Err(Errno::NOENT) => {
+        Err(Errno::NOENT) if make => {
             resolve::open_or_make(root.as_fd(), path, Missing::Directory)?;
             open()?
         }

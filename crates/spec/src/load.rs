@@ -18,6 +18,9 @@ pub enum LoadError {
     /// Larger than [`MAX_DOCUMENT`].
     #[error("larger than {} MiB", MAX_DOCUMENT >> 20)]
     TooLarge,
+    /// Nested more than [`MAX_DEPTH`] levels deep.
+    #[error("nested more than {MAX_DEPTH} levels deep")]
+    TooDeep,
     /// Not JSON.
     #[error("not valid JSON at line {line}, column {column}: {reason}")]
     Syntax {
@@ -49,9 +52,33 @@ pub fn read_bounded(reader: impl Read) -> Result<Vec<u8>, LoadError> {
     if bytes.len() as u64 > MAX_DOCUMENT { Err(LoadError::TooLarge) } else { Ok(bytes) }
 }
 
-/// Parses a document. The parser's own limit of 128 levels bounds the stack.
+/// Deepest nesting of a document; the specification's own objects have 7 levels.
+pub const MAX_DEPTH: usize = 128;
+
+/// Parses a document. The parser bounds the depth of what it reads; of unknown
+/// properties, which it skips, the depth is bounded here.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, LoadError> {
+    check_depth(bytes)?;
     serde_json::from_slice(bytes).map_err(|error| locate::<T>(bytes, &error))
+}
+
+fn check_depth(bytes: &[u8]) -> Result<(), LoadError> {
+    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
+    for byte in bytes {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return Err(LoadError::TooDeep);
+        }
+    }
+    Ok(())
 }
 
 /// Reads the document a second time to learn where it failed: to carry the
@@ -63,7 +90,9 @@ fn locate<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> LoadE
         Some(end) => message[..end].to_owned(),
         None => message,
     };
-    if !error.is_data() {
+    // What is no string where an enumeration's name should be counts as a syntax
+    // error to the parser.
+    if !error.is_data() && serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_err() {
         return LoadError::Syntax { line, column, reason };
     }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
@@ -100,6 +129,12 @@ mod tests {
     }
 
     #[test]
+    fn an_enumeration_that_is_no_string_is_named() {
+        let message = error_of(r#"{"ociVersion":"1.3.0","linux":{"namespaces":[{"type":7}]}}"#);
+        assert!(message.starts_with("linux.namespaces[0].type"), "{message}");
+    }
+
+    #[test]
     fn numbers_out_of_range_are_refused() {
         let message = error_of(
             r#"{"ociVersion":"1.3.0","process":{"cwd":"/","user":{"uid":4294967296,"gid":0}}}"#,
@@ -117,7 +152,10 @@ mod tests {
     #[test]
     fn depth_is_bounded() {
         let deep = format!("{{\"ociVersion\":\"1.3.0\",\"vm\":{}", "[".repeat(10_000));
-        assert!(error_of(&deep).contains("recursion limit exceeded"));
+        assert_eq!(error_of(&deep), "nested more than 128 levels deep");
+        let skipped =
+            format!("{{\"ociVersion\":\"1.3.0\",\"x\":{}{}}}", "[".repeat(200), "]".repeat(200));
+        assert_eq!(error_of(&skipped), "nested more than 128 levels deep");
     }
 
     #[test]

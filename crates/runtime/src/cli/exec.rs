@@ -112,7 +112,6 @@ impl Flags {
                 let mut process = target.config.process.clone().unwrap_or_default();
                 process.args.clone_from(&self.command);
                 process.terminal = false;
-                process.exec_cpu_affinity = None;
                 process
             }
         };
@@ -190,7 +189,7 @@ fn run(global: &Global, arguments: Arguments) -> Exit {
         false => Some(Signals::take()?),
     };
     let target = enter::target(&global.store()?, &id, flags.options.ignore_paused)?;
-    let process = flags.describe(&target)?;
+    let mut process = flags.describe(&target)?;
     let added = capabilities(&flags.capabilities)?;
     let mut ours = None;
     flags.options.console = match &flags.console_socket {
@@ -199,6 +198,7 @@ fn run(global: &Global, arguments: Arguments) -> Exit {
         })?),
         None if process.terminal && !flags.detach => {
             let (here, there) = console_pair()?;
+            process.console_size = foreground::terminal_size().or(process.console_size.take());
             ours = Some(here);
             Some(there)
         }

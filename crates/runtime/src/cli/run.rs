@@ -57,9 +57,14 @@ fn run(global: &Global, mut arguments: Arguments) -> Exit {
         true => console_pair().map(|(ours, theirs)| (Some(ours), Some(theirs)))?,
         false => (None, None),
     };
-    let (spec, bytes, mut options) = flags.resolve(global, theirs, false)?;
-    if spec.process.as_ref().is_some_and(|process| !process.terminal) && attended {
-        options.console = None;
+    let (mut spec, bytes, mut options) = flags.resolve(global, theirs, false)?;
+    if attended && let Some(process) = &mut spec.process {
+        if process.terminal {
+            // Of the caller's size before the program can ask.
+            process.console_size = foreground::terminal_size().or(process.console_size.take());
+        } else {
+            options.console = None;
+        }
     }
     if subreaper && !detach {
         // Processes that the program leaves behind come to us instead of to init.

@@ -25,7 +25,8 @@ pub fn become_user(process: &Process) -> Result<(), Fault> {
     rustix::thread::set_keep_capabilities(false).at(Step::User, 0, "prctl PR_SET_KEEPCAPS")
 }
 
-/// Sets the umask that was asked for, or the one that the runtime came with.
-pub fn set_umask(process: &Process, inherited: Mode) {
-    rustix::process::umask(process.umask.map_or(inherited, Mode::from_raw_mode));
+/// Sets the umask that was asked for, or the usual one: the runtime's own is a
+/// matter of its caller's, and no container's.
+pub fn set_umask(process: &Process) {
+    rustix::process::umask(Mode::from_raw_mode(process.umask.unwrap_or(0o022)));
 }

@@ -47,17 +47,14 @@ pub fn open(join: &Join) -> Result<Opened> {
     Ok(Opened { index: join.index, kind: join.kind, file })
 }
 
-/// Joins what the process itself can join. A pid and a time namespace are
-/// entered by being born there: the runtime has seen to that.
+/// Joins what the process itself can join. A pid namespace is entered by being
+/// born there: the runtime has seen to that.
 pub fn join(opened: &[Opened]) -> Result<(), Fault> {
     let of = |kind: NamespaceType| opened.iter().filter(move |o| o.kind == kind);
     // The user namespace first: the privilege over the others may come from it.
     // The mount namespace last: with it the host's files are gone.
     let middle = opened.iter().filter(|o| {
-        !matches!(
-            o.kind,
-            NamespaceType::User | NamespaceType::Mount | NamespaceType::Pid | NamespaceType::Time
-        )
+        !matches!(o.kind, NamespaceType::User | NamespaceType::Mount | NamespaceType::Pid)
     });
     for namespace in of(NamespaceType::User).chain(middle).chain(of(NamespaceType::Mount)) {
         enter(namespace)?;

@@ -20,6 +20,9 @@ pub(super) fn hostname(
             "needs a uts namespace: the host's name would change",
         ));
     }
+    if name.contains('\0') {
+        return Err(Error::invalid(property, "contains a NUL byte"));
+    }
     if name.len() > 64 {
         return Err(Error::invalid(format_args!("{property} ({name})"), "longer than 64 bytes"));
     }

@@ -262,7 +262,10 @@ fn collect(options: &[String]) -> Collected {
         match mount_option::look_up(option) {
             None if option.is_empty() => {}
             None => collected.data.push((index, option.clone())),
-            Some(MountOption::Nothing | MountOption::SuperblockDefault) => {}
+            Some(MountOption::Nothing) => {}
+            Some(MountOption::SuperblockDefault(flag)) => {
+                collected.superblock.retain(|set| *set != flag);
+            }
             Some(MountOption::Bind { recursive }) => collected.bind = Some(recursive),
             Some(MountOption::Remount) => collected.remount = true,
             Some(MountOption::Attribute { bits, set, recursive }) => {

@@ -72,8 +72,8 @@ pub(crate) enum MountOption {
     Propagation(Propagation),
     /// A flag of the superblock, by the name fsconfig(2) has for it.
     Superblock(&'static str),
-    /// The default of a superblock flag: nothing to be done.
-    SuperblockDefault,
+    /// The default of a superblock flag: takes back one before it.
+    SuperblockDefault(&'static str),
     CopyUp,
     IdMap {
         recursive: bool,
@@ -99,7 +99,7 @@ const fn propagation(kind: u64, recursive: bool) -> MountOption {
 /// Sorted by name.
 const TABLE: &[(&str, MountOption)] = &[
     ("acl", MountOption::Superblock("acl")),
-    ("async", MountOption::SuperblockDefault),
+    ("async", MountOption::SuperblockDefault("sync")),
     ("atime", atime(0, false)),
     ("bind", MountOption::Bind { recursive: false }),
     ("defaults", MountOption::Nothing),
@@ -108,7 +108,9 @@ const TABLE: &[(&str, MountOption)] = &[
     ("dirsync", MountOption::Superblock("dirsync")),
     ("exec", clear(ATTR_NOEXEC, false)),
     ("idmap", MountOption::IdMap { recursive: false }),
-    ("iversion", MountOption::Superblock("iversion")),
+    // A filesystem that can count changes does so always, since Linux 6.6 at the
+    // latest, and fsconfig(2) has no name for the flag.
+    ("iversion", MountOption::Nothing),
     ("lazytime", MountOption::Superblock("lazytime")),
     // Filesystem messages come back as errors here; none goes to the kernel log.
     ("loud", MountOption::Nothing),
@@ -118,9 +120,9 @@ const TABLE: &[(&str, MountOption)] = &[
     ("nodev", set(ATTR_NODEV, false)),
     ("nodiratime", set(ATTR_NODIRATIME, false)),
     ("noexec", set(ATTR_NOEXEC, false)),
-    ("noiversion", MountOption::SuperblockDefault),
-    ("nolazytime", MountOption::SuperblockDefault),
-    ("nomand", MountOption::SuperblockDefault),
+    ("noiversion", MountOption::Nothing),
+    ("nolazytime", MountOption::SuperblockDefault("lazytime")),
+    ("nomand", MountOption::SuperblockDefault("mand")),
     // mount(2) without MS_RELATIME gives relatime all the same, since Linux 2.6.30.
     ("norelatime", atime(0, false)),
     ("nostrictatime", atime(0, false)),

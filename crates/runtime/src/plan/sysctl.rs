@@ -38,9 +38,9 @@ pub(super) fn plan(
     linux
         .sysctl
         .iter()
-        .map(|(key, value)| {
-            let key = normalise(key);
-            let property = format!("linux.sysctl ({key}={value})");
+        .map(|(given, value)| {
+            let key = normalise(given);
+            let property = format!("linux.sysctl ({given}={value})");
             let kind = namespace_of(&key).ok_or_else(|| {
                 Error::invalid(&property, "belongs to no namespace: it would change the host")
             })?;
