@@ -13,6 +13,7 @@ use crate::kernfs;
 use crate::path;
 use crate::plan::{Manager, V1};
 use crate::rdt::Rdt;
+use crate::systemd::{Placeholder, Unit};
 
 /// Where a container's cgroup is, to be kept with the container's state.
 ///
@@ -27,12 +28,18 @@ pub struct Cgroup {
     /// Its directory in the v2 hierarchy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub v2: Option<PathBuf>,
+    /// Its scope, where systemd made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
     /// Its group of the resctrl filesystem.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rdt: Option<Rdt>,
     /// What the caller should be told about its making, one line each.
     #[serde(skip)]
     pub warnings: Vec<String>,
+    /// Keeps a new scope alive; see [`Cgroup::entered`].
+    #[serde(skip)]
+    pub placeholder: Placeholder,
 }
 
 /// How a process gets into the cgroup.
@@ -53,8 +60,10 @@ impl Cgroup {
             manager: Manager::Disabled,
             v1: Vec::new(),
             v2: None,
+            unit: None,
             rdt: None,
             warnings: Vec::new(),
+            placeholder: Placeholder::default(),
         }
     }
 
@@ -85,6 +94,15 @@ impl Cgroup {
             tasks.push((path.display().to_string(), fd));
         }
         Ok(Entry { into, tasks })
+    }
+
+    /// To be called when the container's first process is in the cgroup.
+    ///
+    /// Until then a process of ours keeps a new scope alive, which would end
+    /// with its last process; here it is ended and reaped. Without systemd
+    /// there is none, and nothing happens.
+    pub fn entered(&mut self) {
+        self.placeholder = Placeholder::default();
     }
 
     /// Moves a process in by the plain write to `cgroup.procs`.

@@ -10,10 +10,12 @@ use crate::cgroup::Cgroup;
 use crate::controller::Controller;
 use crate::error::{Error, text};
 use crate::kernfs;
+use crate::layout::below;
 use crate::plan::{CgroupPlan, Manager, V1, V2Plan};
 use crate::process;
 use crate::rdt::{Rdt, RdtPlan};
 use crate::setting::{Refusal, Setting, hint};
+use crate::systemd::{Placeholder, Unit};
 use crate::v2;
 
 /// How often a directory is tried again whose parent another process removes.
@@ -63,24 +65,44 @@ impl CgroupPlan {
         if self.manager == Manager::Disabled {
             return Ok(Cgroup { rdt, warnings: self.warnings.clone(), ..Cgroup::none() });
         }
-        for directory in &self.v1 {
+        let placeholder = match &self.scope {
+            Some(_) => Placeholder::start()
+                .map_err(|errno| Error::system("start a process for", "the scope", errno))?,
+            None => Placeholder::default(),
+        };
+        let mut v1 = self.v1.clone();
+        let mut v2_plan = self.v2.clone();
+        if let (Some(scope), Some(pid)) = (&self.scope, placeholder.pid()) {
+            let path = scope.start(pid)?;
+            made.unit = Some(scope.unit());
+            for directory in &mut v1 {
+                directory.path = below(&directory.mount, &path);
+            }
+            if let Some(v2) = &mut v2_plan {
+                v2.path = below(&v2.mount, &path);
+            }
+        }
+        for directory in &v1 {
             made.directory(&directory.mount, &directory.path)?;
             if directory.has(Controller::Cpuset) {
                 fill_cpuset(&directory.mount, &directory.path)?;
             }
         }
-        if let Some(v2) = &self.v2 {
+        if let Some(v2) = &v2_plan {
             made.directory(&v2.mount, &v2.path)?;
             hand_down(v2, &self.settings)?;
         }
         let mut cgroup = Cgroup {
             manager: self.manager,
-            v1: self.v1.clone(),
-            v2: self.v2.as_ref().map(|v2| v2.path.clone()),
+            v1,
+            v2: v2_plan.map(|v2| v2.path),
+            unit: made.unit.clone(),
             rdt,
             warnings: self.warnings.clone(),
+            placeholder,
         };
-        apply(&self.settings, &self.v1, cgroup.v2.as_deref(), &mut cgroup.warnings)?;
+        let warnings = &mut cgroup.warnings;
+        apply(&self.settings, &cgroup.v1, cgroup.v2.as_deref(), warnings)?;
         if let (Some(program), Some(directory)) = (&self.device_filter, &cgroup.v2) {
             match v2::devices::enforce(directory, program) {
                 Err(error) if self.rootless && error.errno() == Some(Errno::PERM) => {
@@ -102,6 +124,7 @@ struct Made {
     /// Outermost first.
     directories: Vec<PathBuf>,
     rdt: Option<Rdt>,
+    unit: Option<Unit>,
 }
 
 impl Made {
@@ -113,6 +136,8 @@ impl Made {
                     self.directories.push(path.to_owned());
                     return Ok(());
                 }
+                // systemd has made it, with the placeholder inside.
+                Err(Errno::EXIST) if self.unit.is_some() => return Ok(()),
                 Err(Errno::EXIST) => return must_be_free(path),
                 Err(Errno::NOENT) => self.parents(mount, path)?,
                 Err(errno) => return Err(Error::system("mkdir", path, errno)),
@@ -143,6 +168,7 @@ impl Made {
     fn undo(&self) {
         // The error that led here is the one worth telling.
         let _ = self.rdt.as_ref().map(Rdt::remove);
+        let _ = self.unit.as_ref().map(Unit::stop);
         for path in self.directories.iter().rev() {
             // Another container may have moved into a parent meanwhile.
             let _ = unlinkat(CWD, path, AtFlags::REMOVEDIR);

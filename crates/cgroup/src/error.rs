@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
+use crate::systemd::Failure;
+
 /// Why a cgroup could not be planned, made, changed, watched or removed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -91,6 +93,14 @@ pub enum Error {
         path: PathBuf,
         /// Its text, or the part that is meant.
         text: String,
+    },
+    /// systemd did not do what was asked.
+    #[error("systemd: {unit}: {failure}")]
+    Systemd {
+        /// The container's scope.
+        unit: String,
+        /// What went wrong.
+        failure: Failure,
     },
     /// An update that failed, after which restoring failed as well.
     #[error("{cause}; and restoring what was failed: {restore}")]

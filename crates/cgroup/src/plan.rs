@@ -13,6 +13,7 @@ use crate::path;
 use crate::rdt::{self, RdtPlan};
 use crate::resources::{self, Current};
 use crate::setting::{Setting, Settings};
+use crate::systemd::{self, ScopePlan};
 use crate::v1;
 use crate::v2;
 
@@ -59,6 +60,7 @@ pub struct CgroupPlan {
     /// The program that guards devices on v2.
     pub(crate) device_filter: Option<Vec<u64>>,
     pub(crate) rdt: Option<RdtPlan>,
+    pub(crate) scope: Option<ScopePlan>,
     pub(crate) warnings: Vec<String>,
     pub(crate) rootless: bool,
     /// Failing to make the cgroup is a warning.
@@ -83,7 +85,7 @@ impl V1 {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct V2Plan {
     pub(crate) mount: PathBuf,
     pub(crate) path: PathBuf,
@@ -121,6 +123,7 @@ pub fn plan(request: &Request, layout: &Layout) -> Result<CgroupPlan, Error> {
         settings: Vec::new(),
         device_filter: None,
         rdt: None,
+        scope: None,
         warnings: Vec::new(),
         rootless: request.rootless,
         dispensable: request.rootless && request.cgroups_path.is_none() && !limits,
@@ -157,12 +160,19 @@ pub fn plan(request: &Request, layout: &Layout) -> Result<CgroupPlan, Error> {
     }
     plan.warnings.extend(settings.warnings);
     plan.settings = settings.list;
-    let base = layout
-        .v2
-        .as_ref()
-        .and_then(|unified| unified.delegated.as_ref())
-        .and_then(|delegated| delegated.base.as_deref());
-    let path = path::resolve(request.cgroups_path, request.id, base)?;
+    let path = match request.manager {
+        Manager::Systemd => {
+            let (path, id) = (request.cgroups_path, request.id);
+            let annotations = request.annotations;
+            let scope = systemd::plan(path, id, annotations, request.rootless, &plan.settings)?;
+            // With a user's manager it is below that one's own cgroup, as it
+            // will tell when the scope is made.
+            let path = scope.path();
+            plan.scope = Some(scope);
+            path
+        }
+        _ => path::resolve(request.cgroups_path, request.id, base(layout))?,
+    };
     for hierarchy in &layout.v1 {
         plan.v1.push(V1 {
             controllers: hierarchy.controllers.clone(),
@@ -174,6 +184,11 @@ pub fn plan(request: &Request, layout: &Layout) -> Result<CgroupPlan, Error> {
         plan.v2 = Some(unified_plan(unified, &path, &plan.settings, layout));
     }
     Ok(plan)
+}
+
+/// The v2 cgroup below which an unprivileged caller makes others.
+fn base(layout: &Layout) -> Option<&str> {
+    layout.v2.as_ref()?.delegated.as_ref()?.base.as_deref()
 }
 
 /// What it means that there is to be no cgroup.
@@ -248,6 +263,9 @@ impl CgroupPlan {
     pub fn describe(&self) -> String {
         use std::fmt::Write as _;
         let mut text = String::new();
+        if let Some(scope) = &self.scope {
+            let _ = writeln!(text, "scope {}", scope.path().display());
+        }
         for directory in &self.v1 {
             let _ = writeln!(text, "mkdir {}", directory.path.display());
         }

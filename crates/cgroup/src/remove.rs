@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::freeze::Events;
 use crate::process;
 use crate::rdt::Rdt;
+use crate::systemd::Unit;
 
 /// How long killed processes may take to go: one in uninterruptible sleep on a
 /// dead server does not go at all.
@@ -35,7 +36,10 @@ impl Cgroup {
                 first = result;
             }
         }
-        first
+        // Removed under its hands, the scope would stay: it waits for an event
+        // of the cgroup that is gone.
+        let stopped = self.unit.as_ref().map_or(Ok(()), Unit::stop);
+        first.and(stopped)
     }
 }
 

@@ -61,7 +61,10 @@ impl Cgroup {
         self.enable(&settings.list, &layout)?;
         self.remember(&settings.list, &mut undo)?;
         let mut warnings = settings.warnings;
-        let result = apply(&settings.list, &self.v1, self.v2.as_deref(), &mut warnings);
+        // systemd first: it writes rounded values, and the files have the last word.
+        let told = self.unit.as_ref().map_or(Ok(()), |unit| unit.set(&settings.list));
+        let result =
+            told.and_then(|()| apply(&settings.list, &self.v1, self.v2.as_deref(), &mut warnings));
         // Replaced atomically, so it needs no undoing where it comes last.
         let result = result.and_then(|()| match (filter, &self.v2) {
             (Some(program), Some(cgroup)) => v2::devices::enforce(cgroup, &program),
@@ -88,6 +91,7 @@ impl Cgroup {
     fn restore(&self, undo: &Undo, cause: Error) -> Error {
         // A file that refuses what it said before may not have changed at all:
         // what counts is what it says afterwards.
+        let told = self.unit.as_ref().map_or(Ok(()), |unit| unit.set(&undo.settings));
         let written = apply(&undo.settings, &self.v1, self.v2.as_deref(), &mut Vec::new());
         for (path, before) in &undo.texts {
             let restore = match kernfs::read_if_there(path) {
@@ -100,7 +104,13 @@ impl Cgroup {
             };
             return Error::NotRestored { cause: Box::new(cause), restore: Box::new(restore) };
         }
-        cause
+        match told {
+            // Where systemd is what failed, it has nothing to be told.
+            Err(restore) if !matches!(cause, Error::Systemd { .. }) => {
+                Error::NotRestored { cause: Box::new(cause), restore: Box::new(restore) }
+            }
+            _ => cause,
+        }
     }
 
     /// What stands in files that hold two properties.

@@ -1,0 +1,234 @@
+//! The systemd driver: a transient scope for each container, asked for over D-Bus.
+//!
+//! An own client of some hundred lines stands here instead of `zbus`: that
+//! brings an async executor and threads of its own, which a program that
+//! forks must not have, and is larger than all of husk-oci.
+
+mod bus;
+mod name;
+mod placeholder;
+mod property;
+mod variant;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use self::bus::{Bus, Socket};
+use self::name::Name;
+pub use self::placeholder::Placeholder;
+use self::wire::{Property, Value, Writer};
+use crate::error::Error;
+use crate::setting::Setting;
+
+/// A container's scope, kept with its state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unit {
+    /// The unit's name.
+    pub name: String,
+    /// Whether it is the user's own manager that has it.
+    pub user: bool,
+}
+
+/// The scope to be made.
+#[derive(Debug)]
+pub(crate) struct ScopePlan {
+    name: Name,
+    user: bool,
+    properties: Vec<Property>,
+}
+
+/// What went wrong between us and systemd.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// No manager could be reached.
+    #[error("no manager answers ({tried}){}", no_manager_hint(tried))]
+    Connect {
+        /// Each socket with its errno.
+        tried: String,
+    },
+    /// The manager refused a call.
+    #[error("{member}: {text} ({name})")]
+    Refused {
+        /// The method.
+        member: String,
+        /// The D-Bus name of the error.
+        name: String,
+        /// Its text.
+        text: String,
+    },
+    /// A job ended otherwise than well.
+    #[error("{member}: the job ended as {result:?}")]
+    Job {
+        /// The method that began it.
+        member: String,
+        /// `canceled`, `timeout`, `failed`, `dependency` or `skipped`.
+        result: String,
+    },
+    /// What came is not what D-Bus says must come.
+    #[error("{socket}: {what}")]
+    Malformed {
+        /// The socket.
+        socket: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// Nothing came.
+    #[error("no answer within {seconds} s")]
+    Timeout {
+        /// How long was waited.
+        seconds: u64,
+    },
+}
+
+fn no_manager_hint(tried: &str) -> &'static str {
+    if tried.contains("/run/systemd/private") {
+        "; is systemd the init of this host? --cgroup-manager cgroupfs does without"
+    } else {
+        "; without a login session, \"loginctl enable-linger\" starts the user's manager"
+    }
+}
+
+/// Decides on the scope: its name, and the properties that annotations ask for.
+pub(crate) fn plan(
+    cgroups_path: Option<&str>,
+    id: &str,
+    annotations: &BTreeMap<String, String>,
+    user: bool,
+    settings: &[Setting],
+) -> Result<ScopePlan, Error> {
+    let name = Name::new(cgroups_path, id, user)?;
+    let mut properties = vec![
+        Property::new("Description", Value::Text(format!("husk container {id}"))),
+        Property::new("Slice", Value::Text(name.slice.clone())),
+        // The cgroup is ours below the scope, and systemd enables every controller.
+        Property::new("Delegate", Value::Bool(true)),
+        // A container is no part of the shutdown order of its own accord.
+        Property::new("DefaultDependencies", Value::Bool(false)),
+        // A scope that ended by an OOM kill would stay as failed, in the way of
+        // the next container of this name.
+        Property::new("CollectMode", Value::Text("inactive-or-failed".into())),
+        Property::new("MemoryAccounting", Value::Bool(true)),
+        Property::new("CPUAccounting", Value::Bool(true)),
+        Property::new("IOAccounting", Value::Bool(true)),
+        Property::new("TasksAccounting", Value::Bool(true)),
+    ];
+    properties.extend(property::of_settings(settings));
+    for given in property::of_annotations(annotations)? {
+        properties.retain(|own| own.name != given.name);
+        properties.push(given);
+    }
+    Ok(ScopePlan { name, user, properties })
+}
+
+impl ScopePlan {
+    /// The cgroup below the manager's own one.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.name.path()
+    }
+
+    pub(crate) fn unit(&self) -> Unit {
+        Unit { name: self.name.unit.clone(), user: self.user }
+    }
+
+    /// Starts the scope with a process in it and returns its cgroup, from the root.
+    pub(crate) fn start(&self, pid: i32) -> Result<PathBuf, Error> {
+        self.start_at(&sockets(self.user), pid)
+    }
+
+    fn start_at(&self, sockets: &[Socket], pid: i32) -> Result<PathBuf, Error> {
+        let unit = &self.name.unit;
+        let fail = |failure| Error::Systemd { unit: unit.clone(), failure };
+        let mut bus = Bus::connect(sockets).map_err(fail)?;
+        let mut properties = self.properties.clone();
+        properties.push(Property::new("PIDs", Value::Numbers(vec![pid.cast_unsigned()])));
+        let mut started = start(&mut bus, unit, &properties);
+        if matches!(&started, Err(Failure::Refused { name, .. }) if name.ends_with(".UnitExists")) {
+            // One that failed stays until it is forgotten; a living one stays.
+            let mut body = Writer::default();
+            body.text(unit);
+            bus.manager("ResetFailedUnit", "s", body).map_err(fail)?;
+            started = start(&mut bus, unit, &properties);
+        }
+        started.map_err(fail)?;
+        let interface = "org.freedesktop.systemd1.Scope";
+        let path = bus.property(&self.name.object(), interface, "ControlGroup").map_err(fail)?;
+        // What comes here becomes a path to write to and to remove.
+        let path = PathBuf::from(path);
+        let plain = path.components().skip(1).all(|c| matches!(c, std::path::Component::Normal(_)));
+        if !path.ends_with(unit) || !path.is_absolute() || !plain {
+            let socket = bus.socket().display().to_string();
+            let what = format!("the scope's ControlGroup is {:?}", path.display().to_string());
+            return Err(fail(Failure::Malformed { socket, what }));
+        }
+        Ok(path)
+    }
+}
+
+fn start(bus: &mut Bus, unit: &str, properties: &[Property]) -> Result<(), Failure> {
+    let mut body = Writer::default();
+    body.text(unit);
+    body.text("replace");
+    body.properties(properties);
+    body.no_structures();
+    finished(bus, "StartTransientUnit", "ssa(sv)a(sa(sv))", body)
+}
+
+/// Calls a method that begins a job, and waits for the job's end.
+fn finished(bus: &mut Bus, member: &str, signature: &str, body: Writer) -> Result<(), Failure> {
+    let job = bus.manager(member, signature, body)?.into_iter().next().unwrap_or_default();
+    match bus.job(&job)?.as_str() {
+        "done" => Ok(()),
+        result => Err(Failure::Job { member: member.to_owned(), result: result.to_owned() }),
+    }
+}
+
+impl Unit {
+    /// Stops the scope; one that is gone, as it goes with its last process, is no error.
+    pub(crate) fn stop(&self) -> Result<(), Error> {
+        self.stop_at(&sockets(self.user))
+    }
+
+    fn stop_at(&self, sockets: &[Socket]) -> Result<(), Error> {
+        let fail = |failure| Error::Systemd { unit: self.name.clone(), failure };
+        let mut bus = Bus::connect(sockets).map_err(fail)?;
+        let mut body = Writer::default();
+        body.text(&self.name);
+        body.text("replace");
+        match finished(&mut bus, "StopUnit", "ss", body) {
+            Err(Failure::Refused { name, .. }) if name.ends_with(".NoSuchUnit") => Ok(()),
+            result => result.map_err(fail),
+        }
+    }
+
+    /// Tells systemd of limits that have changed.
+    pub(crate) fn set(&self, settings: &[Setting]) -> Result<(), Error> {
+        self.set_at(&sockets(self.user), settings)
+    }
+
+    fn set_at(&self, sockets: &[Socket], settings: &[Setting]) -> Result<(), Error> {
+        let properties = property::of_settings(settings);
+        if properties.is_empty() {
+            return Ok(());
+        }
+        let fail = |failure| Error::Systemd { unit: self.name.clone(), failure };
+        let mut bus = Bus::connect(sockets).map_err(fail)?;
+        let mut body = Writer::default();
+        body.text(&self.name);
+        // For this run only: nothing is written to /etc.
+        body.truth(true);
+        body.properties(&properties);
+        bus.manager("SetUnitProperties", "sba(sv)", body).map(drop).map_err(fail)
+    }
+}
+
+fn sockets(user: bool) -> Vec<Socket> {
+    bus::sockets(user, |name| std::env::var(name).ok())
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

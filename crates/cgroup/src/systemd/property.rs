@@ -1,0 +1,192 @@
+//! A container's limits and annotations as properties of its scope
+//! (systemd.resource-control(5), org.freedesktop.systemd1(5)).
+
+use std::collections::BTreeMap;
+
+use super::variant;
+use super::wire::{Property, Value};
+use crate::controller::Controller;
+use crate::error::Error;
+use crate::setting::Setting;
+
+const ANNOTATION: &str = "org.systemd.property.";
+/// Microseconds of quota that systemd rounds to.
+const QUOTA_STEP: u64 = 10_000;
+
+/// The settings that systemd must know of, lest it undo them when it reloads.
+/// The files are written besides, with the values as they were asked for.
+pub(super) fn of_settings(settings: &[Setting]) -> Vec<Property> {
+    settings.iter().flat_map(of_setting).collect()
+}
+
+fn of_setting(setting: &Setting) -> Vec<Property> {
+    let value = setting.value.as_str();
+    let amount = || match value {
+        "max" => Some(u64::MAX),
+        digits => digits.parse().ok(),
+    };
+    let one = |name: &str| {
+        amount().map(|amount| Property::new(name, Value::U64(amount))).into_iter().collect()
+    };
+    if setting.controller == Controller::Pids && setting.file == "pids.max" {
+        return one("TasksMax");
+    }
+    if !setting.v2 {
+        return Vec::new();
+    }
+    match &*setting.file {
+        "memory.max" => one("MemoryMax"),
+        "memory.high" => one("MemoryHigh"),
+        "memory.low" => one("MemoryLow"),
+        "memory.min" => one("MemoryMin"),
+        "memory.swap.max" => one("MemorySwapMax"),
+        "cpu.weight" => one("CPUWeight"),
+        "cpu.max" => quota(value),
+        "cpuset.cpus" => mask("AllowedCPUs", value),
+        "cpuset.mems" => mask("AllowedMemoryNodes", value),
+        _ => Vec::new(),
+    }
+}
+
+/// "QUOTA PERIOD" or "QUOTA" as microseconds for each second.
+fn quota(value: &str) -> Vec<Property> {
+    let mut words = value.split(' ');
+    let quota = words.next().and_then(|word| word.parse::<u64>().ok());
+    let period = words.next().and_then(|word| word.parse::<u64>().ok()).filter(|p| *p > 0);
+    let a_second = match quota {
+        Some(quota) => {
+            let exact = quota.saturating_mul(1_000_000) / period.unwrap_or(100_000);
+            exact.next_multiple_of(QUOTA_STEP)
+        }
+        None => u64::MAX,
+    };
+    let mut properties = vec![Property::new("CPUQuotaPerSecUSec", Value::U64(a_second))];
+    if let Some(period) = period {
+        properties.push(Property::new("CPUQuotaPeriodUSec", Value::U64(period)));
+    }
+    properties
+}
+
+/// "0-3,5" as bits, the lowest byte first. A list that the kernel would refuse
+/// is left to the kernel's message.
+fn mask(name: &str, list: &str) -> Vec<Property> {
+    let mut bits = Vec::new();
+    for range in list.trim().split(',').filter(|range| !range.is_empty()) {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (Ok(first), Ok(last)) = (first.parse::<u16>(), last.parse::<u16>()) else {
+            return Vec::new();
+        };
+        for bit in first..=last {
+            let (byte, bit) = (usize::from(bit / 8), bit % 8);
+            bits.resize(bits.len().max(byte + 1), 0u8);
+            bits[byte] |= 1 << bit;
+        }
+    }
+    vec![Property::new(name, Value::Bytes(bits))]
+}
+
+/// Properties that annotations ask for.
+pub(super) fn of_annotations(
+    annotations: &BTreeMap<String, String>,
+) -> Result<Vec<Property>, Error> {
+    let mut properties = Vec::new();
+    for (key, text) in annotations {
+        let Some(name) = key.strip_prefix(ANNOTATION) else { continue };
+        let property = format!("annotations[{key}]");
+        if name.len() < 3 || !name.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+            return Err(Error::invalid(&property, text, "names no property of a unit"));
+        }
+        let value = variant::parse(text)
+            .map_err(|what| Error::invalid(&property, format!("{text:?}"), what))?;
+        properties.push(match name.strip_suffix("Sec").filter(|stem| !stem.ends_with('U')) {
+            // Documented in seconds, set in microseconds.
+            Some(stem) => {
+                let microseconds = microseconds(&value)
+                    .ok_or_else(|| Error::invalid(&property, text, "is no number of seconds"))?;
+                Property::new(&format!("{stem}USec"), Value::U64(microseconds))
+            }
+            None => Property::new(name, value),
+        });
+    }
+    Ok(properties)
+}
+
+fn microseconds(value: &Value) -> Option<u64> {
+    let whole = match value {
+        Value::Byte(value) => u64::from(*value),
+        Value::U16(value) => u64::from(*value),
+        Value::U32(value) => u64::from(*value),
+        Value::U64(value) => *value,
+        Value::I16(value) => u64::try_from(*value).ok()?,
+        Value::I32(value) => u64::try_from(*value).ok()?,
+        Value::I64(value) => u64::try_from(*value).ok()?,
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+        Value::Double(value) if *value >= 0.0 => return Some((value * 1e6) as u64),
+        _ => return None,
+    };
+    whole.checked_mul(1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::setting::Settings;
+
+    fn properties(controller: Controller, file: &'static str, value: &str) -> Vec<(String, Value)> {
+        let mut settings = Settings::default();
+        settings.of(controller, true).set("p", file, value);
+        of_settings(&settings.list).into_iter().map(|p| (p.name, p.value)).collect()
+    }
+
+    #[test]
+    fn limits() {
+        let one = |name: &str, value| vec![(name.to_owned(), value)];
+        use Controller::{Cpu, Cpuset, Memory, Pids};
+        assert_eq!(properties(Memory, "memory.max", "5"), one("MemoryMax", Value::U64(5)));
+        let none = Value::U64(u64::MAX);
+        assert_eq!(properties(Memory, "memory.swap.max", "max"), one("MemorySwapMax", none));
+        assert_eq!(properties(Pids, "pids.max", "7"), one("TasksMax", Value::U64(7)));
+        let bits = Value::Bytes(vec![0b1000_0011, 1]);
+        assert_eq!(properties(Cpuset, "cpuset.cpus", "0-1,7-8"), one("AllowedCPUs", bits));
+        assert_eq!(
+            properties(Cpu, "cpu.max", "12345 50000"),
+            [
+                ("CPUQuotaPerSecUSec".to_owned(), Value::U64(250_000)),
+                ("CPUQuotaPeriodUSec".to_owned(), Value::U64(50_000)),
+            ]
+        );
+        assert_eq!(
+            properties(Cpu, "cpu.max", "max"),
+            one("CPUQuotaPerSecUSec", Value::U64(u64::MAX))
+        );
+    }
+
+    #[test]
+    fn annotations() {
+        let of = |key: &str, text: &str| {
+            let pair = (format!("{ANNOTATION}{key}"), text.to_owned());
+            of_annotations(&BTreeMap::from([pair])).map_err(|error| error.to_string())
+        };
+        assert_eq!(
+            of("TimeoutStopSec", "uint64 5").unwrap(),
+            [Property::new("TimeoutStopUSec", Value::U64(5_000_000))]
+        );
+        assert_eq!(
+            of("CollectMode", "'inactive'").unwrap(),
+            [Property::new("CollectMode", Value::Text("inactive".into()))]
+        );
+        assert_eq!(
+            of("TimeoutStopUSec", "uint64 5").unwrap(),
+            [Property::new("TimeoutStopUSec", Value::U64(5))]
+        );
+        assert_eq!(
+            of("X", "true").unwrap_err(),
+            "annotations[org.systemd.property.X]: true: names no property of a unit"
+        );
+        assert!(of("KillMode", "mixed").unwrap_err().contains("\"mixed\""));
+        assert!(of("TimeoutStopSec", "'x'").is_err());
+        assert!(
+            of_annotations(&BTreeMap::from([("other".into(), "x".into())])).unwrap().is_empty()
+        );
+    }
+}

@@ -1,0 +1,304 @@
+//! The driver against a server that answers from a script.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+use super::bus::Socket;
+use super::wire::tests::message;
+use super::wire::{ERROR, PREFIX, RETURN, SIGNAL, Value, length};
+use super::*;
+
+/// What the server does at a call, by its place in the connection.
+type Answer = Box<dyn Fn(u32) -> Vec<u8> + Send>;
+
+struct Server {
+    socket: Socket,
+    directory: PathBuf,
+    thread: Option<JoinHandle<Vec<Vec<u8>>>>,
+}
+
+impl Server {
+    /// Listens, authenticates, answers as many calls as there are answers and
+    /// hangs up. `login` is what it says to the authentication.
+    fn new(name: &str, direct: bool, login: &'static [u8], answers: Vec<Answer>) -> Self {
+        let directory =
+            std::env::temp_dir().join(format!("husk-bus-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&directory);
+        std::fs::create_dir(&directory).unwrap();
+        let path = directory.join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let thread = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut hello = [0; 29];
+            stream.read_exact(&mut hello).unwrap();
+            assert_eq!(&hello, b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n");
+            stream.write_all(login).unwrap();
+            let mut calls = Vec::new();
+            for answer in answers {
+                let mut call = vec![0; PREFIX];
+                if stream.read_exact(&mut call).is_err() {
+                    break;
+                }
+                let whole = length(&call).unwrap();
+                call.resize(whole, 0);
+                stream.read_exact(&mut call[PREFIX..]).unwrap();
+                let serial = u32::from_ne_bytes(call[8..12].try_into().unwrap());
+                stream.write_all(&answer(serial)).unwrap();
+                calls.push(call);
+            }
+            calls
+        });
+        Self { socket: Socket { path, direct }, directory, thread: Some(thread) }
+    }
+
+    fn sockets(&self) -> Vec<Socket> {
+        vec![self.socket.clone()]
+    }
+
+    /// The calls it was sent, as text with what is not text left out.
+    fn calls(mut self) -> Vec<String> {
+        let calls = self.thread.take().unwrap().join().unwrap();
+        calls.iter().map(|call| String::from_utf8_lossy(call).replace('\0', "")).collect()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+const LOGIN: &[u8] = b"DATA\r\nOK 0123456789abcdef\r\n";
+const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+
+fn returns(signature: &'static str, texts: &'static [&'static str]) -> Answer {
+    Box::new(move |serial| {
+        message(RETURN, serial, ("", ""), signature, |body| {
+            for text in texts {
+                body.text(text);
+            }
+        })
+    })
+}
+
+fn removed(job: &str, result: &str) -> Vec<u8> {
+    message(SIGNAL, 0, (MANAGER, "JobRemoved"), "uoss", |body| {
+        body.number(1);
+        body.text(job);
+        body.text("husk-c1.scope");
+        body.text(result);
+    })
+}
+
+/// A job that ends: other jobs' signals, and its own before or after the answer.
+fn job(result: &'static str, early: bool) -> Answer {
+    Box::new(move |serial| {
+        let answer = message(RETURN, serial, ("", ""), "o", |body| body.text("/job/7"));
+        let end = removed("/job/7", result);
+        let mut bytes = removed("/job/6", "failed");
+        bytes.extend(if early { [end, answer].concat() } else { [answer, end].concat() });
+        bytes
+    })
+}
+
+fn refuses(name: &'static str, text: &'static str) -> Answer {
+    Box::new(move |serial| message(ERROR, serial, ("", name), "s", |body| body.text(text)))
+}
+
+fn control_group(path: &'static str) -> Answer {
+    Box::new(move |serial| {
+        message(RETURN, serial, ("", ""), "v", |body| {
+            body.variant(&Value::Text(path.to_owned()));
+        })
+    })
+}
+
+fn scope() -> ScopePlan {
+    plan(None, "c1", &BTreeMap::new(), false, &[]).unwrap()
+}
+
+const GROUP: &str = "/system.slice/husk-c1.scope";
+
+#[test]
+fn a_scope_is_started_and_its_cgroup_told() {
+    for early in [false, true] {
+        let name = if early { "early" } else { "late" };
+        let answers = vec![job("done", early), control_group(GROUP)];
+        let server = Server::new(name, true, LOGIN, answers);
+        assert_eq!(scope().start_at(&server.sockets(), 42).unwrap(), Path::new(GROUP));
+        let calls = server.calls();
+        for part in [
+            "StartTransientUnit",
+            "husk-c1.scope",
+            "replace",
+            "Delegate",
+            "PIDs",
+            "system.slice",
+            "CollectMode",
+        ] {
+            assert!(calls[0].contains(part), "{part}: {}", calls[0]);
+        }
+        assert!(calls[1].contains("/org/freedesktop/systemd1/unit/husk_2dc1_2escope"));
+    }
+}
+
+#[test]
+fn a_bus_is_greeted_first() {
+    let answers = vec![
+        returns("s", &[":1.5"]),
+        returns("", &[]),
+        returns("", &[]),
+        job("done", false),
+        control_group(GROUP),
+    ];
+    let server = Server::new("bus", false, LOGIN, answers);
+    scope().start_at(&server.sockets(), 42).unwrap();
+    let calls = server.calls();
+    for (call, part) in calls.iter().zip(["Hello", "AddMatch", "Subscribe", "StartTransientUnit"]) {
+        assert!(call.contains(part), "{part}: {call}");
+    }
+}
+
+#[test]
+fn a_failed_unit_of_the_same_name_is_forgotten() {
+    let exists = "org.freedesktop.systemd1.UnitExists";
+    let answers = vec![
+        refuses(exists, "Unit husk-c1.scope already exists."),
+        returns("", &[]),
+        job("done", false),
+        control_group(GROUP),
+    ];
+    let server = Server::new("exists", true, LOGIN, answers);
+    scope().start_at(&server.sockets(), 42).unwrap();
+    assert!(server.calls()[1].contains("ResetFailedUnit"));
+    let again = || refuses(exists, "Unit husk-c1.scope already exists.");
+    let server = Server::new("living", true, LOGIN, vec![again(), returns("", &[]), again()]);
+    assert_eq!(
+        scope().start_at(&server.sockets(), 42).unwrap_err().to_string(),
+        "systemd: husk-c1.scope: StartTransientUnit: Unit husk-c1.scope already exists. \
+         (org.freedesktop.systemd1.UnitExists)"
+    );
+}
+
+#[test]
+fn every_lie_of_a_server_is_one_line() {
+    let garbage: Answer = Box::new(|_| b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec());
+    let short: Answer = Box::new(|serial| {
+        let mut bytes = message(RETURN, serial, ("", ""), "o", |body| body.text("/job/7"));
+        bytes.truncate(bytes.len() - 3);
+        bytes
+    });
+    let huge: Answer = Box::new(|serial| {
+        let mut bytes = message(RETURN, serial, ("", ""), "o", |body| body.text("/job/7"));
+        bytes[4..8].copy_from_slice(&u32::MAX.to_ne_bytes());
+        bytes
+    });
+    let cases: Vec<(&str, &'static [u8], Vec<Answer>, &str)> = vec![
+        ("garbage", LOGIN, vec![garbage], "not in this machine's byte order"),
+        ("short", LOGIN, vec![short], "it hung up"),
+        ("huge", LOGIN, vec![huge], "longer than any answer is"),
+        ("rejected", b"REJECTED EXTERNAL\r\n", vec![], "it refuses authentication"),
+        ("mute", b"", vec![], "it hung up"),
+        ("failed", LOGIN, vec![job("failed", false)], "the job ended as \"failed\""),
+        (
+            "escape",
+            LOGIN,
+            vec![job("done", false), control_group("/../husk-c1.scope")],
+            "ControlGroup",
+        ),
+        ("other", LOGIN, vec![job("done", false), control_group("/system.slice")], "ControlGroup"),
+    ];
+    for (name, login, answers, part) in cases {
+        let server = Server::new(name, true, login, answers);
+        let text = scope().start_at(&server.sockets(), 42).unwrap_err().to_string();
+        assert!(text.starts_with("systemd: husk-c1.scope: "), "{name}: {text}");
+        assert!(text.contains(part) && !text.contains('\n'), "{name}: {text}");
+    }
+}
+
+#[test]
+fn a_missing_socket_is_named() {
+    let sockets = [Socket { path: "/nonexistent/private".into(), direct: true }];
+    let text = scope().start_at(&sockets, 42).unwrap_err().to_string();
+    assert!(text.contains("/nonexistent/private: No such file or directory"), "{text}");
+}
+
+#[test]
+fn stopping_and_setting() {
+    let unit = Unit { name: "husk-c1.scope".into(), user: false };
+    let server = Server::new("stop", true, LOGIN, vec![job("done", true)]);
+    unit.stop_at(&server.sockets()).unwrap();
+    assert!(server.calls()[0].contains("StopUnit"));
+    let gone = refuses("org.freedesktop.systemd1.NoSuchUnit", "Unit husk-c1.scope not loaded.");
+    let server = Server::new("gone", true, LOGIN, vec![gone]);
+    unit.stop_at(&server.sockets()).unwrap();
+
+    let mut settings = crate::setting::Settings::default();
+    settings.of(crate::controller::Controller::Memory, true).set("p", "memory.max", 5);
+    let server = Server::new("set", true, LOGIN, vec![returns("", &[])]);
+    unit.set_at(&server.sockets(), &settings.list).unwrap();
+    let calls = server.calls();
+    assert!(calls[0].contains("SetUnitProperties") && calls[0].contains("MemoryMax"), "{calls:?}");
+    // Nothing that systemd knows of: no connection at all.
+    unit.set_at(&[], &[]).unwrap();
+}
+
+#[test]
+fn annotations_take_the_place_of_our_own() {
+    let annotations =
+        BTreeMap::from([("org.systemd.property.CollectMode".to_owned(), "'inactive'".to_owned())]);
+    let plan = plan(None, "c1", &annotations, true, &[]).unwrap();
+    let modes: Vec<_> = plan.properties.iter().filter(|p| p.name == "CollectMode").collect();
+    assert_eq!(modes, [&Property::new("CollectMode", Value::Text("inactive".into()))]);
+    assert_eq!(plan.path(), Path::new("/user.slice/husk-c1.scope"));
+}
+
+#[test]
+fn sockets_of_both_managers() {
+    let paths = |user: bool| -> Vec<String> {
+        let variable = |name: &str| match name {
+            "XDG_RUNTIME_DIR" => Some("/run/user/7".to_owned()),
+            "DBUS_SESSION_BUS_ADDRESS" => Some("tcp:host=x;unix:path=/s/bus,guid=1".to_owned()),
+            _ => None,
+        };
+        let sockets = bus::sockets(user, variable);
+        sockets.into_iter().map(|socket| socket.path.display().to_string()).collect()
+    };
+    assert_eq!(paths(true), ["/run/user/7/systemd/private", "/s/bus", "/run/user/7/bus"]);
+    assert_eq!(paths(false), ["/run/systemd/private", "/run/dbus/system_bus_socket"]);
+}
+
+/// The reference implementation of a bus takes our authentication and our calls.
+#[test]
+fn a_real_bus_understands_us() {
+    let directory = std::env::temp_dir().join(format!("husk-dbus-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&directory);
+    std::fs::create_dir(&directory).unwrap();
+    let path = directory.join("bus");
+    let daemon = std::process::Command::new("dbus-daemon")
+        .args(["--session", "--nofork", "--nopidfile"])
+        .arg(format!("--address=unix:path={}", path.display()))
+        .stderr(std::process::Stdio::null())
+        .spawn();
+    let Ok(mut daemon) = daemon else {
+        eprintln!("skipped: no dbus-daemon");
+        std::fs::remove_dir_all(&directory).unwrap();
+        return;
+    };
+    for _ in 0..1000 {
+        if path.exists() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let error = scope().start_at(&[Socket { path, direct: false }], 42).unwrap_err();
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    std::fs::remove_dir_all(&directory).unwrap();
+    // Greeted and matched; there is only nobody of systemd's name on this bus.
+    let text = error.to_string();
+    assert!(text.starts_with("systemd: husk-c1.scope: Subscribe: "), "{text}");
+    assert!(text.contains("org.freedesktop.DBus.Error."), "{text}");
+}
