@@ -43,10 +43,13 @@ impl Cgroup {
         let path = v2.join("cgroup.kill");
         match kernfs::try_write(&path, "1") {
             Ok(()) => {}
-            Err(Errno::NOENT | Errno::NODEV) if !self.exists() => return Ok(()),
+            // Removed already, by a delete that was killed on its way.
+            Err(Errno::NOENT | Errno::NODEV) if !v2.exists() => {}
             Err(errno) => return Err(Error::system("write", path, errno)),
         }
-        let Some(freezer) = self.freezer_v1() else { return Ok(()) };
+        let Some(freezer) = self.freezer_v1().filter(|directory| directory.exists()) else {
+            return Ok(());
+        };
         // On a hybrid host a process may have left the v2 cgroup alone; and one
         // that the v1 freezer holds dies when it is let go.
         for pid in list_below(&freezer)? {

@@ -51,7 +51,7 @@ fn property(fault: &Fault, described: Described<'_>) -> String {
     match fault.step {
         Step::Mount => match spec.mounts.get(index) {
             Some(mount) => format!("mounts[{index}] ({})", describe_mount(mount)),
-            None => format!("mounts[{index}]"),
+            None => "NOTIFY_SOCKET".to_owned(),
         },
         Step::Namespace => {
             let namespace = linux.and_then(|linux| linux.namespaces.get(index));

@@ -10,6 +10,7 @@ use rustix::process::{Pid, WaitOptions};
 use rustix::termios::{OptionalActions, Termios};
 
 use crate::launch::exit_code;
+use crate::mech::notify::Notify;
 use crate::report::{Error, Result};
 
 const SIGURG: i32 = 23;
@@ -42,6 +43,7 @@ pub fn attend(
     pidfd: &OwnedFd,
     signals: &Signals,
     terminal: Option<OwnedFd>,
+    mut notify: Option<Notify>,
 ) -> Result<i32> {
     let mut relay = terminal.map(Relay::new).transpose()?;
     loop {
@@ -49,6 +51,10 @@ pub fn attend(
             PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(signals.0.as_fd(), PollFlags::IN),
         ];
+        if let Some(notify) = &notify {
+            fds.push(PollFd::from_borrowed_fd(notify.as_fd(), PollFlags::IN));
+        }
+        let others = fds.len();
         if let Some(relay) = &relay {
             relay.add(&mut fds);
         }
@@ -69,7 +75,13 @@ pub fn attend(
             }
         }
         if let Some(relay) = &mut relay {
-            relay.serve(&ready[2..]);
+            relay.serve(&ready[others..]);
+        }
+        if let Some(socket) = &notify
+            && !ready[2].is_empty()
+            && socket.forward(pid.as_raw_nonzero().get())?
+        {
+            notify = None;
         }
         if ready[0].is_empty() {
             continue;

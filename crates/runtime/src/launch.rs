@@ -16,6 +16,7 @@ use crate::describe::{self, Described};
 use crate::host;
 use crate::init::{self, Init};
 use crate::mech::namespace::Opened;
+use crate::mech::notify::{self, Notify};
 use crate::mech::proc::Proc;
 use crate::mech::{hook, idmap, limit, mount, namespace, net_device, seccomp, userns};
 use crate::plan::{Host, LaunchPlan, MountSource, Request};
@@ -51,6 +52,8 @@ pub struct Launched {
     pub pid: Pid,
     /// The same.
     pub pidfd: OwnedFd,
+    /// Where the program tells that it is ready, if it runs and anyone asked.
+    pub notify: Option<Notify>,
 }
 
 /// Makes a container. On failure nothing of it is left.
@@ -79,13 +82,14 @@ pub fn launch(store: &Store, spec: &Spec, config: &[u8], options: &Options) -> R
         child: None,
         cgroup_made: false,
         hooks_ran: false,
+        notify: None,
     };
     match launch.run(config, cgroup_plan, &host) {
         Ok((pid, pidfd)) => {
-            let Launch { directory, record, .. } = launch;
+            let Launch { directory, record, notify, .. } = launch;
             let directory =
                 directory.ok_or_else(|| Error::new(Code::Kernel, "container", "lost"))?;
-            Ok(Launched { directory, record, pid, pidfd })
+            Ok(Launched { directory, record, pid, pidfd, notify })
         }
         Err(error) => {
             launch.undo();
@@ -184,6 +188,7 @@ struct Launch<'a> {
     child: Option<(Pid, OwnedFd)>,
     cgroup_made: bool,
     hooks_ran: bool,
+    notify: Option<Notify>,
 }
 
 impl Launch<'_> {
@@ -209,6 +214,14 @@ impl Launch<'_> {
         // Before anything is made that the record is needed to find again.
         self.directory()?.write_config(config)?;
         self.directory()?.write(&self.record)?;
+        if let (Some(_), Some(manager)) =
+            (&self.options.request.notify_directory, notify::manager())
+        {
+            self.directory()?.make_notify_directory()?;
+            if !self.options.waits_for_start {
+                self.notify = Some(Notify::bind(self.directory()?, manager)?);
+            }
+        }
         self.record.cgroup = cgroup_plan.create().map_err(host::cgroup_error)?;
         self.cgroup_made = true;
         for warning in &self.record.cgroup.warnings {

@@ -11,6 +11,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use crate::describe::{self, Described};
 use crate::host::cgroup_error;
 use crate::launch::{run_hooks, run_poststop};
+use crate::mech::notify::{self, Notify};
 use crate::report::{self, Code, Error, Result};
 use crate::state::{Directory, Record, Store};
 use crate::wire::{Message, Wire};
@@ -37,6 +38,12 @@ pub fn start(store: &Store, id: &str) -> Result<()> {
     }
     let failed =
         |op: &'static str| move |errno| Error::kernel(format_args!("container {id}"), op, errno);
+    let notify = match notify::manager() {
+        Some(manager) if directory.has_notify_directory() => {
+            Some(Notify::bind(&directory, manager)?)
+        }
+        _ => None,
+    };
     let socket = rustix::net::socket_with(
         AddressFamily::UNIX,
         SocketType::SEQPACKET,
@@ -61,7 +68,11 @@ pub fn start(store: &Store, id: &str) -> Result<()> {
             ));
         }
     }
-    poststart(&record)
+    poststart(&record)?;
+    match (notify, record.process()) {
+        (Some(notify), Some(process)) => notify.wait(process.as_fd(), record.pid),
+        _ => Ok(()),
+    }
 }
 
 fn start_fault(fault: &crate::fault::Fault, config: &Spec) -> Error {

@@ -20,6 +20,9 @@ use crate::report::{Code, Error, Result};
 
 /// Name of the socket on which a created container waits.
 const START: &str = "start.sock";
+/// Directory of the socket for sd_notify(3), bound into the container.
+const NOTIFY: &str = "notify";
+const NOTIFY_SOCKET: &str = "notify/notify.sock";
 const RECORD: &str = "state.json";
 const CONFIG: &str = "config.json";
 
@@ -341,6 +344,28 @@ impl Directory {
         SocketAddrUnix::new(path).map_err(|errno| Error::kernel(START, "bind", errno))
     }
 
+    /// Makes the directory that is bound into the container for sd_notify(3).
+    pub fn make_notify_directory(&self) -> Result<()> {
+        fs::mkdirat(&self.fd, NOTIFY, Mode::from_raw_mode(0o755))
+            .map_err(|errno| Error::kernel(self.path.join(NOTIFY).display(), "mkdir", errno))
+    }
+
+    /// Whether `create` was asked to forward readiness.
+    pub fn has_notify_directory(&self) -> bool {
+        fs::accessat(&self.fd, NOTIFY, fs::Access::EXISTS, AtFlags::empty()).is_ok()
+    }
+
+    /// Address of the socket in it.
+    pub fn notify_address(&self) -> Result<SocketAddrUnix> {
+        let path = format!("/proc/self/fd/{}/{NOTIFY_SOCKET}", self.fd.as_raw_fd());
+        SocketAddrUnix::new(path).map_err(|errno| Error::kernel(NOTIFY_SOCKET, "bind", errno))
+    }
+
+    /// Sets the socket's permissions.
+    pub fn set_notify_mode(&self, mode: Mode) -> Result<(), Errno> {
+        fs::chmodat(&self.fd, NOTIFY_SOCKET, mode, AtFlags::empty())
+    }
+
     /// From now on the container counts as started.
     pub fn remove_start_socket(&self) -> Result<()> {
         match fs::unlinkat(&self.fd, START, AtFlags::empty()) {
@@ -352,6 +377,13 @@ impl Directory {
     /// Removes the directory and everything in it.
     pub fn remove(&self) -> Result<()> {
         let failed = |errno| Error::kernel(self.path.display(), "remove", errno);
+        if self.has_notify_directory() {
+            match fs::unlinkat(&self.fd, NOTIFY_SOCKET, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(failed(errno)),
+            }
+            fs::unlinkat(&self.fd, NOTIFY, AtFlags::REMOVEDIR).map_err(failed)?;
+        }
         let entries = fs::Dir::read_from(&self.fd).map_err(failed)?;
         for entry in entries {
             let entry = entry.map_err(failed)?;

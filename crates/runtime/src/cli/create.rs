@@ -7,6 +7,7 @@ use husk_spec::Spec;
 use super::arguments::{Argument, Arguments, missing_id};
 use super::{Command, Exit, Global};
 use crate::launch::{self, Options, absolute_bundle, connect};
+use crate::mech::notify;
 use crate::plan::Request;
 use crate::report::{Code, Error, Result};
 use crate::state::check_id;
@@ -91,6 +92,10 @@ impl Flags {
             })?),
             (None, None) => None,
         };
+        let notify_directory = match notify::manager() {
+            Some(_) => Some(format!("{}/notify", global.store()?.root().join(&id).display())),
+            None => None,
+        };
         let options = Options {
             request: Request {
                 id,
@@ -99,7 +104,7 @@ impl Flags {
                 no_new_keyring: self.no_new_keyring,
                 preserve_fds: self.preserve_fds,
                 listen_fds,
-                notify_socket: std::env::var("NOTIFY_SOCKET").ok().filter(|path| !path.is_empty()),
+                notify_directory,
             },
             cgroup_manager: global.manager,
             console,

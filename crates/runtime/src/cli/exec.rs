@@ -210,5 +210,5 @@ fn run(global: &Global, arguments: Arguments) -> Exit {
     };
     let attended = ours.is_some();
     let terminal = receive_master(ours, attended)?;
-    foreground::attend(entered.pid, &entered.pidfd, &signals, terminal)
+    foreground::attend(entered.pid, &entered.pidfd, &signals, terminal, None)
 }

@@ -1,6 +1,6 @@
 //! `run`: create and start in one, in the foreground unless detached.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
@@ -79,12 +79,17 @@ fn run(global: &Global, mut arguments: Arguments) -> Exit {
         return Err(error);
     }
     let Some(signals) = signals else {
+        if let Some(notify) = &launched.notify {
+            launched.directory.unlock()?;
+            notify.wait(launched.pidfd.as_fd(), launched.record.pid)?;
+        }
         return Ok(0);
     };
     let terminal = receive_master(ours, options.console.is_some() && attended)?;
     // Others may work on the container while its program runs.
     launched.directory.unlock()?;
-    let status = foreground::attend(launched.pid, &launched.pidfd, &signals, terminal)?;
+    let status =
+        foreground::attend(launched.pid, &launched.pidfd, &signals, terminal, launched.notify)?;
     if !keep {
         launched.directory.lock()?;
         if let Err(error) = lifecycle::destroy(&launched.directory, &launched.record) {
@@ -102,7 +107,6 @@ pub(super) fn console_pair() -> Result<(OwnedFd, OwnedFd)> {
 
 /// The terminal's other end, which the container's process has sent before it ran.
 pub(super) fn receive_master(ours: Option<OwnedFd>, expected: bool) -> Result<Option<OwnedFd>> {
-    use std::os::fd::AsFd;
     let Some(ours) = ours.filter(|_| expected) else {
         return Ok(None);
     };

@@ -14,6 +14,7 @@ pub mod mask;
 pub mod mount;
 pub mod namespace;
 pub mod net_device;
+pub mod notify;
 pub mod pivot_root;
 pub mod proc;
 pub mod resolve;

@@ -6,7 +6,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use husk_sys::mount::{MountAttr, mount_setattr};
-use rustix::fs::{self, CWD, FileType};
+use rustix::fs::{self, AtFlags, CWD, FileType, Mode};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags,
@@ -64,18 +64,33 @@ fn attach_filesystem(
     kind: &CStr,
     settings: &[Setting],
 ) -> Result<(), Refused> {
-    // Before the mount, so that tmpcopyup sees what is covered.
+    // What a tmpfs covers lends it its mode, as with runc, unless one is given.
+    let covered = match kind.to_bytes() {
+        b"tmpfs" if !sets(settings, "mode") => resolve::open(root, &mount.destination).ok(),
+        _ => None,
+    };
     let target = open_target(mount, root, Missing::Directory)?;
     let mut attributes = mount.attributes.set;
     if mount.copy_up {
         attributes &= !ATTR_RDONLY;
     }
     let tree = new_filesystem(kind, settings, attributes)?;
+    if let Some(covered) = covered {
+        let mode = fs::fstat(&covered).op("fstat")?.st_mode & 0o7777;
+        fs::chmodat(&tree, c".", Mode::from_raw_mode(mode), AtFlags::empty()).op("fchmodat")?;
+    }
     if mount.copy_up {
         copy_up::copy(target.as_fd(), tree.as_fd())?;
         set_attributes(&tree, false, &mount.attributes)?;
     }
     finish(mount, &tree, target.as_fd())
+}
+
+/// Whether an option is given.
+fn sets(settings: &[Setting], name: &str) -> bool {
+    settings.iter().any(|setting| match setting {
+        Setting::Flag(key) | Setting::Value(key, _) => key.as_bytes() == name.as_bytes(),
+    })
 }
 
 /// A detached mount of a new filesystem with `MOUNT_ATTR_*`.

@@ -61,8 +61,9 @@ pub struct Request {
     pub preserve_fds: u32,
     /// `LISTEN_FDS` of the environment.
     pub listen_fds: u32,
-    /// `NOTIFY_SOCKET` of the environment.
-    pub notify_socket: Option<String>,
+    /// Directory on the host that is bound in for sd_notify(3), where the
+    /// environment has a `NOTIFY_SOCKET`.
+    pub notify_directory: Option<String>,
 }
 
 /// The steps that make one container.
@@ -134,7 +135,13 @@ impl LaunchPlan {
             .ok_or_else(|| Error::invalid("process", "missing: there is nothing to run"))?;
         let mut process = process::plan(process, "process", host, &mut warnings)?;
         process.plan_container(linux, request)?;
-        let mounts = mount::plan(spec, request, host, &namespaces, &mut warnings)?;
+        let mut mounts = mount::plan(spec, request, host, &namespaces, &mut warnings)?;
+        if let Some(directory) = &request.notify_directory
+            && namespaces.has_mount()
+        {
+            mounts.push(Mount::of_notify_directory(directory)?);
+            process.set_variable("NOTIFY_SOCKET", crate::mech::notify::SOCKET)?;
+        }
         let populate_dev = !mounts.iter().any(Mount::binds_dev);
         if !namespaces.has_mount() {
             refuse_without_mount_namespace(spec, linux)?;

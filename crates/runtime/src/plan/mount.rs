@@ -79,6 +79,23 @@ pub struct IdMap {
 }
 
 impl Mount {
+    /// The directory of the socket for sd_notify(3).
+    pub(super) fn of_notify_directory(directory: &str) -> Result<Self> {
+        Ok(Self {
+            destination: cstring("NOTIFY_SOCKET", crate::mech::notify::DIRECTORY)?,
+            source: MountSource::Bind {
+                path: cstring("NOTIFY_SOCKET", directory)?,
+                recursive: false,
+            },
+            attributes: MountAttr::default(),
+            recursive_attributes: MountAttr::default(),
+            propagation: Vec::new(),
+            copy_up: false,
+            plain_directory: false,
+            id_map: None,
+        })
+    }
+
     /// Whether this is the host's /dev at /dev, where nothing must be made.
     pub fn binds_dev(&self) -> bool {
         matches!(self.source, MountSource::Bind { .. }) && self.destination.as_bytes() == b"/dev"

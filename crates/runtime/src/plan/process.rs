@@ -172,6 +172,14 @@ pub fn plan(
 }
 
 impl Process {
+    /// Sets a variable of the environment.
+    pub(super) fn set_variable(&mut self, name: &str, value: &str) -> Result<()> {
+        let prefix = format!("{name}=");
+        self.environment.retain(|entry| !entry.to_bytes().starts_with(prefix.as_bytes()));
+        self.environment.push(cstring(name, &(prefix + value))?);
+        Ok(())
+    }
+
     /// Adds what the container's own document and the command line say of its first process.
     pub(super) fn plan_container(&mut self, linux: &Linux, request: &Request) -> Result<()> {
         self.plan_kernel_settings(linux)?;
