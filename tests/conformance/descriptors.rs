@@ -91,22 +91,34 @@ fn notify_socket_is_forwarded() {
 #[test]
 fn the_pid_file_has_the_main_process() {
     let case = Case::new();
-    let (_bundle, container) = case.sleeper();
+    let mut bundle = case.bundle();
+    let said = case.fifo(&bundle, "said");
+    bundle.shell("echo ready >/said; read x <>/never");
+    let container = case.start(&bundle);
+    assert_eq!(said.line(), "ready");
     assert_eq!(container.state()["pid"], container.pid());
-    assert_eq!(container.proc("cmdline"), "/bin/sleep\x001000\x00");
+    assert!(container.proc("cmdline").starts_with("/bin/sh\0-c\0"));
+    let text = fs::read_to_string(case.path(&format!("{}.pid", bundle.id()))).unwrap();
+    assert_eq!(text, container.pid().to_string(), "digits alone");
+}
+
+/// The command line of an `exec --detach` that has said it runs.
+fn exec_waiting(case: &Case, flags: &[&str]) -> impl Fn(&str) -> String + use<> {
+    let (bundle, container) = case.sleeper();
+    let said = case.fifo(&bundle, "said");
+    let script = "echo ready >/said; read exec_waits <>/never";
+    container.exec(flags, &["/bin/sh", "-c", script]).ok();
+    assert_eq!(said.line(), "ready");
+    |pid| fs::read_to_string(format!("/proc/{}/cmdline", pid.trim())).unwrap()
 }
 
 /// command line, `exec --pid-file`.
 #[test]
 fn exec_writes_a_pid_file() {
     let case = Case::new();
-    let (_bundle, container) = case.sleeper();
     let file = case.path("exec.pid");
-    let flags = ["--detach", "--pid-file", path_text(&file)];
-    container.exec(&flags, &["/bin/sleep", "2000"]).ok();
-    let pid = fs::read_to_string(&file).unwrap();
-    let command = fs::read_to_string(format!("/proc/{}/cmdline", pid.trim())).unwrap();
-    assert_eq!(command, "/bin/sleep\x002000\x00");
+    let command = exec_waiting(&case, &["--detach", "--pid-file", path_text(&file)]);
+    assert!(command(&fs::read_to_string(&file).unwrap()).contains("exec_waits"));
 }
 
 /// command line, `--pidfd-socket`: a pidfd of the main process. (runc 1.2)
@@ -125,15 +137,13 @@ fn the_pidfd_socket_gets_a_pidfd() {
 #[test]
 fn exec_sends_a_pidfd() {
     let case = Case::new();
-    let (_bundle, container) = case.sleeper();
     let socket = DescriptorSocket::listen(&case.path("pidfd"));
     let flags = ["--detach", "--pidfd-socket", path_text(socket.path())];
-    container.exec(&flags, &["/bin/sleep", "2000"]).ok();
+    let command = exec_waiting(&case, &flags);
     let pidfd = socket.receive();
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).unwrap();
     let pid = info.lines().find_map(|l| l.strip_prefix("Pid:\t")).unwrap();
-    let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
-    assert_eq!(command, "/bin/sleep\x002000\x00");
+    assert!(command(pid).contains("exec_waits"));
 }
 
 /// command line, `--no-new-keyring`: without it the program has a session

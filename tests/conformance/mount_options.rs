@@ -46,16 +46,16 @@ fn plain_options_are_set() {
 fn newer_plain_options_are_set() {
     let case = Case::new();
     let mut bundle = case.bundle();
-    tmpfs(&mut bundle, "/lazytime", &["lazytime"]);
-    tmpfs(&mut bundle, "/nosymfollow", &["nosymfollow"]);
-    tmpfs(&mut bundle, "/strictatime", &["strictatime"]);
+    tmpfs(&mut bundle, "/m-lazytime", &["lazytime"]);
+    tmpfs(&mut bundle, "/m-nosymfollow", &["nosymfollow"]);
+    tmpfs(&mut bundle, "/m-strictatime", &["strictatime"]);
     let report = case.report(&bundle);
     for option in ["lazytime", "nosymfollow"] {
         let words = shown(&report, &format!("/m-{option}"));
         assert!(words.iter().any(|w| w == option), "{option} is not in {words:?}");
     }
     // Strict is what is left when neither of the others is shown.
-    let strict = shown(&report, "/strictatime");
+    let strict = shown(&report, "/m-strictatime");
     assert!(!strict.iter().any(|w| w == "relatime" || w == "noatime"), "{strict:?}");
 }
 

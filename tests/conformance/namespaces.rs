@@ -46,8 +46,11 @@ fn is_joined(kind: &str, file: &str) {
     let case = Case::new();
     let mut first = case.bundle();
     first.namespace(kind, None);
-    first.args(["/bin/sleep", "1000"]);
+    // A time namespace is entered by execve(2): wait until that was.
+    let said = case.fifo(&first, "said");
+    first.shell("echo ready >/said; exec sleep 1000");
     let container = case.start(&first);
+    assert_eq!(said.line(), "ready");
     let path = format!("/proc/{}/ns/{file}", container.pid());
     let mut second = case.bundle();
     second.namespace(kind, Some(&path));

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
 
 use crate::runtime::built;
@@ -34,6 +35,10 @@ impl Bundle {
             fs::create_dir(rootfs.join(directory)).expect("a rootfs");
         }
         fs::set_permissions(rootfs.join("tmp"), PermissionsExt::from_mode(0o1777)).expect("chmod");
+        // What a shell reads from to wait for signals without having a child.
+        let never = rootfs.join("never");
+        mknodat(CWD, &never, FileType::Fifo, Mode::from_raw_mode(0o666), 0).expect("a FIFO");
+        fs::set_permissions(&never, PermissionsExt::from_mode(0o666)).expect("chmod");
         place(&busybox(), &rootfs.join("bin/busybox"));
         place(&built("husk-probe"), &rootfs.join("bin/probe"));
         for applet in APPLETS {

@@ -167,11 +167,15 @@ impl Case {
         container
     }
 
-    /// Creates and starts a container that sleeps until it is killed.
+    /// Creates and starts a container that sleeps until it is killed. It runs
+    /// its program when this returns: `start` alone does not promise that the
+    /// runtime's process has become the program yet.
     pub fn sleeper(&self) -> (Bundle, Container<'_>) {
         let mut bundle = self.bundle();
-        bundle.args(["/bin/sleep", "1000"]);
+        let started = self.fifo(&bundle, "started");
+        bundle.shell("echo started >/started; exec sleep 1000");
         let container = self.start(&bundle);
+        assert_eq!(started.line(), "started");
         (bundle, container)
     }
 
