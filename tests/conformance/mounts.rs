@@ -321,6 +321,21 @@ fn tmpcopyup_copies_what_was_there() {
     assert_eq!(fs::metadata(dir.join("sub/file")).unwrap().uid(), 12);
 }
 
+/// tmpfs(5): mode 1777 unless something says otherwise; a mount point that the
+/// runtime had to make says nothing.
+#[test]
+fn a_tmpfs_on_a_new_mount_point_is_open_to_all() {
+    let case = Case::new();
+    let mut bundle = case.bundle();
+    for (target, options) in [("/plain", json!([])), ("/copied", json!(["tmpcopyup", "nosuid"]))] {
+        bundle.mount(json!({
+            "destination": target, "type": "tmpfs", "source": "tmpfs", "options": options,
+        }));
+    }
+    bundle.args(["/bin/stat", "-c", "%n %a", "/plain", "/copied"]);
+    assert_eq!(case.print(&bundle), "/plain 1777\n/copied 1777\n");
+}
+
 /// A mount over a file of /proc could hide what security rests on: refused.
 #[test]
 fn a_mount_inside_proc_is_an_error() {
