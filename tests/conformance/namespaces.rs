@@ -245,13 +245,12 @@ fn a_joined_network_namespace_is_not_touched() {
     let case = Case::new();
     let holder = case.program("unshare").args(["-n", "sleep", "1000"]).spawn();
     // Until unshare(1) has made it, its namespace is this one.
-    while fs::read_link(format!("/proc/{}/ns/net", holder.pid())).unwrap().to_str().unwrap()
-        == own("net")
-    {
-        std::thread::yield_now();
-    }
+    let path = format!("/proc/{}/ns/net", holder.pid());
+    husk_tests::event::until("a network namespace", || {
+        fs::read_link(&path).unwrap().to_str().unwrap() != own("net")
+    });
     let mut bundle = case.bundle();
-    bundle.namespace("network", Some(&format!("/proc/{}/ns/net", holder.pid())));
+    bundle.namespace("network", Some(&path));
     assert_eq!(case.report(&bundle)["interfaces"], json!({ "lo": "0x8" }));
 }
 

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use husk_tests::bundle::Bundle;
 use husk_tests::case::Case;
 use husk_tests::console::Master;
-use husk_tests::event::{LIMIT, Process};
+use husk_tests::event::{Process, until};
 use husk_tests::invocation::{Invocation, Running};
 use husk_tests::runtime;
 use husk_tests::sandbox::Sandbox;
@@ -53,17 +53,21 @@ impl<'a> Containerd<'a> {
         let daemon =
             sandbox.program("containerd").arg("--config").arg(case.path("config.toml")).spawn();
         let containerd = Containerd { case, bundle: case.bundle(), _daemon: daemon, sandbox };
-        containerd.wait_until_it_answers();
+        until("an answer of containerd", || containerd.ctr(&["version"]).output().status.success());
         Some(containerd)
     }
 
-    /// containerd says nothing when it listens: ask until it answers.
-    fn wait_until_it_answers(&self) {
-        let until = std::time::Instant::now() + LIMIT;
-        while !self.ctr(&["version"]).output().status.success() {
-            assert!(std::time::Instant::now() < until, "containerd does not answer");
-            std::thread::yield_now();
-        }
+    /// Kills a task and deletes it when the shim has seen its end, of which
+    /// `ctr` tells nobody.
+    fn kill_and_delete(&self, id: &str) {
+        self.ctr(&["tasks", "kill", "-s", "KILL", id]).ok();
+        until("the end of the task", || {
+            let tasks = self.ctr(&["tasks", "ls"]).ok();
+            tasks.lines().iter().any(|l| l.starts_with(id) && l.contains("STOPPED"))
+        });
+        let delete = self.ctr(&["tasks", "delete", id]).output();
+        assert!(delete.stderr.contains("137"), "{}", delete.stderr);
+        self.ctr(&["containers", "delete", id]).ok();
     }
 
     fn ctr(&self, args: &[&str]) -> Invocation {
@@ -122,10 +126,7 @@ fn a_detached_container_lives_and_ends() {
     let ps = containerd.ctr(&["tasks", "ps", "one"]).ok();
     assert_eq!(ps.lines().len(), 2, "{}", ps.stdout);
 
-    containerd.ctr(&["tasks", "kill", "-s", "KILL", "one"]).ok();
-    let delete = containerd.ctr(&["tasks", "delete", "one"]).output();
-    assert!(delete.stderr.contains("137"), "{}", delete.stderr);
-    containerd.ctr(&["containers", "delete", "one"]).ok();
+    containerd.kill_and_delete("one");
     assert_eq!(containerd.ctr(&["containers", "ls", "-q"]).ok().text(), "");
 }
 
@@ -182,7 +183,5 @@ fn pause_and_resume() {
         assert!(tasks.stdout.contains("PAUSED"), "{}", tasks.stdout);
         containerd.ctr(&["tasks", "resume", "one"]).ok();
     }
-    containerd.ctr(&["tasks", "kill", "-s", "KILL", "one"]).ok();
-    containerd.ctr(&["tasks", "delete", "one"]).output();
-    containerd.ctr(&["containers", "delete", "one"]).ok();
+    containerd.kill_and_delete("one");
 }

@@ -31,6 +31,16 @@ pub fn readable(fd: impl AsFd, limit: Duration) -> bool {
     }
 }
 
+/// Asks until the answer is yes: for a program that tells nobody when it is
+/// ready. Each question costs a process, so this is no busy loop.
+pub fn until(what: &str, mut asked: impl FnMut() -> bool) {
+    let end = Instant::now() + LIMIT;
+    while !asked() {
+        assert!(Instant::now() < end, "{what} did not come in {LIMIT:?}");
+        std::thread::yield_now();
+    }
+}
+
 /// A handle on a process that another reaps; it sees the exit however early.
 #[derive(Debug)]
 pub struct Process {
