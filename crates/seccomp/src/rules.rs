@@ -167,6 +167,14 @@ impl RuleSet {
             order(&mut list.alternatives, abi);
         }
         set.contradictions(profile)?;
+        for list in &mut set.lists {
+            // Of what the profile says of socketcall itself and of the calls it
+            // makes, the strictest.
+            let derived = list.alternatives.iter().filter(|one| one.derived).count();
+            if derived > 0 && derived < list.alternatives.len() {
+                list.alternatives.sort_by_key(|one| ret::rank(one.ret));
+            }
+        }
         Ok(set)
     }
 
