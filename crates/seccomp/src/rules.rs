@@ -7,6 +7,8 @@
 //! - else the first of the conditional rules, in the order of [`crate::order`],
 //!   whose conditions all hold; else the default action.
 
+use std::collections::{BTreeSet, HashSet};
+
 use husk_spec::Seccomp;
 
 use crate::CompileError;
@@ -20,7 +22,7 @@ use crate::table::{self, Row};
 
 /// A rule that never decides over a syscall, since another one with another
 /// action does.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Overruled {
     /// Index in `linux.seccomp.syscalls`.
     pub rule: usize,
@@ -53,6 +55,7 @@ impl<'a> Profile<'a> {
         let mut rules = Vec::with_capacity(source.syscalls.len());
         let mut calls = Vec::with_capacity(source.syscalls.iter().map(|s| s.names.len()).sum());
         let mut unknown: Vec<String> = Vec::new();
+        let mut told = HashSet::new();
         for (index, entry) in source.syscalls.iter().enumerate() {
             if entry.names.is_empty() {
                 return Err(CompileError::NoNames { rule: index });
@@ -62,8 +65,8 @@ impl<'a> Profile<'a> {
             for name in &entry.names {
                 match table::find(name) {
                     Some(row) => calls.push((index, row)),
-                    None if unknown.contains(name) => {}
-                    None => unknown.push(name.clone()),
+                    None if told.insert(name.as_str()) => unknown.push(name.clone()),
+                    None => {}
                 }
             }
         }
@@ -133,7 +136,7 @@ pub(crate) struct RuleSet {
     pub(crate) lists: Vec<List>,
     /// Highest number the profile names, private calls left out.
     pub(crate) newest: Option<u32>,
-    pub(crate) overruled: Vec<Overruled>,
+    pub(crate) overruled: BTreeSet<Overruled>,
 }
 
 impl RuleSet {
@@ -143,7 +146,7 @@ impl RuleSet {
             slots: vec![Slot::Default; DENSE + PRIVATE],
             lists: Vec::new(),
             newest: None,
-            overruled: Vec::new(),
+            overruled: BTreeSet::new(),
         };
         let mut multiplexed = Multiplexed::of(abi);
         for &(index, row) in &profile.calls {
@@ -251,10 +254,7 @@ impl RuleSet {
 
     fn overrule(&mut self, profile: &Profile<'_>, rule: usize, by: usize, row: &'static Row) {
         if profile.rules[rule].ret != profile.rules[by].ret {
-            let overruled = Overruled { rule, by, syscall: row.name };
-            if !self.overruled.contains(&overruled) {
-                self.overruled.push(overruled);
-            }
+            self.overruled.insert(Overruled { rule, by, syscall: row.name });
         }
     }
 

@@ -1,6 +1,8 @@
 //! Instructions a call costs, ours beside libseccomp's: the table in
 //! docs/seccomp.md, which `UPDATE_DOCS=1` rewrites.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
+
 mod support;
 
 use husk_seccomp::{audit_arch, compile, syscall_number};
