@@ -20,16 +20,11 @@ pub(crate) fn mutate(seed: &str, words: &[&str], mut random: impl FnMut() -> u64
                 let token = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
                 let start = bytes[..at].iter().rposition(|byte| !token(byte)).map_or(0, |n| n + 1);
                 let length = bytes[start..].iter().take_while(|byte| token(byte)).count();
-                let kind = |token: &[u8]| match token {
-                    [b'0'..=b'9', ..] => Some(&b"0"[..]),
-                    [b'S', ..] => token.get(..8),
-                    _ => None,
-                };
                 let old = kind(&bytes[start..start + length]);
                 let alike = |word: &&&str| old.is_some() && kind(word.as_bytes()) == old;
                 let alike: Vec<&&str> = words.iter().filter(alike).collect();
                 let word = match alike.len() as u64 {
-                    0 if random() % 4 != 0 => continue,
+                    0 if !random().is_multiple_of(4) => continue,
                     0 => word,
                     count => alike[(random() % count) as usize].as_bytes(),
                 };
@@ -38,4 +33,13 @@ pub(crate) fn mutate(seed: &str, words: &[&str], mut random: impl FnMut() -> u64
         }
     }
     bytes
+}
+
+/// Numbers are alike, and names that begin alike.
+fn kind(token: &[u8]) -> Option<&[u8]> {
+    match token {
+        [b'0'..=b'9', ..] => Some(b"0"),
+        [b'S', ..] => token.get(..8),
+        _ => None,
+    }
 }

@@ -1,4 +1,5 @@
 //! What must hold of any bytes taken for `linux.seccomp`.
+#![allow(clippy::panic, reason = "a panic is what the fuzzer looks for")]
 
 use husk_seccomp::{Call, audit_arch, compile, explain};
 use husk_spec::{Seccomp, SeccompArch};

@@ -104,7 +104,7 @@ impl Multiplexed {
             };
             let list = match set.slots[slot] {
                 Slot::Rule(_) => continue,
-                Slot::List(list) => list,
+                Slot::List(list) => list as usize,
                 // Nothing that the default action could be stricter than.
                 Slot::Default if found.ret == profile.default => continue,
                 Slot::Default => {

@@ -119,13 +119,14 @@ pub(crate) struct List {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Slot {
     Default,
-    Rule(usize),
+    /// Index in `linux.seccomp.syscalls`.
+    Rule(u32),
     /// Index in [`RuleSet::lists`].
-    List(usize),
+    List(u32),
 }
 
 /// Syscall numbers from the interface's lowest on that have a slot each.
-pub(crate) const DENSE: usize = 1024;
+pub(crate) const DENSE: usize = 640;
 /// Slots after those, for the private calls of arm.
 pub(crate) const PRIVATE: usize = 16;
 
@@ -210,10 +211,10 @@ impl RuleSet {
         }
         let list = match self.slots[slot] {
             Slot::Rule(by) => {
-                self.overrule(profile, index, by, row);
+                self.overrule(profile, index, by as usize, row);
                 return;
             }
-            Slot::List(list) => list,
+            Slot::List(list) => list as usize,
             Slot::Default => {
                 let alternatives = Vec::with_capacity(sets.len());
                 self.add_list(slot, List { syscall: row.name, alternatives })
@@ -228,7 +229,7 @@ impl RuleSet {
     }
 
     pub(crate) fn add_list(&mut self, slot: usize, list: List) -> usize {
-        self.slots[slot] = Slot::List(self.lists.len());
+        self.slots[slot] = Slot::List(self.lists.len() as u32);
         self.lists.push(list);
         self.lists.len() - 1
     }
@@ -241,15 +242,15 @@ impl RuleSet {
         slot: usize,
     ) {
         match self.slots[slot] {
-            Slot::Rule(by) => return self.overrule(profile, index, by, row),
+            Slot::Rule(by) => return self.overrule(profile, index, by as usize, row),
             Slot::List(list) => {
-                for alternative in std::mem::take(&mut self.lists[list].alternatives) {
+                for alternative in std::mem::take(&mut self.lists[list as usize].alternatives) {
                     self.overrule(profile, alternative.rule, index, row);
                 }
             }
             Slot::Default => {}
         }
-        self.slots[slot] = Slot::Rule(index);
+        self.slots[slot] = Slot::Rule(index as u32);
     }
 
     fn overrule(&mut self, profile: &Profile<'_>, rule: usize, by: usize, row: &'static Row) {
@@ -277,5 +278,31 @@ impl RuleSet {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use husk_spec::SeccompArch;
+
+    use super::*;
+
+    #[test]
+    fn every_call_has_a_slot_of_its_own() {
+        let source = Seccomp::default();
+        let profile = Profile::of(&source).expect("an empty profile");
+        for arch in SeccompArch::ALL {
+            let abi = Abi::of(*arch);
+            let set = RuleSet::of(&profile, abi).expect("no rules");
+            let mut seen = HashSet::new();
+            for row in table::rows() {
+                if let Some(number) = row.number(abi.column) {
+                    let slot = set.slot_of(number);
+                    assert!(slot.is_some(), "{} {}", arch.name(), row.name);
+                    seen.insert(slot);
+                }
+            }
+            assert!(seen.len() > 300, "{}: {}", arch.name(), seen.len());
+        }
     }
 }

@@ -116,6 +116,11 @@ pub(crate) fn name_of(number: u32, column: Column) -> Option<&'static str> {
     ROWS.iter().find(|row| row.number(column) == Some(number)).map(|row| row.name)
 }
 
+#[cfg(test)]
+pub(crate) fn rows() -> &'static [Row] {
+    &ROWS
+}
+
 /// The number by which `arch` makes the call `name`, x32's with bit 30 set.
 pub fn syscall_number(arch: SeccompArch, name: &str) -> Option<u32> {
     Abi::of(arch).number(name)
