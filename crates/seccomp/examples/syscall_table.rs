@@ -34,6 +34,9 @@ const COLUMNS: [(&str, u32); 18] = [
 /// architecture has the same ones.
 const OLDER: [&str; 4] = ["parisc", "parisc64", "s390", "sh"];
 const COMMON_FROM: u32 = 451;
+/// What else they gained since (Linux 6.7).
+const SINCE: [(&str, &str, u32); 3] =
+    [("parisc", "cacheflush", 356), ("parisc64", "cacheflush", 356), ("s390", "memfd_secret", 447)];
 
 /// Call numbers of socketcall(2), linux/net.h, and of ipc(2), linux/ipc.h, the
 /// latter plus 100.
@@ -123,6 +126,8 @@ fn run(dir: String) -> Result<(), String> {
     for (index, (name, _)) in COLUMNS.iter().enumerate() {
         if OLDER.contains(name) {
             columns[index].extend(common.iter().cloned());
+            let since = SINCE.iter().filter(|(column, ..)| column == name);
+            columns[index].extend(since.map(|(_, name, nr)| ((*name).to_owned(), *nr)));
         }
     }
     for (index, column) in columns.iter().enumerate() {

@@ -100,12 +100,12 @@ fn decide(profile: &Profile<'_>, set: &RuleSet, call: &Call) -> (u32, Reason) {
     };
     match slot {
         Slot::Default => (profile.default, Reason::Default),
-        Slot::Rule(rule) => (profile.rules[rule].ret, Reason::Rule(rule)),
+        Slot::Rule(rule) => (profile.rules[rule as usize].ret, Reason::Rule(rule as usize)),
         Slot::List(list) => {
             let holds = |one: &&crate::rules::Alternative| {
                 one.conditions.iter().all(|condition| condition.holds(&arguments))
             };
-            match set.lists[list].alternatives.iter().find(holds) {
+            match set.lists[list as usize].alternatives.iter().find(holds) {
                 Some(one) => (one.ret, Reason::Rule(one.rule)),
                 None => (profile.default, Reason::Default),
             }

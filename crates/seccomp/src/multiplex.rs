@@ -61,7 +61,8 @@ impl Multiplexed {
         let rule = &profile.rules[index];
         if redundant {
             // "Deny socketcall" with the default errno is a rule that runc never
-            // hands to libseccomp; its author means it all the same.
+            // hands to libseccomp, and what `socket` allows undoes it there; its
+            // author means it all the same.
             if rule.conditions.iter().any(Vec::is_empty) {
                 self.socketcall_named |= row.name == "socketcall";
                 self.ipc_named |= row.name == "ipc";
@@ -95,7 +96,7 @@ impl Multiplexed {
     pub(crate) fn add_to(self, profile: &Profile<'_>, set: &mut RuleSet) {
         for found in &self.found {
             let named = if found.code > IPC { self.ipc_named } else { self.socketcall_named };
-            if named || found.ret == profile.default {
+            if named && rank(found.ret) > rank(profile.default) {
                 continue;
             }
             let Some(slot) = self.number(found.code).and_then(|number| set.slot_of(number)) else {
@@ -103,7 +104,9 @@ impl Multiplexed {
             };
             let list = match set.slots[slot] {
                 Slot::Rule(_) => continue,
-                Slot::List(list) => list,
+                Slot::List(list) => list as usize,
+                // Nothing that the default action could be stricter than.
+                Slot::Default if found.ret == profile.default => continue,
                 Slot::Default => {
                     let syscall = if found.code > IPC { "ipc" } else { "socketcall" };
                     set.add_list(slot, List { syscall, alternatives: Vec::new() })
@@ -128,7 +131,7 @@ fn condition(found: &Found, default: u32) -> Condition {
     } else {
         (found.code, u64::from(u32::MAX))
     };
-    let denies = rank(found.ret) < rank(default);
+    let denies = rank(found.ret) <= rank(default);
     let (op, mask) =
         if denies { (SeccompOp::MaskedEq, significant) } else { (SeccompOp::Eq, u64::MAX) };
     Condition { argument: 0, op, mask, datum: u64::from(datum) }

@@ -66,7 +66,8 @@ struct Word {
 }
 
 fn word(one: &Alternative, abi: Abi, depth: usize) -> Option<Word> {
-    let (index, high) = if abi.wide { (depth / 2, depth % 2 == 0) } else { (depth, false) };
+    let (index, high) =
+        if abi.wide { (depth / 2, depth.is_multiple_of(2)) } else { (depth, false) };
     one.conditions.get(index).map(|condition| Word { condition: *condition, high })
 }
 

@@ -1,5 +1,7 @@
 //! The whole filter: architecture, syscall number, arguments.
 
+use std::collections::BTreeSet;
+
 use husk_spec::{Seccomp, SeccompAction, SeccompArch, SeccompOp};
 
 use crate::CompileError;
@@ -76,18 +78,14 @@ pub fn compile(profile: &Seccomp, native: SeccompArch) -> Result<Program, Compil
         let instructions = assembler.len();
         return Err(CompileError::TooLong { instructions, limit: MAX_INSTRUCTIONS });
     }
-    let mut overruled: Vec<Overruled> = Vec::new();
-    for one in sets.into_iter().flat_map(|(_, set)| set.overruled) {
-        if !overruled.contains(&one) {
-            overruled.push(one);
-        }
-    }
+    let overruled: BTreeSet<Overruled> =
+        sets.into_iter().flat_map(|(_, set)| set.overruled).collect();
     Ok(Program {
         instructions: assembler.finish(start),
         flags: flags(profile.source, notifies),
         notifies,
         unknown: profile.unknown,
-        overruled,
+        overruled: overruled.into_iter().collect(),
     })
 }
 

@@ -7,6 +7,8 @@
 //! - else the first of the conditional rules, in the order of [`crate::order`],
 //!   whose conditions all hold; else the default action.
 
+use std::collections::{BTreeSet, HashSet};
+
 use husk_spec::Seccomp;
 
 use crate::CompileError;
@@ -20,7 +22,7 @@ use crate::table::{self, Row};
 
 /// A rule that never decides over a syscall, since another one with another
 /// action does.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Overruled {
     /// Index in `linux.seccomp.syscalls`.
     pub rule: usize,
@@ -53,6 +55,7 @@ impl<'a> Profile<'a> {
         let mut rules = Vec::with_capacity(source.syscalls.len());
         let mut calls = Vec::with_capacity(source.syscalls.iter().map(|s| s.names.len()).sum());
         let mut unknown: Vec<String> = Vec::new();
+        let mut told = HashSet::new();
         for (index, entry) in source.syscalls.iter().enumerate() {
             if entry.names.is_empty() {
                 return Err(CompileError::NoNames { rule: index });
@@ -62,8 +65,8 @@ impl<'a> Profile<'a> {
             for name in &entry.names {
                 match table::find(name) {
                     Some(row) => calls.push((index, row)),
-                    None if unknown.contains(name) => {}
-                    None => unknown.push(name.clone()),
+                    None if told.insert(name.as_str()) => unknown.push(name.clone()),
+                    None => {}
                 }
             }
         }
@@ -116,13 +119,14 @@ pub(crate) struct List {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Slot {
     Default,
-    Rule(usize),
+    /// Index in `linux.seccomp.syscalls`.
+    Rule(u32),
     /// Index in [`RuleSet::lists`].
-    List(usize),
+    List(u32),
 }
 
 /// Syscall numbers from the interface's lowest on that have a slot each.
-pub(crate) const DENSE: usize = 1024;
+pub(crate) const DENSE: usize = 640;
 /// Slots after those, for the private calls of arm.
 pub(crate) const PRIVATE: usize = 16;
 
@@ -133,7 +137,7 @@ pub(crate) struct RuleSet {
     pub(crate) lists: Vec<List>,
     /// Highest number the profile names, private calls left out.
     pub(crate) newest: Option<u32>,
-    pub(crate) overruled: Vec<Overruled>,
+    pub(crate) overruled: BTreeSet<Overruled>,
 }
 
 impl RuleSet {
@@ -143,7 +147,7 @@ impl RuleSet {
             slots: vec![Slot::Default; DENSE + PRIVATE],
             lists: Vec::new(),
             newest: None,
-            overruled: Vec::new(),
+            overruled: BTreeSet::new(),
         };
         let mut multiplexed = Multiplexed::of(abi);
         for &(index, row) in &profile.calls {
@@ -167,6 +171,14 @@ impl RuleSet {
             order(&mut list.alternatives, abi);
         }
         set.contradictions(profile)?;
+        for list in &mut set.lists {
+            // Of what the profile says of socketcall itself and of the calls it
+            // makes, the strictest.
+            let derived = list.alternatives.iter().filter(|one| one.derived).count();
+            if derived > 0 && derived < list.alternatives.len() {
+                list.alternatives.sort_by_key(|one| ret::rank(one.ret));
+            }
+        }
         Ok(set)
     }
 
@@ -199,10 +211,10 @@ impl RuleSet {
         }
         let list = match self.slots[slot] {
             Slot::Rule(by) => {
-                self.overrule(profile, index, by, row);
+                self.overrule(profile, index, by as usize, row);
                 return;
             }
-            Slot::List(list) => list,
+            Slot::List(list) => list as usize,
             Slot::Default => {
                 let alternatives = Vec::with_capacity(sets.len());
                 self.add_list(slot, List { syscall: row.name, alternatives })
@@ -217,7 +229,7 @@ impl RuleSet {
     }
 
     pub(crate) fn add_list(&mut self, slot: usize, list: List) -> usize {
-        self.slots[slot] = Slot::List(self.lists.len());
+        self.slots[slot] = Slot::List(self.lists.len() as u32);
         self.lists.push(list);
         self.lists.len() - 1
     }
@@ -230,23 +242,20 @@ impl RuleSet {
         slot: usize,
     ) {
         match self.slots[slot] {
-            Slot::Rule(by) => return self.overrule(profile, index, by, row),
+            Slot::Rule(by) => return self.overrule(profile, index, by as usize, row),
             Slot::List(list) => {
-                for alternative in std::mem::take(&mut self.lists[list].alternatives) {
+                for alternative in std::mem::take(&mut self.lists[list as usize].alternatives) {
                     self.overrule(profile, alternative.rule, index, row);
                 }
             }
             Slot::Default => {}
         }
-        self.slots[slot] = Slot::Rule(index);
+        self.slots[slot] = Slot::Rule(index as u32);
     }
 
     fn overrule(&mut self, profile: &Profile<'_>, rule: usize, by: usize, row: &'static Row) {
         if profile.rules[rule].ret != profile.rules[by].ret {
-            let overruled = Overruled { rule, by, syscall: row.name };
-            if !self.overruled.contains(&overruled) {
-                self.overruled.push(overruled);
-            }
+            self.overruled.insert(Overruled { rule, by, syscall: row.name });
         }
     }
 
@@ -269,5 +278,31 @@ impl RuleSet {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use husk_spec::SeccompArch;
+
+    use super::*;
+
+    #[test]
+    fn every_call_has_a_slot_of_its_own() {
+        let source = Seccomp::default();
+        let profile = Profile::of(&source).expect("an empty profile");
+        for arch in SeccompArch::ALL {
+            let abi = Abi::of(*arch);
+            let set = RuleSet::of(&profile, abi).expect("no rules");
+            let mut seen = HashSet::new();
+            for row in table::rows() {
+                if let Some(number) = row.number(abi.column) {
+                    let slot = set.slot_of(number);
+                    assert!(slot.is_some(), "{} {}", arch.name(), row.name);
+                    seen.insert(slot);
+                }
+            }
+            assert!(seen.len() > 300, "{}: {}", arch.name(), seen.len());
+        }
     }
 }

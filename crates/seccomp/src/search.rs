@@ -121,8 +121,8 @@ impl Segments {
         }
         let leaf = |slot: Slot| match slot {
             Slot::Default => Leaf::Return(profile.default),
-            Slot::Rule(rule) => Leaf::Return(profile.rules[rule].ret),
-            Slot::List(list) => Leaf::List(index, list),
+            Slot::Rule(rule) => Leaf::Return(profile.rules[rule as usize].ret),
+            Slot::List(list) => Leaf::List(index, list as usize),
         };
         if base != X32_BIT {
             self.push(0, Leaf::Return(profile.default), 0);

@@ -116,7 +116,7 @@ pub(crate) fn name_of(number: u32, column: Column) -> Option<&'static str> {
     ROWS.iter().find(|row| row.number(column) == Some(number)).map(|row| row.name)
 }
 
-/// Every name the table knows, sorted.
+#[cfg(test)]
 pub(crate) fn rows() -> &'static [Row] {
     &ROWS
 }
