@@ -6,7 +6,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use husk_sys::mount::{MountAttr, mount_setattr};
-use rustix::fs::{self, AtFlags, CWD, FileType, Mode};
+use rustix::fs::{self, AtFlags, CWD, FileType, Gid, Mode, Uid};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags,
@@ -76,7 +76,12 @@ fn attach_filesystem(
     }
     let tree = new_filesystem(kind, settings, attributes)?;
     if let Some(covered) = covered {
-        let mode = fs::fstat(&covered).op("fstat")?.st_mode & 0o7777;
+        let covered = fs::fstat(&covered).op("fstat")?;
+        let mode = covered.st_mode & 0o7777;
+        if mount.copy_up && !sets(settings, "uid") && !sets(settings, "gid") {
+            let (uid, gid) = (Uid::from_raw(covered.st_uid), Gid::from_raw(covered.st_gid));
+            fs::chownat(&tree, c".", Some(uid), Some(gid), AtFlags::empty()).op("fchownat")?;
+        }
         fs::chmodat(&tree, c".", Mode::from_raw_mode(mode), AtFlags::empty()).op("fchmodat")?;
     }
     if mount.copy_up {
