@@ -83,9 +83,9 @@ impl CgroupPlan {
             }
         }
         for directory in &v1 {
-            made.directory(&directory.mount, &directory.path)?;
+            let new = made.directory(&directory.mount, &directory.path)?;
             if directory.has(Controller::Cpuset) {
-                fill_cpuset(&directory.mount, &directory.path)?;
+                fill_cpuset(&directory.mount, &directory.path, new)?;
             }
         }
         if let Some(v2) = &v2_plan {
@@ -128,17 +128,18 @@ struct Made {
 }
 
 impl Made {
-    /// Makes a cgroup and the parents it lacks, or takes over an empty one.
-    fn directory(&mut self, mount: &Path, path: &Path) -> Result<(), Error> {
+    /// Makes a cgroup and the parents it lacks, or takes over an empty one;
+    /// tells whether it is new.
+    fn directory(&mut self, mount: &Path, path: &Path) -> Result<bool, Error> {
         for _ in 0..ATTEMPTS {
             match mkdirat(CWD, path, Mode::from_raw_mode(0o755)) {
                 Ok(()) => {
                     self.directories.push(path.to_owned());
-                    return Ok(());
+                    return Ok(true);
                 }
                 // systemd has made it, with the placeholder inside.
-                Err(Errno::EXIST) if self.unit.is_some() => return Ok(()),
-                Err(Errno::EXIST) => return must_be_free(path),
+                Err(Errno::EXIST) if self.unit.is_some() => return Ok(false),
+                Err(Errno::EXIST) => return must_be_free(path).map(|()| false),
                 Err(Errno::NOENT) => self.parents(mount, path)?,
                 Err(errno) => return Err(Error::system("mkdir", path, errno)),
             }
@@ -187,14 +188,20 @@ fn must_be_free(path: &Path) -> Result<(), Error> {
 
 /// Gives a v1 cpuset its parent's processors and memory nodes.
 ///
-/// A new one has none, and entering it is ENOSPC (cpuset(7)).
-fn fill_cpuset(mount: &Path, path: &Path) -> Result<(), Error> {
+/// A new one has none of its own, and entering it would be ENOSPC (cpuset(7)).
+fn fill_cpuset(mount: &Path, path: &Path, new: bool) -> Result<(), Error> {
     for file in ["cpuset.cpus", "cpuset.mems"] {
-        inherited(mount, path, file)?;
+        let Some(parent) = path.parent().filter(|_| new) else {
+            inherited(mount, path, file)?;
+            continue;
+        };
+        let value = inherited(mount, parent, file)?;
+        kernfs::write(&path.join(file), value.trim_end())?;
     }
     Ok(())
 }
 
+/// What a cpuset has, or gets from its parent.
 fn inherited(mount: &Path, path: &Path, file: &str) -> Result<String, Error> {
     let at = path.join(file);
     let own = kernfs::read(&at)?;

@@ -1,6 +1,5 @@
 //! Whole-value reads and writes of cgroup files: one open, one call, one close.
 
-use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -9,7 +8,7 @@ use rustix::io::Errno;
 
 use crate::error::Error;
 
-/// Reads a file of at most 1 MiB; the kernel's are far smaller but for lists of processes.
+/// Reads a file.
 pub(crate) fn read(path: &Path) -> Result<String, Error> {
     try_read(path).map_err(|errno| Error::system("read", path, errno))
 }
@@ -29,12 +28,23 @@ pub(crate) fn try_read(path: &Path) -> Result<String, Errno> {
 }
 
 /// Reads what is left of an open file.
-pub(crate) fn read_fd(fd: OwnedFd) -> Result<String, Errno> {
-    let mut text = String::new();
-    std::fs::File::from(fd)
-        .read_to_string(&mut text)
-        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::ILSEQ))?;
-    Ok(text)
+fn read_fd(fd: OwnedFd) -> Result<String, Errno> {
+    let mut text = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        match rustix::io::read(&fd, &mut buffer) {
+            Ok(count) => {
+                text.extend(&buffer[..count]);
+                // Less than half a page is the end: the kernel fills a page
+                // unless the next line does not fit, and no line is that long.
+                if count < buffer.len() / 2 {
+                    return String::from_utf8(text).map_err(|_| Errno::ILSEQ);
+                }
+            }
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
 }
 
 /// Opens a file for writing.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, AtFlags, CWD, StatVfsMountFlags, accessat, statfs, statvfs};
+use rustix::fs::{Access, AtFlags, CWD, StatVfsMountFlags, accessat, statfs};
 use rustix::io::Errno;
 
 use crate::controller::Controller;
@@ -198,10 +198,10 @@ impl Hierarchy {
         let candidates = [names.strip_prefix("name=").unwrap_or(names), first];
         for name in candidates {
             let at = mount.join(name);
-            if filesystem_type(&at)? == Some(CGROUP_SUPER_MAGIC) {
+            if let Some((CGROUP_SUPER_MAGIC, read_only)) = filesystem(&at)? {
                 return Ok(Some(Self {
                     controllers: names.split(',').map(str::to_owned).collect(),
-                    read_only: is_read_only(&at)?,
+                    read_only,
                     mount: at,
                     own: own.to_owned(),
                 }));
@@ -280,17 +280,19 @@ fn writable(directory: &Path) -> Result<Writable, Error> {
     }
 }
 
+/// What is mounted there, `f_type` of statfs(2).
 fn filesystem_type(path: &Path) -> Result<Option<i64>, Error> {
-    match statfs(path) {
-        Ok(stat) => Ok(Some(stat.f_type)),
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => Ok(None),
-        Err(errno) => Err(Error::system("statfs", path, errno)),
-    }
+    Ok(filesystem(path)?.map(|(kind, _)| kind))
 }
 
-fn is_read_only(path: &Path) -> Result<bool, Error> {
-    match statvfs(path) {
-        Ok(stat) => Ok(stat.f_flag.contains(StatVfsMountFlags::RDONLY)),
+/// What is mounted there, and whether it refuses writes.
+fn filesystem(path: &Path) -> Result<Option<(i64, bool)>, Error> {
+    match statfs(path) {
+        Ok(stat) => {
+            let flags = StatVfsMountFlags::from_bits_retain(stat.f_flags as u64);
+            Ok(Some((stat.f_type, flags.contains(StatVfsMountFlags::RDONLY))))
+        }
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => Ok(None),
         Err(errno) => Err(Error::system("statfs", path, errno)),
     }
 }

@@ -151,15 +151,15 @@ fn a_fork_above_the_limit_of_processes_is_refused() {
 #[test]
 fn processor_time_is_throttled_to_the_quota() {
     let Some(host) = host("cpu") else { return };
-    let json = r#"{"cpu":{"quota":20000,"period":50000,"burst":1000,"shares":2000}}"#;
+    let json = r#"{"cpu":{"quota":50000,"period":100000,"burst":1000,"shares":2000}}"#;
     let Some(cgroup) = limited(&host, json) else { return };
     if host.layout.v1.is_empty() {
-        assert_eq!(file(&cgroup, ("cpu", ""), "cpu.max"), "20000 50000");
+        assert_eq!(file(&cgroup, ("cpu", ""), "cpu.max"), "50000 100000");
         assert_eq!(file(&cgroup, ("cpu", ""), "cpu.max.burst"), "1000");
         assert_eq!(file(&cgroup, ("cpu", ""), "cpu.weight"), "170");
     } else {
-        assert_eq!(file(&cgroup, ("cpu", "cpu.cfs_quota_us"), ""), "20000");
-        assert_eq!(file(&cgroup, ("cpu", "cpu.cfs_period_us"), ""), "50000");
+        assert_eq!(file(&cgroup, ("cpu", "cpu.cfs_quota_us"), ""), "50000");
+        assert_eq!(file(&cgroup, ("cpu", "cpu.cfs_period_us"), ""), "100000");
         assert_eq!(file(&cgroup, ("cpu", "cpu.cfs_burst_us"), ""), "1000");
         assert_eq!(file(&cgroup, ("cpu", "cpu.shares"), ""), "2000");
     }
@@ -174,13 +174,13 @@ fn processor_time_is_throttled_to_the_quota() {
     }
     let (used, throttling) = measure();
     // Counted in periods, not by the clock: a busy host starves it of none.
-    while measure().1.periods < throttling.periods + 40 {
+    while measure().1.periods < throttling.periods + 30 {
         std::thread::sleep(Duration::from_millis(10));
     }
     let (later, after) = measure();
     let periods = after.periods - throttling.periods;
     #[allow(clippy::cast_precision_loss, reason = "small numbers")]
-    let share = (later - used) as f64 / (periods as f64 * 20_000_000.0);
+    let share = (later - used) as f64 / (periods as f64 * 50_000_000.0);
     let starved = after.throttled_periods - throttling.throttled_periods < periods * 9 / 10;
     if starved {
         assert!(share < 1.1, "{share}");
@@ -189,7 +189,7 @@ fn processor_time_is_throttled_to_the_quota() {
     assert!((0.9..1.1).contains(&share), "{share} of the quota in {periods} periods");
 
     // A longer burst than the old quota, with a larger quota; and a period alone.
-    cgroup.update(&resources(r#"{"cpu":{"quota":40000,"burst":30000}}"#)).unwrap();
+    cgroup.update(&resources(r#"{"cpu":{"quota":70000,"burst":60000}}"#)).unwrap();
     cgroup.update(&resources(r#"{"cpu":{"quota":10000,"burst":0}}"#)).unwrap();
     cgroup.update(&resources(r#"{"cpu":{"period":80000}}"#)).unwrap();
     if host.layout.v1.is_empty() {

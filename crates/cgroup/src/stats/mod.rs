@@ -240,3 +240,31 @@ fn page_sizes(directory: &Path, suffix: &str) -> Vec<String> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_keys_are_those_of_runc() {
+        let mut stats = Stats::default();
+        stats.cpu.usage.percpu_kernel = vec![1];
+        let entry = BlkioEntry { major: 8, minor: 0, op: "Read".into(), value: 5 };
+        stats.blkio.io_service_bytes_recursive = vec![entry];
+        stats.hugetlb.insert("2MB".into(), Hugetlb::default());
+        let json = serde_json::to_value(&stats).unwrap();
+        for path in [
+            "/cpu/usage/percpu_kernel/0",
+            "/cpu/throttling/throttledPeriods",
+            "/memory/usage/failcnt",
+            "/memory/kernelTCP/limit",
+            "/pids/current",
+            "/blkio/ioServiceBytesRecursive/0/op",
+            "/hugetlb/2MB/max",
+            "/intel_rdt",
+            "/network_interfaces",
+        ] {
+            assert!(json.pointer(path).is_some(), "{path}: {json}");
+        }
+    }
+}

@@ -33,9 +33,7 @@ pub(crate) fn host(name: &str) -> Option<Host> {
         skip(&layout.describe());
         return None;
     }
-    // Both runs share the v2 hierarchy.
-    let run = if std::env::var_os("HUSK_PURE_V2").is_some() { "pure-" } else { "" };
-    Some(Host { layout, id: format!("test-{run}{name}"), annotations: BTreeMap::new() })
+    Some(Host::new(name))
 }
 
 /// A failed test leaves nothing behind either.
@@ -60,6 +58,14 @@ impl Drop for Host {
 }
 
 impl Host {
+    /// The host as it is, whoever asks.
+    pub(crate) fn new(name: &str) -> Self {
+        let layout = Layout::detect().unwrap();
+        // Both runs share the v2 hierarchy.
+        let run = if std::env::var_os("HUSK_PURE_V2").is_some() { "pure-" } else { "" };
+        Self { layout, id: format!("test-{run}{name}"), annotations: BTreeMap::new() }
+    }
+
     /// The cgroup's path where none is asked for.
     pub(crate) fn path(&self) -> String {
         format!("/husk-{}", self.id)
