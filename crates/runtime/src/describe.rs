@@ -154,5 +154,9 @@ pub fn death(status: Option<WaitStatus>, record: &Record) -> Error {
         },
         None => "ended while it was set up".to_owned(),
     };
-    Error::new(Code::Kernel, format_args!("container {}", record.id), how)
+    let error = Error::new(Code::Kernel, format_args!("container {}", record.id), how);
+    match crate::lifecycle::oom_killed(record) {
+        Some(why) => error.hint(why),
+        None => error,
+    }
 }

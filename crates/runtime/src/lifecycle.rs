@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use husk_spec::{Spec, Status};
+use husk_spec::{Resources, Spec, Status};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -238,6 +238,48 @@ fn await_death(process: &OwnedFd, id: &str) -> Result<()> {
                 return Err(Error::kernel(format_args!("container {id}"), "poll", errno));
             }
         }
+    }
+}
+
+/// `update`; returns what the caller should be warned of.
+pub fn update(
+    store: &Store,
+    id: &str,
+    resources: &Resources,
+    schemata: &[String],
+) -> Result<Vec<String>> {
+    let (directory, record) = locked(store, id)?;
+    match directory.status(&record) {
+        Status::Created | Status::Running | Status::Paused => {}
+        status => return Err(wrong_state(id, "container not running", status)),
+    }
+    let warnings = match *resources == Resources::default() {
+        true => Vec::new(),
+        false => record.cgroup.update(resources).map_err(cgroup_error)?,
+    };
+    if !schemata.is_empty() {
+        record.cgroup.update_rdt(schemata).map_err(cgroup_error)?;
+    }
+    Ok(warnings)
+}
+
+/// Whether the kernel killed in a container for want of memory, in words.
+pub fn oom_killed(record: &Record) -> Option<String> {
+    if record.cgroup.oom_kills().ok().flatten().unwrap_or(0) == 0 {
+        return None;
+    }
+    Some(match record.cgroup.memory_limit().ok().flatten() {
+        Some(limit) => format!("killed by the OOM killer (memory limit {})", size(limit)),
+        None => "killed by the OOM killer".to_owned(),
+    })
+}
+
+/// Bytes in the largest unit that leaves a whole number.
+fn size(bytes: u64) -> String {
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    match units.into_iter().find(|(shift, _)| bytes > 0 && bytes.is_multiple_of(1 << shift)) {
+        Some((shift, unit)) => format!("{} {unit}", bytes >> shift),
+        None => format!("{bytes} bytes"),
     }
 }
 

@@ -4,6 +4,7 @@
 mod arguments;
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod features;
 mod global;
@@ -16,6 +17,7 @@ mod signal;
 mod spec;
 mod start;
 mod state;
+mod update;
 
 use std::process::ExitCode;
 
@@ -41,6 +43,7 @@ struct Command {
 const COMMANDS: &[Command] = &[
     create::COMMAND,
     delete::COMMAND,
+    events::COMMAND,
     exec::COMMAND,
     features::COMMAND,
     kill::COMMAND,
@@ -52,14 +55,13 @@ const COMMANDS: &[Command] = &[
     spec::COMMAND,
     start::COMMAND,
     state::COMMAND,
+    update::COMMAND,
 ];
 
 /// Commands of other runtimes that this one does not have.
-const ABSENT: [(&str, &str); 4] = [
+const ABSENT: [(&str, &str); 2] = [
     ("checkpoint", "checkpointing is not supported"),
     ("restore", "checkpointing is not supported"),
-    ("events", "not supported yet"),
-    ("update", "not supported yet"),
 ];
 
 /// Runs the program.

@@ -90,6 +90,12 @@ fn run(global: &Global, mut arguments: Arguments) -> Exit {
     launched.directory.unlock()?;
     let status =
         foreground::attend(launched.pid, &launched.pidfd, &signals, terminal, launched.notify)?;
+    if status == 128 + libc::SIGKILL
+        && let Some(why) = lifecycle::oom_killed(&launched.record)
+    {
+        let container = format!("container {}", launched.record.id);
+        report::error(&Error::new(Code::Kernel, container, why));
+    }
     if !keep {
         launched.directory.lock()?;
         if let Err(error) = lifecycle::destroy(&launched.directory, &launched.record) {

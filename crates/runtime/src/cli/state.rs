@@ -18,6 +18,10 @@ pub(super) const COMMAND: Command = Command {
     enters: false,
 };
 
+/// Annotation that tells how many processes the kernel has killed in the
+/// container for want of memory.
+const OOM_KILLS: &str = "io.github.husk.oom-kills";
+
 /// The state document with what runc adds to it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -37,6 +41,10 @@ pub(super) struct View {
 impl View {
     pub(super) fn new(directory: &Directory, record: Record) -> Self {
         let status = directory.status(&record);
+        let mut annotations = record.annotations;
+        if let Some(kills) = record.cgroup.oom_kills().ok().flatten().filter(|kills| *kills > 0) {
+            annotations.insert(OOM_KILLS.to_owned(), kills.to_string());
+        }
         Self {
             oci_version: record.oci_version,
             id: record.id,
@@ -45,7 +53,7 @@ impl View {
             bundle: record.bundle,
             rootfs: record.rootfs,
             created: record.created,
-            annotations: record.annotations,
+            annotations,
             owner: user_name(record.owner),
         }
     }
