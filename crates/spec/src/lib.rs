@@ -16,6 +16,7 @@ mod document;
 mod features;
 mod linux;
 mod load;
+mod locate;
 mod resources;
 mod seccomp;
 mod state;

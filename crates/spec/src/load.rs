@@ -4,6 +4,8 @@ use std::io::Read;
 
 use serde::de::DeserializeOwned;
 
+use crate::locate::property_at;
+
 /// Largest document that is read, in bytes. A configuration of a real
 /// container is some 20 kB, and the kernel takes at most 2 MiB of arguments;
 /// what is far beyond both is a mistake or an attack.
@@ -59,7 +61,7 @@ pub const MAX_DEPTH: usize = 128;
 /// properties, which it skips, the depth is bounded here.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, LoadError> {
     check_depth(bytes)?;
-    serde_json::from_slice(bytes).map_err(|error| locate::<T>(bytes, &error))
+    serde_json::from_slice(bytes).map_err(|error| locate(bytes, &error))
 }
 
 fn check_depth(bytes: &[u8]) -> Result<(), LoadError> {
@@ -81,9 +83,8 @@ fn check_depth(bytes: &[u8]) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// Reads the document a second time to learn where it failed: to carry the
-/// path along costs too much for the documents that are right.
-fn locate<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> LoadError {
+/// What is wrong, and where. The parser tells line and column alone.
+fn locate(bytes: &[u8], error: &serde_json::Error) -> LoadError {
     let (line, column) = (error.line(), error.column());
     let message = error.to_string();
     let reason = match message.rfind(" at line ") {
@@ -95,10 +96,9 @@ fn locate<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> LoadE
     if !error.is_data() && serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_err() {
         return LoadError::Syntax { line, column, reason };
     }
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let property = match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
-        Err(located) if located.path().iter().next().is_some() => located.path().to_string(),
-        _ => "document".to_owned(),
+    let property = match property_at(bytes, line, column) {
+        path if path.is_empty() => "document".to_owned(),
+        path => path,
     };
     LoadError::Property { property, line, column, reason }
 }

@@ -14,5 +14,6 @@ pub mod namespace;
 pub mod schedule;
 pub mod seccomp;
 pub mod signal;
+pub mod startup;
 
 pub use rustix::io::Errno;
