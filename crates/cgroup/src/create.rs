@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use crate::cgroup::Cgroup;
 use crate::controller::Controller;
+use crate::delegation;
 use crate::error::{Error, text};
 use crate::kernfs;
 use crate::layout::below;
@@ -39,6 +40,14 @@ impl CgroupPlan {
                     let mut warnings = self.warnings;
                     warnings.push(format!("no cgroup is made: {error}"));
                     return Ok(Cgroup { warnings, ..Cgroup::none() });
+                }
+                if self.rootless && forbidden {
+                    let v2 = self.v2.as_ref().and_then(|v2| v2.delegation.as_ref());
+                    let advice = v2.map_or_else(
+                        || "cgroup v1 cannot be delegated to a user".to_owned(),
+                        delegation::advice,
+                    );
+                    return Err(Error::NoHierarchy { reason: format!("{error}; {advice}") });
                 }
                 Err(error)
             }
@@ -183,6 +192,14 @@ fn must_be_free(path: &Path) -> Result<(), Error> {
     if processes > 0 {
         return Err(Error::InUse { path: path.to_owned(), processes });
     }
+    // The container's first process would stop before its first instruction.
+    for file in ["freezer.self_freezing", "cgroup.freeze"] {
+        let state = kernfs::read_if_there(&path.join(file))?;
+        if state.is_some_and(|state| state.trim() == "1") {
+            let reason = "exists and is frozen";
+            return Err(Error::invalid("linux.cgroupsPath", path.display(), reason));
+        }
+    }
     Ok(())
 }
 
@@ -260,7 +277,7 @@ fn not_handed_down(v2: &V2Plan, setting: &Setting, ancestor: &Path, errno: Errno
         errno => format!("{}: {}", ancestor.display(), text(errno)),
     };
     let advice = match &v2.delegation {
-        Some(delegated) => format!("; {}", crate::delegation::advice(delegated)),
+        Some(delegated) => format!("; {}", delegation::advice(delegated)),
         None => String::new(),
     };
     Error::Unsupported {

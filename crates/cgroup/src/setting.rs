@@ -148,6 +148,7 @@ pub(crate) fn hint(setting: &Setting, errno: Errno) -> String {
         (Errno::INVAL, Controller::Cpu, file) if file.starts_with("cpu.rt_") => {
             "the parent cgroup grants no such realtime share"
         }
+        (Errno::INVAL, Controller::Pids, _) => "at most 4194304 processes; -1 is no limit",
         (Errno::ACCESS | Errno::PERM, ..) => "not permitted to this user",
         (Errno::NODEV, Controller::Io, _) => "no such block device",
         (Errno::RANGE, ..) => "out of the kernel's range",

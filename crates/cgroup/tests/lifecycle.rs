@@ -225,6 +225,42 @@ fn a_cgroup_below_is_entered_by_its_path() {
     assert!(!cgroup.exists());
 }
 
+#[test]
+fn a_frozen_one_is_not_taken_over() {
+    let Some(host) = host("lifecycle-9") else { return };
+    let cgroup = plan(&host.request(), &host.layout).unwrap().create().unwrap();
+    cgroup.freeze().unwrap();
+    let error = plan(&host.request(), &host.layout).unwrap().create().unwrap_err().to_string();
+    assert!(error.starts_with("linux.cgroupsPath: ") && error.contains("frozen"), "{error}");
+    cgroup.remove().unwrap();
+}
+
+#[test]
+fn many_at_once_leave_nothing() {
+    let Some(host) = host("lifecycle-10") else { return };
+    let one = &|number: u32| {
+        let path = format!("{}/shared/{number}", host.path());
+        let request = husk_cgroup::Request { cgroups_path: Some(&path), ..host.request() };
+        let cgroup = plan(&request, &host.layout).unwrap().create().unwrap();
+        let sleeper = Sleeper::start();
+        cgroup.attach(sleeper.pid()).unwrap();
+        cgroup.kill_all().unwrap();
+        drop(sleeper);
+        cgroup.remove().unwrap();
+        assert!(!cgroup.exists());
+    };
+    std::thread::scope(|scope| {
+        for worker in 0..8 {
+            scope.spawn(move || (0..10).for_each(|at| one(worker * 10 + at)));
+        }
+    });
+    for parent in record(&host.layout, &host.path()[1..]) {
+        let left = std::fs::read_dir(parent.join("shared")).unwrap();
+        let left: Vec<_> = left.filter(|e| e.as_ref().unwrap().path().is_dir()).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
 /// A user without privilege, in a delegated part of a pure v2 layout.
 #[test]
 fn delegated() {
