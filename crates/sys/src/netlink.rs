@@ -1,0 +1,36 @@
+//! Netlink socket options, which rustix has no calls for (netlink(7)).
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// Asks for what makes a netlink answer worth reading: the kernel's own words
+/// with an error (`NETLINK_EXT_ACK`, Linux 4.12), an answer without a copy of
+/// the request (`NETLINK_CAP_ACK`, 4.3), and dumps that honour the filter in
+/// their request instead of ignoring it (`NETLINK_GET_STRICT_CHK`, 4.20).
+///
+/// # Errors
+///
+/// The errno of setsockopt(2), for example `ENOPROTOOPT` where `fd` is no
+/// netlink socket.
+pub fn set_strict_and_verbose(fd: BorrowedFd<'_>) -> io::Result<()> {
+    for option in [libc::NETLINK_EXT_ACK, libc::NETLINK_CAP_ACK, libc::NETLINK_GET_STRICT_CHK] {
+        let on: libc::c_int = 1;
+        // SAFETY: `on` outlives the call and its size is the length given;
+        // the descriptor is borrowed, hence open.
+        let result = unsafe {
+            libc::setsockopt(
+                fd.as_raw_fd(),
+                libc::SOL_NETLINK,
+                option,
+                (&raw const on).cast(),
+                size_of::<libc::c_int>() as libc::socklen_t,
+            )
+        };
+        if result != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
