@@ -63,6 +63,10 @@ impl Claim {
     }
 }
 
+/// Sockets kept; ports beyond are looked at, and let go again. A thousand ports
+/// must not need more descriptors than a process commonly may have (1024).
+const MAX_HELD: usize = 256;
+
 /// Claims just made, and the sockets that hold their ports.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
@@ -111,7 +115,9 @@ impl ClaimFile {
                 claim.host_port = port;
                 claims.push(claim.clone());
                 held.claims.push(claim);
-                held.sockets.extend(sockets);
+                if held.sockets.len() < MAX_HELD {
+                    held.sockets.extend(sockets);
+                }
             }
         }
         json_file::write(&self.path, &claims)?;

@@ -10,7 +10,6 @@ use rustix::io::Errno;
 
 use crate::claim::Claim;
 use crate::error::Result;
-use crate::lease::Endpoint;
 use crate::netlink::{Refusal, Socket, attribute};
 use crate::nft::batch::{Attributes, body};
 use crate::publish::Protocol;
@@ -26,7 +25,6 @@ const CTA_TUPLE_PROTO: u16 = 2;
 const CTA_PROTO_NUM: u16 = 1;
 const CTA_PROTO_DST_PORT: u16 = 3;
 const CTA_ZONE: u16 = 18;
-const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 
 /// One direction of a connection: the four values that matter here.
@@ -56,52 +54,50 @@ impl<'a> Tuple<'a> {
 /// Forgets clients that spoke to a UDP port of the host before it was published.
 /// TCP needs none of this: its connections were refused.
 pub(crate) fn forget_before(socket: &mut Socket, claims: &[Claim]) -> Result<()> {
-    for ipv6 in [false, true] {
-        let ports: Vec<u16> = claims
+    let published = |ipv6, port| {
+        claims
             .iter()
-            .filter(|c| c.protocol == Protocol::Udp && c.target(ipv6).is_some())
-            .map(|c| c.host_port)
-            .collect();
-        if !ports.is_empty() {
-            forget(socket, ipv6, |origin, _| {
-                origin.protocol == Some(Protocol::Udp.number())
-                    && origin.destination_port.is_some_and(|port| ports.contains(&port))
-            })?;
-        }
+            .any(|c| c.protocol == Protocol::Udp && c.host_port == port && c.target(ipv6).is_some())
+    };
+    if !claims.iter().any(|claim| claim.protocol == Protocol::Udp) {
+        return Ok(());
     }
-    Ok(())
+    forget(socket, |ipv6, origin, _| {
+        origin.protocol == Some(Protocol::Udp.number())
+            && origin.destination_port.is_some_and(|port| published(ipv6, port))
+    })
 }
 
-/// Forgets every connection from or to an endpoint's addresses.
-pub(crate) fn forget_after(socket: &mut Socket, endpoint: &Endpoint) -> Result<()> {
-    for address in &endpoint.addresses {
-        let bytes = octets(address.address);
-        let ours = |value: Option<&[u8]>| value == Some(bytes.as_slice());
-        forget(socket, matches!(address.address, IpAddr::V6(_)), |origin, reply| {
-            ours(origin.source) || ours(origin.destination) || ours(reply.source)
-        })?;
-    }
-    Ok(())
+/// Forgets every connection from or to these addresses. The kernel walks its
+/// whole table for it, which takes some ten milliseconds however few there are;
+/// so this is for containers with published ports, whose clients would go on
+/// speaking to an address that is no more.
+pub(crate) fn forget_after(socket: &mut Socket, addresses: &[IpAddr]) -> Result<()> {
+    let addresses: Vec<Vec<u8>> = addresses.iter().copied().map(octets).collect();
+    let ours = |value: Option<&[u8]>| addresses.iter().any(|a| value == Some(a.as_slice()));
+    forget(socket, |_, origin, reply| {
+        ours(origin.source) || ours(origin.destination) || ours(reply.source)
+    })
 }
 
 fn forget(
     socket: &mut Socket,
-    ipv6: bool,
-    unwanted: impl Fn(&Tuple<'_>, &Tuple<'_>) -> bool,
+    unwanted: impl Fn(bool, &Tuple<'_>, &Tuple<'_>) -> bool,
 ) -> Result<()> {
     let failed = |refusal: Refusal| refusal.into_error("forget", "tracked connections (conntrack)");
-    let family = if ipv6 { AF_INET6 } else { AF_INET };
-    let connections = match socket.dump(GET, &body(family, &Attributes::default())) {
+    let connections = match socket.dump(GET, &body(0, &Attributes::default())) {
         // A table that never comes to rest is a busy one; what was not forgotten times out.
         Err(Refusal { errno: Errno::INTR, .. }) => return Ok(()),
         dumped => dumped.map_err(failed)?,
     };
     for (_, message) in connections {
+        let family = message.first().copied().unwrap_or_default();
         let attributes = message.get(4..).unwrap_or_default();
+        let ipv6 = family == AF_INET6;
         let origin = Tuple::read(attributes, CTA_TUPLE_ORIG, ipv6);
         let reply = Tuple::read(attributes, CTA_TUPLE_REPLY, ipv6);
         let (Some(origin), Some(reply)) = (origin, reply) else { continue };
-        if message.first() != Some(&family) || !unwanted(&origin, &reply) {
+        if !unwanted(ipv6, &origin, &reply) {
             continue;
         }
         let mut request = Attributes::default();

@@ -68,8 +68,23 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     }
 }
 
-/// Replaces the file: a reader, or a crash, sees the old value or the new one.
+/// Replaces the file of a directory that does not survive a reboot: a reader, or
+/// a killed program, sees the old value or the new one.
 pub(crate) fn write<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    replace(path, value, |_| Ok(()))
+}
+
+/// As [`write`], and so does whoever looks after a crash of the machine: a
+/// rename may reach the disk before the data it names.
+pub(crate) fn write_durably<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    replace(path, value, File::sync_data)
+}
+
+fn replace<T: Serialize>(
+    path: &Path,
+    value: &T,
+    settle: impl FnOnce(&File) -> std::io::Result<()>,
+) -> Result<()> {
     let new = path.with_extension("json.new");
     let bytes = serde_json::to_vec(value)
         .map_err(|source| Error::Damaged { path: path.to_path_buf(), source })?;
@@ -77,8 +92,7 @@ pub(crate) fn write<T: Serialize>(path: &Path, value: &T) -> Result<()> {
         OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new).and_then(
             |mut file| {
                 file.write_all(&bytes)?;
-                // A rename may reach the disk before the data it names.
-                file.sync_data()
+                settle(&file)
             },
         );
     if let Err(e) = written {

@@ -1,5 +1,6 @@
 //! What an engine calls: networks, and containers on them.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::claim::{Claim, ClaimFile, Held};
@@ -481,13 +482,16 @@ impl Networks {
             let _rules = Lock::exclusive(&self.rules_lock)?;
             table::unpublish(&mut host.netfilter, claims).map_err(refused("ports"))?;
         }
+        let mut targets: Vec<IpAddr> = claims.iter().flat_map(|c| c.targets.clone()).collect();
+        targets.sort();
+        targets.dedup();
+        conntrack::forget_after(&mut host.netfilter, &targets)?;
         self.claims.remove(container)
     }
 
     fn tear_down_endpoint(&self, endpoint: &Endpoint, host: &mut Host) -> Result<()> {
         let _lock = self.leases.lock(&endpoint.network)?;
         bridge::tear_down(endpoint, &mut host.route)?;
-        conntrack::forget_after(&mut host.netfilter, endpoint)?;
         if self
             .leases
             .endpoints(&endpoint.network)?

@@ -95,7 +95,7 @@ impl Store {
             mtu: request.mtu,
             labels: request.labels.clone(),
         };
-        json_file::write(&self.path(&network.name), &network)?;
+        json_file::write_durably(&self.path(&network.name), &network)?;
         Ok(network)
     }
 

@@ -219,6 +219,11 @@ fn push_maps(batch: &mut Batch) {
                 a.number(7, data.1);
             }
             a.number(10, id);
+            if key.0 == TYPE_IFNAME {
+                // For nft(8) alone, which shows names right only if told their byte
+                // order: NFTNL_UDATA_SET_KEYBYTEORDER, 4 bytes, host's.
+                a.bytes(13, &[&[0, 4][..], &1u32.to_ne_bytes()].concat());
+            }
         });
     };
     for map in LINK_MAPS {
