@@ -117,7 +117,10 @@ pub(crate) fn set_up(
         link::set_hairpin(socket, port.index, host)?;
     }
     link::set_up(socket, port.index, host)?;
-    configure(endpoint, &mut inside, has_ipv6, notices)
+    configure(endpoint, &mut inside, has_ipv6, notices)?;
+    link::wait_until_it_works(socket, port.index)?;
+    // The first port brings the bridge to life.
+    link::wait_until_it_works(socket, bridge.index)
 }
 
 /// Runs inside: loopback, and settings that the new link is to begin with.
@@ -183,7 +186,13 @@ fn configure(
             route::set_default(inside, address.gateway, link.index)?;
         }
     }
-    Ok(())
+    link::wait_until_it_works(inside, link.index)?;
+    match endpoint.address(true).map(|a| a.address) {
+        Some(IpAddr::V6(address)) if has_ipv6 => {
+            address::wait_until_heard(inside, link.index, address)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Gives a container whose default route went away another.

@@ -92,7 +92,7 @@ impl ClaimFile {
     }
 
     /// Claims every port that `publishes` asks for, or none.
-    pub(crate) fn add(&self, endpoint: &Endpoint, publishes: &[Publish]) -> Result<Held> {
+    pub(crate) fn add(&self, owner: &Owner<'_>, publishes: &[Publish]) -> Result<Held> {
         if publishes.is_empty() {
             return Ok(Held::default());
         }
@@ -100,11 +100,11 @@ impl ClaimFile {
         let mut claims = self.all()?;
         let mut held = Held::default();
         for publish in publishes {
-            let targets = targets(endpoint, publish)?;
+            let targets = owner.targets(publish)?;
             for (container_port, choices) in publish.choices() {
                 let mut claim = Claim {
-                    container: endpoint.container.clone(),
-                    name: endpoint.name.clone(),
+                    container: owner.container.to_owned(),
+                    name: owner.name.to_owned(),
                     protocol: publish.protocol,
                     host_ip: publish.host_ip,
                     host_port: 0,
@@ -145,25 +145,38 @@ impl ClaimFile {
     }
 }
 
-/// The container's addresses that a published port leads to.
-fn targets(endpoint: &Endpoint, publish: &Publish) -> Result<Vec<IpAddr>> {
-    let all = endpoint.addresses.iter().map(|a| a.address);
-    let Some(host) = publish.host_ip else {
-        return Ok(all.collect());
-    };
-    // A loopback address is served by a proxy, which may change the family.
-    let fits = |a: &IpAddr| host.is_loopback() || a.is_ipv6() == host.is_ipv6();
-    let mut fitting: Vec<IpAddr> = all.filter(fits).collect();
-    fitting.sort_by_key(|a| a.is_ipv6() != host.is_ipv6());
-    if fitting.is_empty() {
-        let family = if host.is_ipv6() { "IPv6" } else { "IPv4" };
-        return Err(Error::Invalid {
-            property: "publish on host address",
-            value: host.to_string(),
-            reason: format!("network {} gives the container no {family}", endpoint.network),
-        });
+/// Whose ports they are to be.
+pub(crate) struct Owner<'a> {
+    pub(crate) container: &'a str,
+    pub(crate) name: &'a str,
+    /// Where the ports lead; `None` where pasta leads them.
+    pub(crate) endpoint: Option<&'a Endpoint>,
+}
+
+impl Owner<'_> {
+    /// The container's addresses that a published port leads to.
+    fn targets(&self, publish: &Publish) -> Result<Vec<IpAddr>> {
+        let Some(endpoint) = self.endpoint else {
+            return Ok(Vec::new());
+        };
+        let all = endpoint.addresses.iter().map(|a| a.address);
+        let Some(host) = publish.host_ip else {
+            return Ok(all.collect());
+        };
+        // A loopback address is served by a proxy, which may change the family.
+        let fits = |a: &IpAddr| host.is_loopback() || a.is_ipv6() == host.is_ipv6();
+        let mut fitting: Vec<IpAddr> = all.filter(fits).collect();
+        fitting.sort_by_key(|a| a.is_ipv6() != host.is_ipv6());
+        if fitting.is_empty() {
+            let family = if host.is_ipv6() { "IPv6" } else { "IPv4" };
+            return Err(Error::Invalid {
+                property: "publish on host address",
+                value: host.to_string(),
+                reason: format!("network {} gives the container no {family}", endpoint.network),
+            });
+        }
+        Ok(fitting)
     }
-    Ok(fitting)
 }
 
 /// The first of the choices that is free, with the sockets that now hold it.

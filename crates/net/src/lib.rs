@@ -17,6 +17,7 @@ mod netns;
 mod network;
 mod networks;
 mod nft;
+pub mod pasta;
 mod port_holder;
 pub mod proxy;
 mod publish;

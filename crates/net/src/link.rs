@@ -5,6 +5,7 @@
 //! it does not understand, on a link that is none of ours, would fail the lot.
 
 use std::os::fd::{AsFd, AsRawFd};
+use std::time::{Duration, Instant};
 
 use netlink_packet_core::{Emitable, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::AddressFamily;
@@ -24,8 +25,13 @@ const IFINFOMSG: usize = 16;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_INFO_KIND: u16 = 1;
+/// linux/if.h, RFC 2863.
+const IF_OPER_UP: u8 = 6;
+const WORKS_LIMIT: Duration = Duration::from_secs(1);
+const WORKS_INTERVAL: Duration = Duration::from_micros(300);
 
 /// A hardware address.
 pub type Mac = [u8; 6];
@@ -39,7 +45,10 @@ pub(crate) struct Link {
     pub(crate) kind: String,
     pub(crate) mtu: u32,
     pub(crate) mac: Option<Mac>,
+    /// Whether it was brought up.
     pub(crate) up: bool,
+    /// Whether it carries packets by now.
+    pub(crate) works: bool,
 }
 
 /// The two ends of a veth pair: one on a bridge here, one in a container.
@@ -72,10 +81,12 @@ fn read(body: &[u8]) -> Option<Link> {
         mtu: 0,
         mac: None,
         up: word(8) & 1 != 0,
+        works: false,
     };
     for (kind, value) in attributes(attrs) {
         match kind {
             IFLA_IFNAME => link.name = string(value),
+            IFLA_OPERSTATE => link.works = value == [IF_OPER_UP],
             IFLA_MTU => link.mtu = value.first_chunk().map_or(0, |b| u32::from_ne_bytes(*b)),
             IFLA_ADDRESS => link.mac = value.try_into().ok(),
             _ => {}
@@ -161,6 +172,24 @@ pub(crate) fn set_up(socket: &mut Socket, index: u32, name: &str) -> Result<()> 
     socket
         .request(RTM_NEWLINK, 0, &emit(&message))
         .map_err(|refusal| refusal.into_error("bring up link", name))
+}
+
+/// Waits until a link that was brought up carries packets.
+///
+/// Its carrier comes up at once, but its queue is switched from discarding
+/// everything by the kernel's link watch, a moment later. Without the wait the
+/// first packets of a quick container are lost, and TCP or ARP tries again after
+/// a second. Since Linux 6.8 the question itself gets the work done. A link that
+/// does not make it in a second (none should) is left to come up later.
+pub(crate) fn wait_until_it_works(socket: &mut Socket, index: u32) -> Result<()> {
+    let begin = Instant::now();
+    while !find_index(socket, index)?.is_none_or(|link| link.works) {
+        if begin.elapsed() > WORKS_LIMIT {
+            return Ok(());
+        }
+        std::thread::sleep(WORKS_INTERVAL);
+    }
+    Ok(())
 }
 
 /// Lets a bridge send a frame back to the port it came from.

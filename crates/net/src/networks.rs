@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use crate::claim::{Claim, ClaimFile, Held};
+use crate::claim::{Claim, ClaimFile, Held, Owner};
 use crate::error::{Error, Failures, Result};
 use crate::json_file::Lock;
 use crate::lease::{Attachment, Claimant, Endpoint, LeaseFiles};
@@ -215,11 +215,29 @@ impl Networks {
             };
             endpoints.push(self.lease(network, attachment, claimant)?);
         }
-        let held = match endpoints.first() {
-            Some(endpoint) => self.claims.add(endpoint, &request.publishes)?,
-            None => Held::default(),
+        let owner = Owner {
+            container: &request.container,
+            name: &request.name,
+            endpoint: endpoints.first(),
         };
+        let held = self.claims.add(&owner, &request.publishes)?;
         Ok(Reservation { endpoints, held })
+    }
+
+    /// Takes ports alone, of a container that pasta connects. They are given back
+    /// by [`Self::tear_down`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PortInUse`], [`Error::PortRefused`].
+    pub fn reserve_ports(
+        &self,
+        container: &str,
+        name: &str,
+        publishes: &[Publish],
+    ) -> Result<Reservation> {
+        let held = self.claims.add(&Owner { container, name, endpoint: None }, publishes)?;
+        Ok(Reservation { endpoints: Vec::new(), held })
     }
 
     fn lease(
@@ -432,6 +450,11 @@ impl Networks {
         let claims = failures.note(self.claims.of(container)).unwrap_or_default();
         let of_container = || endpoints.iter().filter(|e| e.container == container);
         if of_container().next().is_none() && claims.is_empty() {
+            return failures.finish();
+        }
+        if claims.iter().all(|claim| claim.targets.is_empty()) && of_container().next().is_none() {
+            // pasta's: nothing in the kernel is ours.
+            failures.note(self.claims.remove(container));
             return failures.finish();
         }
         let mut host = Host::open()?;

@@ -82,8 +82,9 @@ fn read(body: &[u8]) -> Option<Route> {
 /// The link that the host's default route leads over, IPv4's before IPv6's. Asked
 /// of the kernel by look-up: the table may be a large one.
 pub(crate) fn uplink(socket: &mut Socket) -> Result<Option<u32>> {
-    // Documentation prefixes (RFC 5737, RFC 3849), which nothing routes by itself.
-    let outside = [IpAddr::from([192, 0, 2, 1]), IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1])];
+    // Two addresses on the internet for the look-up alone: nothing is sent there.
+    let outside =
+        [IpAddr::from([8, 8, 8, 8]), IpAddr::from([0x2001, 0x4860, 0x4860, 0, 0, 0, 0, 0x8888])];
     for address in outside {
         let mut message = RouteMessage::default();
         message.header.address_family =

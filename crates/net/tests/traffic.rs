@@ -190,6 +190,31 @@ fn networks_are_apart_and_internal_ones_have_no_way_out() {
 }
 
 #[test]
+fn the_first_packet_gets_through() {
+    if !become_host("the_first_packet") {
+        return;
+    }
+    let host = Host::new();
+    // Shorter than the second after which ARP and TCP try again.
+    let limit = std::time::Duration::from_millis(500);
+    for i in 0..10 {
+        let a = start(&host, &format!("c{i}"), &["bridge"], &[]);
+        let listener = a.netns.enter(|| std::net::TcpListener::bind("[::]:7").unwrap()).unwrap();
+        for address in &a.addresses {
+            let to = SocketAddr::new(*address, 7);
+            std::net::TcpStream::connect_timeout(&to, limit)
+                .unwrap_or_else(|e| panic!("{i} {to}: {e}"));
+        }
+        drop(listener);
+        if i % 3 == 2 {
+            (i - 2..=i).for_each(|i| host.nets.tear_down(&format!("c{i}")).unwrap());
+        }
+    }
+    host.nets.tear_down("c9").unwrap();
+    assert_nothing_left(&host);
+}
+
+#[test]
 fn twenty_in_parallel_get_distinct_addresses_and_leave_nothing() {
     if !become_host("twenty_in_parallel") {
         return;

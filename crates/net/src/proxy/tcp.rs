@@ -36,7 +36,8 @@ pub(super) struct Flow {
 impl Direction {
     /// Moves until one side would block or others are to have a turn. False if the connection is broken.
     fn pump(&mut self, from: &TcpStream, to: &TcpStream, scratch: &mut [u8]) -> bool {
-        for _ in 0..TURNS {
+        let mut turns = 0;
+        loop {
             match flush(&mut self.pending, to) {
                 Some(true) => {}
                 Some(false) => return true,
@@ -50,6 +51,12 @@ impl Direction {
                 }
                 return true;
             }
+            // Only here, where there is something left to watch for: with nothing
+            // pending and no end seen, that is the next byte.
+            if turns == TURNS {
+                return true;
+            }
+            turns += 1;
             let mut from = from;
             match from.read(scratch) {
                 Ok(0) => self.ended = true,
@@ -59,7 +66,6 @@ impl Direction {
                 Err(_) => return false,
             }
         }
-        true
     }
 }
 
