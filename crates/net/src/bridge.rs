@@ -29,15 +29,6 @@ pub(crate) fn validate(network: &Network, socket: &mut Socket) -> Result<()> {
             ),
         });
     }
-    if network.pool(true).is_some() && !sysctl::has_ipv6() {
-        return Err(Error::Invalid {
-            property: "network",
-            value: network.name.clone(),
-            reason:
-                "has an IPv6 subnet, but IPv6 is off on this host (net.ipv6.conf.all.disable_ipv6)"
-                    .to_owned(),
-        });
-    }
     Ok(())
 }
 

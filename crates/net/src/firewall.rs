@@ -171,7 +171,7 @@ fn insert(
 ) -> std::result::Result<(), Refusal> {
     let mut batch = Batch::default();
     let bridge = &network.bridge;
-    for rule in [Rule::new().from_link(bridge), Rule::new().to_link(bridge)] {
+    for rule in [Rule::new().iifname(bridge), Rule::new().oifname(bridge)] {
         let rule = rule.counter().verdict(&Verdict::Accept);
         // Without NLM_F_APPEND a rule goes to the top.
         batch.push(Request::NewRule, NLM_F_CREATE, chain.family, |a| {

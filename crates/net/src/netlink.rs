@@ -59,6 +59,9 @@ impl From<Errno> for Refusal {
     }
 }
 
+/// What a dump returned: each message's type and body.
+pub(crate) type Dump = Vec<(u16, Vec<u8>)>;
+
 /// A netlink socket of one protocol in one network namespace.
 #[derive(Debug)]
 pub(crate) struct Socket {
@@ -112,12 +115,8 @@ impl Socket {
         Ok(answer)
     }
 
-    /// Everything of a kind: each message's type and body.
-    pub(crate) fn dump(
-        &mut self,
-        kind: u16,
-        body: &[u8],
-    ) -> std::result::Result<Vec<(u16, Vec<u8>)>, Refusal> {
+    /// Everything of a kind.
+    pub(crate) fn dump(&mut self, kind: u16, body: &[u8]) -> std::result::Result<Dump, Refusal> {
         for _ in 0..DUMP_ATTEMPTS {
             let sequence = self.transmit(kind, NLM_F_REQUEST | NLM_F_DUMP, body)?;
             if let Some(messages) = self.collect_dump(sequence)? {
@@ -180,10 +179,7 @@ impl Socket {
         }
     }
 
-    fn collect_dump(
-        &mut self,
-        sequence: u32,
-    ) -> std::result::Result<Option<Vec<(u16, Vec<u8>)>>, Refusal> {
+    fn collect_dump(&mut self, sequence: u32) -> std::result::Result<Option<Dump>, Refusal> {
         let mut found = Vec::new();
         let mut consistent = true;
         loop {

@@ -13,7 +13,7 @@ use crate::network::{DEFAULT_NETWORK, Network, NewNetwork};
 use crate::nft::table;
 use crate::publish::Publish;
 use crate::store::Store;
-use crate::{bridge, conntrack, firewall};
+use crate::{bridge, conntrack, firewall, sysctl};
 
 /// The networks of one root directory, and the containers on them.
 ///
@@ -194,7 +194,7 @@ impl Networks {
         let mut networks = Vec::new();
         let mut socket = Socket::route()?;
         for attachment in &request.attachments {
-            let network = self.store.get_or_default(&attachment.network)?;
+            let network = usable(self.store.get_or_default(&attachment.network)?);
             bridge::validate(&network, &mut socket)?;
             networks.push(network);
         }
@@ -294,11 +294,17 @@ impl Networks {
         netns: &NetNs,
         notices: &mut Vec<String>,
     ) -> Result<()> {
-        let network = self.store.get(&endpoint.network)?;
+        let network = usable(self.store.get(&endpoint.network)?);
         let link = {
             let _lock = self.leases.lock(&network.name)?;
             let (link, created) = bridge::set_up_bridge(&network, &mut host.route, notices)?;
             let installed = self.install_rules(&network, host)?;
+            if created && network.pools.len() < self.store.get(&network.name)?.pools.len() {
+                notices.push(format!(
+                    "network {} is without its IPv6 subnet: IPv6 is off on this host (net.ipv6.conf.all.disable_ipv6)",
+                    network.name
+                ));
+            }
             if created || installed {
                 firewall::admit(&mut host.netfilter, &network, notices)?;
             }
@@ -330,7 +336,7 @@ impl Networks {
         let mut networks = Vec::new();
         for network in self.store.list()? {
             if !self.leases.endpoints(&network.name)?.is_empty() {
-                networks.push(network);
+                networks.push(usable(network));
             }
         }
         Ok(networks)
@@ -373,7 +379,7 @@ impl Networks {
         netns: &NetNs,
     ) -> Result<(Endpoint, Vec<String>)> {
         let mut host = Host::open()?;
-        let network = self.store.get_or_default(&attachment.network)?;
+        let network = usable(self.store.get_or_default(&attachment.network)?);
         bridge::validate(&network, &mut host.route)?;
         let mut present = self.leases.all()?;
         present.retain(|endpoint| endpoint.container == container);
@@ -538,6 +544,14 @@ impl Networks {
         }
         Ok(())
     }
+}
+
+/// A host whose IPv6 was switched off since the network was made has its IPv4.
+fn usable(mut network: Network) -> Network {
+    if !sysctl::has_ipv6() {
+        network.pools.retain(|pool| !pool.subnet.is_ipv6());
+    }
+    network
 }
 
 fn refuse_unpublishable(

@@ -1,5 +1,7 @@
 //! Networks come and go, containers join and leave, things fail half way.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::fs;
@@ -158,6 +160,15 @@ fn ipv6_off_on_the_host_is_no_obstacle_to_the_default() {
         "--ipv6 true: IPv6 is off on this host (net.ipv6.conf.all.disable_ipv6)"
     );
     host.nets.tear_down("a").unwrap();
+    assert_nothing_left(&host);
+    // A network made while it was on.
+    fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "0").unwrap();
+    host.nets.create(&NewNetwork { ipv6: Some(true), ..new("six") }).unwrap();
+    fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1").unwrap();
+    let b = start(&host, "b", &["six"], &[]);
+    assert_eq!(b.addresses.len(), 1);
+    assert!(b.notices.iter().any(|n| n.contains("without its IPv6 subnet")), "{:?}", b.notices);
+    host.nets.tear_down("b").unwrap();
     assert_nothing_left(&host);
 }
 

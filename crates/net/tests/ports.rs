@@ -1,5 +1,7 @@
 //! Published ports: over loopback, in use, ranges, many; and rules that vanish.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::io::{Read, Write};
@@ -79,7 +81,7 @@ fn the_proxy_carries_much_both_ways_and_half_closes() {
         }
     });
     let _monitor = Monitor::run(&a);
-    let sent: Vec<u8> = (0..8_000_000u32).map(|i| (i * 7 >> 3) as u8).collect();
+    let sent: Vec<u8> = (0..8_000_000u32).map(|i| ((i * 7) >> 3) as u8).collect();
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {

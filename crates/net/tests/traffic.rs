@@ -1,5 +1,7 @@
 //! Real traffic between namespaces, each test on a "host" of its own.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::collections::HashSet;

@@ -72,7 +72,7 @@ impl Parsed {
             let mut words = line.split_ascii_whitespace();
             match words.next() {
                 Some("nameserver") => {
-                    parsed.servers.extend(words.next().and_then(|w| w.parse::<IpAddr>().ok()))
+                    parsed.servers.extend(words.next().and_then(|w| w.parse::<IpAddr>().ok()));
                 }
                 Some("search" | "domain") => parsed.search = words.map(str::to_owned).collect(),
                 Some("options") => parsed.options.extend(words.map(str::to_owned)),

@@ -122,12 +122,12 @@ impl Rule {
     }
 
     /// `iifname NAME`.
-    pub(crate) fn from_link(self, name: &str) -> Self {
+    pub(crate) fn iifname(self, name: &str) -> Self {
         self.meta(META_IIFNAME, REG).compare(false, &link_name(name))
     }
 
     /// `oifname NAME`.
-    pub(crate) fn to_link(self, name: &str) -> Self {
+    pub(crate) fn oifname(self, name: &str) -> Self {
         self.meta(META_OIFNAME, REG).compare(false, &link_name(name))
     }
 
@@ -142,12 +142,12 @@ impl Rule {
     }
 
     /// `ip saddr SUBNET`.
-    pub(crate) fn from_subnet(self, subnet: &crate::Subnet) -> Self {
+    pub(crate) fn saddr(self, subnet: &crate::Subnet) -> Self {
         self.in_subnet(subnet, false)
     }
 
     /// `ip daddr SUBNET`.
-    pub(crate) fn to_subnet(self, subnet: &crate::Subnet) -> Self {
+    pub(crate) fn daddr(self, subnet: &crate::Subnet) -> Self {
         self.in_subnet(subnet, true)
     }
 
@@ -160,7 +160,7 @@ impl Rule {
     }
 
     /// `fib daddr type local`: to one of the host's own addresses.
-    pub(crate) fn to_this_host(self) -> Self {
+    pub(crate) fn daddr_is_local(self) -> Self {
         self.add("fib", |e| {
             // NFT_FIB_RESULT_ADDRTYPE of NFTA_FIB_F_DADDR.
             e.number(1, REG).number(2, 3).number(3, 2);

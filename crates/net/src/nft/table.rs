@@ -103,10 +103,10 @@ const PORT_MAPS: [PortMap; 4] = [
 ];
 
 fn base_rules() -> Vec<(&'static str, Rule)> {
-    let publish = || Rule::new().to_this_host().verdict(&Verdict::Jump("publish"));
+    let publish = || Rule::new().daddr_is_local().verdict(&Verdict::Jump("publish"));
     let loopback = |address: IpAddr, prefix| {
         let subnet = crate::Subnet::around(address, prefix);
-        ("output", Rule::new().to_subnet(&subnet).verdict(&Verdict::Return))
+        ("output", Rule::new().daddr(&subnet).verdict(&Verdict::Return))
     };
     let mut rules = vec![
         ("prerouting", publish()),
@@ -139,22 +139,22 @@ fn network_rules(network: &Network) -> Vec<(&'static str, Vec<Rule>)> {
     let bridge = &network.bridge;
     let subnets = || network.pools.iter().map(|pool| &pool.subnet);
     let inward = vec![
-        Rule::new().from_link(bridge).verdict(&Verdict::Accept),
+        Rule::new().iifname(bridge).verdict(&Verdict::Accept),
         Rule::new().verdict(&Verdict::Drop),
     ];
     if network.internal {
         let inside = vec![
-            Rule::new().to_link(bridge).verdict(&Verdict::Accept),
+            Rule::new().oifname(bridge).verdict(&Verdict::Accept),
             Rule::new().verdict(&Verdict::Drop),
         ];
         return vec![("inward", inward), ("inside", inside)];
     }
-    let hairpin = subnets().map(|s| Rule::new().published().from_subnet(s).masquerade());
+    let hairpin = subnets().map(|s| Rule::new().published().saddr(s).masquerade());
     let mut outward = vec![
-        Rule::new().to_link(bridge).verdict(&Verdict::Return),
+        Rule::new().oifname(bridge).verdict(&Verdict::Return),
         Rule::new().published().verdict(&Verdict::Return),
     ];
-    outward.extend(subnets().map(|s| Rule::new().from_subnet(s).masquerade()));
+    outward.extend(subnets().map(|s| Rule::new().saddr(s).masquerade()));
     vec![("hairpin", hairpin.collect()), ("outward", outward), ("inward", inward)]
 }
 
@@ -273,6 +273,11 @@ pub(crate) fn install(
     networks: &[Network],
     claims: &[Claim],
 ) -> Result<(), Refusal> {
+    install_batch(with_base, networks).send(socket)?;
+    publish(socket, claims)
+}
+
+fn install_batch(with_base: bool, networks: &[Network]) -> Batch {
     let mut batch = Batch::default();
     if with_base {
         push_base(&mut batch);
@@ -280,8 +285,7 @@ pub(crate) fn install(
     for network in networks {
         push_network(&mut batch, network);
     }
-    batch.send(socket)?;
-    publish(socket, claims)
+    batch
 }
 
 /// What of the table is there, of what should be.
@@ -324,6 +328,10 @@ pub(crate) fn presence(socket: &mut Socket, network: &Network) -> Result<Presenc
 /// Removes a network's chains. Nothing need be there: what is to be removed is
 /// first added, which is no error if it exists, and both happen at once or not.
 pub(crate) fn remove_network(socket: &mut Socket, network: &Network) -> Result<(), Refusal> {
+    remove_network_batch(network).send(socket)
+}
+
+fn remove_network_batch(network: &Network) -> Batch {
     let mut batch = Batch::default();
     push_table(&mut batch);
     push_maps(&mut batch);
@@ -338,7 +346,7 @@ pub(crate) fn remove_network(socket: &mut Socket, network: &Network) -> Result<(
             a.text(1, TABLE).text(3, &chain);
         });
     }
-    batch.send(socket)
+    batch
 }
 
 /// Removes the table with everything in it, if it is there.
@@ -396,31 +404,22 @@ fn push_port_elements(batch: &mut Batch, request: Request, map: &str, elements: 
 
 /// Publishes the claims' ports; what is published already stays.
 pub(crate) fn publish(socket: &mut Socket, claims: &[Claim]) -> Result<(), Refusal> {
-    for part in claims.chunks(ELEMENTS_PER_BATCH) {
-        let mut batch = Batch::default();
-        for map in &PORT_MAPS {
-            push_port_elements(
-                &mut batch,
-                Request::NewElements,
-                map.name,
-                &port_elements(map, part),
-            );
-        }
-        batch.send(socket)?;
+    claims.chunks(ELEMENTS_PER_BATCH).try_for_each(|part| publish_batch(part).send(socket))
+}
+
+fn publish_batch(claims: &[Claim]) -> Batch {
+    let mut batch = Batch::default();
+    for map in &PORT_MAPS {
+        let elements = port_elements(map, claims);
+        push_port_elements(&mut batch, Request::NewElements, map.name, &elements);
     }
-    Ok(())
+    batch
 }
 
 /// Takes the claims' ports back; what is not there is no error.
 pub(crate) fn unpublish(socket: &mut Socket, claims: &[Claim]) -> Result<(), Refusal> {
     for part in claims.chunks(ELEMENTS_PER_BATCH) {
-        let mut batch = Batch::default();
-        for map in &PORT_MAPS {
-            let elements = port_elements(map, part);
-            push_port_elements(&mut batch, Request::NewElements, map.name, &elements);
-            push_port_elements(&mut batch, Request::DeleteElements, map.name, &elements);
-        }
-        match batch.send(socket) {
+        match unpublish_batch(part).send(socket) {
             // The table or a map is gone, and with it the ports.
             Err(Refusal { errno: Errno::NOENT, .. }) => {}
             sent => sent?,
@@ -428,3 +427,18 @@ pub(crate) fn unpublish(socket: &mut Socket, claims: &[Claim]) -> Result<(), Ref
     }
     Ok(())
 }
+
+/// Added first, so that what someone else removed can be removed.
+fn unpublish_batch(claims: &[Claim]) -> Batch {
+    let mut batch = Batch::default();
+    for map in &PORT_MAPS {
+        let elements = port_elements(map, claims);
+        push_port_elements(&mut batch, Request::NewElements, map.name, &elements);
+        push_port_elements(&mut batch, Request::DeleteElements, map.name, &elements);
+    }
+    batch
+}
+
+#[cfg(test)]
+#[path = "golden.rs"]
+mod golden;

@@ -1,5 +1,5 @@
 //! A "host" of each test's own: network namespaces that die with the test.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -52,10 +52,8 @@ pub fn has_program(name: &str) -> bool {
 /// 2001:db8::2, the host being .1 and ::1.
 pub fn neighbour() -> NetNs {
     let netns = new_netns();
-    let link = "/proc/thread-self/fd";
     let fd = std::os::fd::AsRawFd::as_raw_fd(&std::os::fd::AsFd::as_fd(&netns));
     let pid = std::process::id();
-    let _ = link;
     ip("link add wire0 type veth peer name wire1");
     ip(&format!("link set wire1 netns /proc/{pid}/fd/{fd}"));
     ip("addr add 192.0.2.1/24 dev wire0");
