@@ -83,12 +83,12 @@ impl Socket {
     }
 
     fn open(protocol: Option<Protocol>) -> Result<Self> {
-        let failed = |e| Error::system("open a netlink socket", e);
+        let failed = |e: Errno| Error::system("open a netlink socket", e);
         let fd =
             socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)
-                .map_err(|e| failed(e.into()))?;
+                .map_err(failed)?;
         husk_sys::netlink::set_strict_and_verbose(fd.as_fd()).map_err(failed)?;
-        bind(&fd, &SocketAddrNetlink::new(0, 0)).map_err(|e| failed(e.into()))?;
+        bind(&fd, &SocketAddrNetlink::new(0, 0)).map_err(failed)?;
         Ok(Self { fd, sequence: 0, buffer: vec![0; 64 * 1024] })
     }
 

@@ -12,7 +12,6 @@ pub mod keyring;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;
-pub mod netns;
 pub mod schedule;
 pub mod seccomp;
 pub mod signal;

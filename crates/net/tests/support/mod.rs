@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use husk_net::{Attachment, NetNs, Networks, Request};
 
+/// linux/sched.h.
+const CLONE_NEWNET: u32 = 0x4000_0000;
 pub const LIMIT: Duration = Duration::from_secs(5);
 
 /// Makes the calling thread's network namespace a fresh one, or says why not.
@@ -17,7 +19,7 @@ pub fn become_host(test: &str) -> bool {
         eprintln!("{test}: skipped: needs root for network namespaces");
         return false;
     }
-    husk_sys::netns::unshare_network().unwrap();
+    husk_sys::namespace::unshare(CLONE_NEWNET).unwrap();
     ip("link set lo up");
     true
 }
@@ -25,7 +27,7 @@ pub fn become_host(test: &str) -> bool {
 /// An empty namespace, as a runtime makes for a container.
 pub fn new_netns() -> NetNs {
     std::thread::spawn(|| {
-        husk_sys::netns::unshare_network().unwrap();
+        husk_sys::namespace::unshare(CLONE_NEWNET).unwrap();
         NetNs::current().unwrap()
     })
     .join()
