@@ -145,6 +145,21 @@ impl LeaseFiles {
         Ok(endpoint)
     }
 
+    /// Notes that a container's default route leads here now; the caller holds the
+    /// network's lock.
+    pub(crate) fn set_default_route(&self, network: &str, container: &str) -> Result<()> {
+        let path = self.path(network);
+        let Some(mut leases) = json_file::read::<Leases>(&path)? else {
+            return Ok(());
+        };
+        let mut endpoints = leases.endpoints.iter_mut();
+        endpoints
+            .find(|e| e.container == container)
+            .into_iter()
+            .for_each(|e| e.default_route = true);
+        json_file::write(&path, &leases)
+    }
+
     /// Strikes a container out; the caller holds the network's lock. Returns how
     /// many endpoints are left.
     pub(crate) fn remove(&self, network: &str, container: &str) -> Result<usize> {

@@ -46,6 +46,7 @@ impl fmt::Display for Refusal {
         write!(f, "{}", std::io::Error::from(self.errno))?;
         match &self.words {
             Some(words) => write!(f, ": {words}"),
+            None if self.errno == Errno::PERM => write!(f, " (needs root, or CAP_NET_ADMIN)"),
             None => Ok(()),
         }
     }

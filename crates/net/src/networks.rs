@@ -184,7 +184,8 @@ impl Networks {
         self.leases.forget_lock(&network.name)
     }
 
-    /// Validates everything, then takes addresses and ports: all, or none.
+    /// Validates everything, then takes addresses and ports: all, or none. What an
+    /// earlier run of the container left is to be torn down before.
     ///
     /// # Errors
     ///
@@ -193,6 +194,13 @@ impl Networks {
     pub fn reserve(&self, request: &Request) -> Result<Reservation> {
         let mut networks = Vec::new();
         let mut socket = Socket::route()?;
+        if let Some(endpoint) =
+            self.leases.all()?.into_iter().find(|e| e.container == request.container)
+        {
+            // Before anything that would be undone, and the running container with it.
+            let (container, network) = (request.name.clone(), endpoint.network);
+            return Err(Error::AlreadyConnected { container, network });
+        }
         for attachment in &request.attachments {
             let network = usable(self.store.get_or_default(&attachment.network)?);
             bridge::validate(&network, &mut socket)?;
@@ -206,12 +214,14 @@ impl Networks {
 
     fn reserve_all(&self, request: &Request, networks: &[Network]) -> Result<Reservation> {
         let mut endpoints = Vec::new();
+        // An internal network leads nowhere.
+        let way_out = networks.iter().position(|network| !network.internal);
         for (i, (network, attachment)) in networks.iter().zip(&request.attachments).enumerate() {
             let claimant = Claimant {
                 container: &request.container,
                 name: &request.name,
                 interface: format!("eth{i}"),
-                default_route: i == 0,
+                default_route: way_out == Some(i),
             };
             endpoints.push(self.lease(network, attachment, claimant)?);
         }
@@ -389,7 +399,7 @@ impl Networks {
             container,
             name,
             interface: free.next().unwrap_or_else(|| "eth0".to_owned()),
-            default_route: present.is_empty(),
+            default_route: !network.internal && present.iter().all(|e| !e.default_route),
         };
         let endpoint = self.lease(&network, attachment, claimant)?;
         let mut notices = Vec::new();
@@ -435,10 +445,22 @@ impl Networks {
             failures.note(self.unpublish(container, &claims, &mut host));
         }
         failures.note(self.tear_down_endpoint(&endpoint, &mut host));
-        if let (true, Some(next)) = (endpoint.default_route, rest.first()) {
-            failures.note(bridge::set_default_routes(next, netns));
+        if endpoint.default_route {
+            failures.note(self.move_default_route(&rest, netns));
         }
         failures.finish()
+    }
+
+    /// To the first of a container's endpoints that leads somewhere.
+    fn move_default_route(&self, endpoints: &[Endpoint], netns: &NetNs) -> Result<()> {
+        for endpoint in endpoints {
+            if !self.store.get(&endpoint.network)?.internal {
+                bridge::set_default_routes(endpoint, netns)?;
+                let _lock = self.leases.lock(&endpoint.network)?;
+                return self.leases.set_default_route(&endpoint.network, &endpoint.container);
+            }
+        }
+        Ok(())
     }
 
     /// Undoes everything of a container: ports, rules, links, and with the last
@@ -527,14 +549,25 @@ impl Networks {
             .iter()
             .all(|e| e.container == endpoint.container)
         {
-            let network = self.store.get(&endpoint.network)?;
-            bridge::tear_down_bridge(&network, &mut host.route)?;
-            firewall::withdraw(&mut host.netfilter, &network)?;
-            let _rules = Lock::exclusive(&self.rules_lock)?;
-            table::remove_network(&mut host.netfilter, &network).map_err(refused(&network.name))?;
+            match self.store.get(&endpoint.network) {
+                Ok(network) => self.tear_down_network(&network, host)?,
+                // Its file was removed by hand: to be said, but no second time.
+                Err(error) => {
+                    self.leases.remove(&endpoint.network, &endpoint.container)?;
+                    return Err(error);
+                }
+            }
         }
         self.leases.remove(&endpoint.network, &endpoint.container)?;
         Ok(())
+    }
+
+    /// The bridge and the rules, once nobody is on the network.
+    fn tear_down_network(&self, network: &Network, host: &mut Host) -> Result<()> {
+        bridge::tear_down_bridge(network, &mut host.route)?;
+        firewall::withdraw(&mut host.netfilter, network)?;
+        let _rules = Lock::exclusive(&self.rules_lock)?;
+        table::remove_network(&mut host.netfilter, network).map_err(refused(&network.name))
     }
 
     fn remove_unused_table(&self, host: &mut Host) -> Result<()> {

@@ -253,6 +253,38 @@ fn what_a_killed_engine_left_behind_is_reclaimed() {
 }
 
 #[test]
+fn a_second_start_is_refused_and_harms_not_the_first() {
+    if !become_host("a_second_start") {
+        return;
+    }
+    let host = Host::new();
+    let a = start(&host, "a", &["bridge"], &["8080:80"]);
+    a.serve(7);
+    assert_eq!(
+        host.nets.reserve(&request("a", &["bridge"], &[])).unwrap_err().to_string(),
+        "container name-of-a is already connected to network bridge"
+    );
+    assert!(connects(a.addresses[0]));
+    assert_eq!(host.nets.claims(Some("a")).unwrap().len(), 1);
+    host.nets.tear_down("a").unwrap();
+    assert_nothing_left(&host);
+}
+
+#[test]
+fn a_network_whose_file_was_removed_by_hand_is_said_once() {
+    if !become_host("a_network_whose_file") {
+        return;
+    }
+    let host = Host::new();
+    host.nets.create(&new("app")).unwrap();
+    let _a = start(&host, "a", &["app"], &[]);
+    fs::remove_file(host.directory.path().join("config/app.json")).unwrap();
+    assert!(matches!(host.nets.tear_down("a"), Err(Error::NoSuchNetwork { .. })));
+    host.nets.tear_down("a").unwrap();
+    assert!(host.nets.endpoints(None).unwrap().is_empty());
+}
+
+#[test]
 fn a_start_after_an_unclean_end_finds_its_own_link_and_goes_on() {
     if !become_host("a_start_after_an_unclean_end") {
         return;

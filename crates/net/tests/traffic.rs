@@ -166,6 +166,7 @@ fn networks_are_apart_and_internal_ones_have_no_way_out() {
     let one = start(&host, "1", &["one"], &[]);
     let two = start(&host, "2", &["two"], &[]);
     let both = start(&host, "3", &["one", "two"], &[]);
+    two.netns.enter(|| assert_eq!(ip("route show default"), "")).unwrap();
     one.serve(7);
     two.serve(7);
     let unreachable = |to: IpAddr| {
