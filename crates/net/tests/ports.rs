@@ -275,7 +275,13 @@ fn a_client_that_spoke_before_the_container_is_not_forgotten_by_it() {
     let length = client.recv(&mut answer).unwrap();
     assert_eq!(&answer[..length], b"192.0.2.2");
     // The same client, the same port, another container.
+    let tracked = |address: std::net::IpAddr| {
+        let table = std::fs::read_to_string("/proc/thread-self/net/nf_conntrack").unwrap();
+        table.contains(&format!("={address} "))
+    };
+    assert!(tracked(a.addresses[0]));
     host.nets.tear_down("a").unwrap();
+    assert!(!tracked(a.addresses[0]));
     drop(a);
     let b = start(&host, "b", &["bridge"], &["5353:53/udp"]);
     b.serve(53);
