@@ -371,3 +371,29 @@ fn fixed_addresses_and_hardware_addresses_are_given() {
     host.nets.tear_down("a").unwrap();
     assert_nothing_left(&host);
 }
+
+#[test]
+fn starts_and_stops_in_parallel_do_not_harm_each_other() {
+    if !become_host("starts_and_stops_in_parallel") {
+        return;
+    }
+    let host = Host::new();
+    host.nets.create(&new("app")).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..6 {
+            let host = &host;
+            scope.spawn(move || {
+                for turn in 0..5 {
+                    let id = format!("c{thread}-{turn}");
+                    let network = ["bridge", "app"][(thread + turn) % 2];
+                    let port = format!("{}:80", 9000 + thread);
+                    let a = start(host, &id, &[network], &[&port]);
+                    a.serve(7);
+                    assert!(connects(a.addresses[0]), "{id} {:?}", a.addresses);
+                    host.nets.tear_down(&id).unwrap();
+                }
+            });
+        }
+    });
+    assert_nothing_left(&host);
+}

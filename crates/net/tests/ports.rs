@@ -183,6 +183,43 @@ fn ranges_and_ports_of_the_kernels_choice() {
 }
 
 #[test]
+fn a_port_on_one_address_answers_there_alone() {
+    if !become_host("a_port_on_one_address") {
+        return;
+    }
+    let host = Host::new();
+    let outside = neighbour();
+    ip("addr add 192.0.2.9/24 dev wire0");
+    ip("addr add 2001:db8::9/64 dev wire0 nodad");
+    let publish = [
+        "192.0.2.9:8080:80",
+        "192.0.2.9:8080:80/udp",
+        "[2001:db8::9]:8080:80",
+        "[2001:db8::9]:8080:80/udp",
+    ];
+    let a = start(&host, "a", &["bridge"], &publish);
+    a.serve(80);
+    outside
+        .enter(|| {
+            assert_answers("192.0.2.9", 8080, "192.0.2.2");
+            assert_answers("2001:db8::9", 8080, "2001:db8::2");
+            for other in ["192.0.2.1", "2001:db8::1"] {
+                assert!(ask_tcp(SocketAddr::new(other.parse().unwrap(), 8080)).is_err(), "{other}");
+            }
+        })
+        .unwrap();
+    assert!(LoopbackProxy::bind(a.reservation.claims()).unwrap().is_none());
+    // The other address is free for another container.
+    let b = start(&host, "b", &["bridge"], &["192.0.2.1:8080:81"]);
+    b.serve(81);
+    let ask = || ask_tcp("192.0.2.1:8080".parse().unwrap()).unwrap();
+    assert_eq!(outside.enter(ask).unwrap(), "192.0.2.2");
+    host.nets.tear_down("a").unwrap();
+    host.nets.tear_down("b").unwrap();
+    assert_nothing_left(&host);
+}
+
+#[test]
 fn a_thousand_ports_are_a_thousand_elements_and_no_rules() {
     if !become_host("a_thousand_ports") {
         return;
