@@ -345,6 +345,17 @@ fn a_dropping_forward_chain_is_passed_or_said() {
     );
     host.nets.tear_down("b").unwrap();
     assert_nothing_left(&host);
+    run("nft", "delete table inet mine");
+    run("nft", "add table inet firewalld");
+    run("nft", "add chain inet firewalld filter_FWD_POLICIES");
+    let advice = "firewall-cmd --permanent --zone=trusted --add-interface=husk0";
+    let c = start(&host, "c", &["bridge"], &[]);
+    assert!(c.notices.iter().any(|n| n.contains(advice)), "{:?}", c.notices);
+    run("nft", "add rule inet firewalld filter_FWD_POLICIES iifname husk0 accept");
+    assert_eq!(host.nets.ensure().unwrap(), Vec::<String>::new());
+    run("nft", "delete table inet firewalld");
+    host.nets.tear_down("c").unwrap();
+    assert_nothing_left(&host);
 }
 
 #[test]
