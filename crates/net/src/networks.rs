@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::json_file::Lock;
 use crate::lease::{Endpoint, LeaseFiles};
 use crate::netlink::Socket;
-use crate::network::{DEFAULT_NETWORK, Network, NewNetwork};
+use crate::network::{DEFAULT_NETWORK, Network, NewNetwork, validate_name};
 use crate::nft::table;
 use crate::store::Store;
 use crate::{firewall, sysctl};
@@ -109,7 +109,10 @@ impl Networks {
     /// An unreadable or damaged file.
     pub fn endpoints(&self, network: Option<&str>) -> Result<Vec<Endpoint>> {
         match network {
-            Some(network) => self.leases.endpoints(network),
+            Some(network) => {
+                validate_name(network)?;
+                self.leases.endpoints(network)
+            }
             None => self.leases.all(),
         }
     }

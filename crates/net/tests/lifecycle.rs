@@ -173,6 +173,26 @@ fn ipv6_off_on_the_host_is_no_obstacle_to_the_default() {
 }
 
 #[test]
+fn ipv6_off_in_the_container_is_respected_and_said() {
+    if !become_host("ipv6_off_in_the_container") {
+        return;
+    }
+    let host = Host::new();
+    let reservation = host.nets.reserve(&request("a", &["bridge"], &[])).unwrap();
+    let netns = new_netns();
+    let switch = "/proc/sys/net/ipv6/conf/all/disable_ipv6";
+    netns.enter(|| fs::write(switch, "1").unwrap()).unwrap();
+    let notices = host.nets.set_up(&reservation, &netns).unwrap();
+    assert!(
+        notices.iter().any(|n| n == "container name-of-a: no IPv6 on network bridge: off in the container (net.ipv6.conf.all.disable_ipv6)"),
+        "{notices:?}"
+    );
+    netns.enter(|| assert_eq!(ip("-o -6 addr"), "")).unwrap();
+    host.nets.tear_down("a").unwrap();
+    assert!(host.nets.endpoints(Some("../networks/bridge")).is_err());
+}
+
+#[test]
 fn containers_are_connected_and_disconnected_while_they_run() {
     if !become_host("containers_are_connected") {
         return;
