@@ -1,1 +1,97 @@
-//! Bridges, veth pairs, addresses, routes, NAT and published ports over netlink.
+//! Container networking without a daemon and without a helper program: bridges,
+//! veth pairs, addresses, routes, NAT and published ports over netlink.
+//!
+//! # What an engine does
+//!
+//! ```no_run
+//! use std::path::Path;
+//! use husk_net::{Attachment, LoopbackProxy, Mode, NetNs, Networks, Request};
+//!
+//! # fn main() -> husk_net::Result<()> {
+//! # let (pid, publish, network) = (1, vec!["8080:80".to_owned()], vec![]);
+//! let nets = Networks::open(Path::new("/var/lib/husk/networks"), Path::new("/run/husk/net"))?;
+//! let Mode::Networks(names) = Mode::parse(&network, false)? else { return Ok(()) };
+//! let request = Request {
+//!     container: "4f2c".to_owned(),
+//!     name: "web".to_owned(),
+//!     attachments: names
+//!         .into_iter()
+//!         .map(|network| Attachment { network, ..Attachment::default() })
+//!         .collect(),
+//!     publishes: publish.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
+//! };
+//! // Before the container is created: nothing is changed yet but what is written
+//! // down, and the addresses are known, for /etc/hosts.
+//! let reservation = nets.reserve(&request)?;
+//! // Between the runtime's create and start:
+//! let notices = nets.set_up(&reservation, &NetNs::of_process(pid)?)?;
+//! // In the monitor, as long as the container runs: poll its descriptor, dispatch.
+//! let proxy = LoopbackProxy::bind(reservation.claims())?;
+//! // At its end, whatever happened, also if create failed:
+//! nets.tear_down(&request.container)?;
+//! # Ok(()) }
+//! ```
+//!
+//! A monitor that is another process than the one that reserved finds the ports by
+//! [`Networks::claims`]. `ps` and `start` call [`Networks::reclaim`] with what they
+//! know to be alive, which cleans up after a killed engine; [`Networks::ensure`]
+//! puts rules back that another program flushed, and so does every start.
+//!
+//! # Namespaces and threads
+//!
+//! "The host" is the network namespace of the calling thread. A container's is
+//! entered only by a short-lived thread that opens a socket there
+//! ([`NetNs::enter`]); the caller may have threads of its own, and forks nothing.
+//!
+//! # On disk
+//!
+//! `config` has a JSON file for each network. `runtime` has the endpoints of each
+//! network and the published ports, each file with a lock beside it; it belongs
+//! below /run, as everything it describes is gone after a reboot.
+//!
+//! # In the kernel
+//!
+//! A bridge for each network that is in use, a veth pair for each endpoint, and
+//! one table, `inet husk` (see `nft/table.rs` for its text). With the last
+//! container of a network its bridge and rules go, with the last of all the table.
+//! What stays are switches of the host that were turned on, and said:
+//! `net.ipv4.ip_forward`, `net.ipv6.conf.all.forwarding`.
+
+mod address;
+mod bridge;
+mod claim;
+mod conntrack;
+pub mod dns;
+mod error;
+mod firewall;
+mod forwarding;
+mod json_file;
+mod lease;
+mod link;
+mod mode;
+mod netlink;
+mod netns;
+mod network;
+mod networks;
+mod nft;
+pub mod pasta;
+mod port_holder;
+pub mod proxy;
+mod publish;
+mod route;
+mod store;
+mod subnet;
+mod sysctl;
+
+pub use claim::Claim;
+pub use error::{Error, Result};
+pub use lease::{Address, Attachment, Endpoint, format_mac, parse_mac};
+pub use link::Mac;
+pub use mode::Mode;
+pub use netlink::Refusal;
+pub use netns::NetNs;
+pub use network::{DEFAULT_BRIDGE, DEFAULT_NETWORK, MAX_MTU, MIN_MTU, Network, NewNetwork, Pool};
+pub use networks::{Networks, Request, Reservation};
+pub use proxy::LoopbackProxy;
+pub use publish::{Protocol, Publish};
+pub use subnet::Subnet;

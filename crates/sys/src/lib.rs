@@ -11,6 +11,7 @@ pub mod interface;
 pub mod keyring;
 pub mod mount;
 pub mod namespace;
+pub mod netlink;
 pub mod schedule;
 pub mod seccomp;
 pub mod signal;

@@ -1,0 +1,212 @@
+//! What an engine calls: networks, and containers on them.
+
+mod attach;
+mod detach;
+
+use std::path::{Path, PathBuf};
+
+use crate::claim::{Claim, ClaimFile};
+use crate::error::{Error, Result};
+use crate::json_file::Lock;
+use crate::lease::{Endpoint, LeaseFiles};
+use crate::netlink::Socket;
+use crate::network::{DEFAULT_NETWORK, Network, NewNetwork, validate_name};
+use crate::nft::table;
+use crate::store::Store;
+use crate::{firewall, sysctl};
+
+pub use attach::{Request, Reservation};
+
+/// The networks of one root directory, and the containers on them.
+///
+/// Holds no socket and no lock: every call works in the network namespace of the
+/// calling thread, and any number of processes and threads may call at once.
+#[derive(Debug, Clone)]
+pub struct Networks {
+    store: Store,
+    leases: LeaseFiles,
+    claims: ClaimFile,
+    rules_lock: PathBuf,
+}
+
+/// Sockets of the calling thread's network namespace.
+struct Host {
+    route: Socket,
+    netfilter: Socket,
+}
+
+impl Host {
+    fn open() -> Result<Self> {
+        Ok(Self { route: Socket::route()?, netfilter: Socket::netfilter()? })
+    }
+}
+
+fn refused(object: &str) -> impl Fn(crate::Refusal) -> Error + '_ {
+    move |refusal| refusal.into_error("change packet filter rules (nf_tables) for", object)
+}
+
+impl Networks {
+    /// `config` holds the definitions and survives a reboot (below
+    /// /var/lib/husk); `runtime` holds what is in use and does not (below /run).
+    /// Both are made if need be, mode 0700.
+    ///
+    /// # Errors
+    ///
+    /// A directory that cannot be made.
+    pub fn open(config: &Path, runtime: &Path) -> Result<Self> {
+        Ok(Self {
+            store: Store::open(config)?,
+            leases: LeaseFiles::open(runtime)?,
+            claims: ClaimFile::open(runtime)?,
+            rules_lock: runtime.join("rules.lock"),
+        })
+    }
+
+    /// `network create`: validates, chooses what was not given, writes it down.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`NewNetwork::validate`], [`Error::NetworkExists`],
+    /// [`Error::SubnetTaken`], [`Error::NoFreeSubnet`].
+    pub fn create(&self, request: &NewNetwork) -> Result<Network> {
+        self.store.create(request)
+    }
+
+    /// `network ls`: every network, sorted by name; the default one included.
+    ///
+    /// # Errors
+    ///
+    /// An unreadable or damaged file.
+    pub fn list(&self) -> Result<Vec<Network>> {
+        self.store.get_or_default(DEFAULT_NETWORK)?;
+        self.store.list()
+    }
+
+    /// `network inspect`: the network of that name, or whose id begins so, if
+    /// it is the only one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchNetwork`].
+    pub fn inspect(&self, name: &str) -> Result<Network> {
+        match self.store.get_or_default(name) {
+            Err(Error::NoSuchNetwork { .. }) if name.len() >= 3 => {
+                let mut matching = self.store.list()?;
+                matching.retain(|network| network.id.starts_with(name));
+                match (matching.pop(), matching.is_empty()) {
+                    (Some(network), true) => Ok(network),
+                    _ => Err(Error::NoSuchNetwork { name: name.to_owned() }),
+                }
+            }
+            found => found,
+        }
+    }
+
+    /// The endpoints on a network, or on all.
+    ///
+    /// # Errors
+    ///
+    /// An unreadable or damaged file.
+    pub fn endpoints(&self, network: Option<&str>) -> Result<Vec<Endpoint>> {
+        match network {
+            Some(network) => {
+                validate_name(network)?;
+                self.leases.endpoints(network)
+            }
+            None => self.leases.all(),
+        }
+    }
+
+    /// A container's published ports (`port`), or everyone's.
+    ///
+    /// # Errors
+    ///
+    /// An unreadable or damaged file.
+    pub fn claims(&self, container: Option<&str>) -> Result<Vec<Claim>> {
+        match container {
+            Some(container) => self.claims.of(container),
+            None => self.claims.all(),
+        }
+    }
+
+    /// `network rm`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchNetwork`], [`Error::NetworkInUse`], [`Error::BuiltIn`].
+    pub fn remove(&self, name: &str) -> Result<()> {
+        if name == DEFAULT_NETWORK {
+            return Err(Error::BuiltIn { name: name.to_owned() });
+        }
+        let network = self.inspect(name)?;
+        let _store = self.store.lock()?;
+        let _lease = self.leases.lock(&network.name)?;
+        let endpoints = self.leases.endpoints(&network.name)?;
+        if !endpoints.is_empty() {
+            let names: Vec<&str> = endpoints.iter().map(|e| e.name.as_str()).collect();
+            return Err(Error::NetworkInUse { name: network.name, containers: names.join(", ") });
+        }
+        self.store.remove(&network.name)?;
+        self.leases.forget_lock(&network.name)
+    }
+
+    /// Installs what is missing of the table; returns whether anything was.
+    fn install_rules(&self, network: &Network, host: &mut Host) -> Result<bool> {
+        let _rules = Lock::exclusive(&self.rules_lock)?;
+        let name = &network.name;
+        let present = table::presence(&mut host.netfilter, network).map_err(refused(name))?;
+        match (present.base, present.network) {
+            (true, true) => return Ok(false),
+            (true, false) => {
+                table::install(&mut host.netfilter, false, std::slice::from_ref(network), &[])
+            }
+            (false, _) => {
+                let networks = self.networks_in_use()?;
+                table::install(&mut host.netfilter, true, &networks, &self.claims.all()?)
+            }
+        }
+        .map_err(refused(name))?;
+        Ok(true)
+    }
+
+    fn networks_in_use(&self) -> Result<Vec<Network>> {
+        let mut networks = Vec::new();
+        for network in self.store.list()? {
+            if !self.leases.endpoints(&network.name)?.is_empty() {
+                networks.push(usable(network));
+            }
+        }
+        Ok(networks)
+    }
+
+    /// Puts back every rule of every network and port in use, whatever another
+    /// program flushed. Costs one transaction; changes nothing where nothing is
+    /// missing. Returns notices as [`Self::set_up`] does.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refused, or an unreadable file.
+    pub fn ensure(&self) -> Result<Vec<String>> {
+        let mut notices = Vec::new();
+        let _rules = Lock::exclusive(&self.rules_lock)?;
+        let networks = self.networks_in_use()?;
+        if networks.is_empty() {
+            return Ok(notices);
+        }
+        let mut socket = Socket::netfilter()?;
+        table::install(&mut socket, true, &networks, &self.claims.all()?)
+            .map_err(refused("all networks"))?;
+        for network in &networks {
+            firewall::admit(&mut socket, network, &mut notices)?;
+        }
+        Ok(notices)
+    }
+}
+
+/// A host whose IPv6 was switched off since the network was made has its IPv4.
+fn usable(mut network: Network) -> Network {
+    if !sysctl::has_ipv6() {
+        network.pools.retain(|pool| !pool.subnet.is_ipv6());
+    }
+    network
+}

@@ -1,0 +1,178 @@
+//! Containers off networks: every step is tried, every failure is said.
+
+use std::net::IpAddr;
+
+use super::{Host, Networks, refused};
+use crate::claim::Claim;
+use crate::error::{Error, Failures, Result};
+use crate::json_file::Lock;
+use crate::lease::Endpoint;
+use crate::netns::NetNs;
+use crate::network::Network;
+use crate::nft::table;
+use crate::{bridge, conntrack, firewall};
+
+impl Networks {
+    /// `network disconnect` of a running container. Its published ports go with
+    /// the network they were published on; the default route moves to another.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotConnected`]; every step that failed.
+    pub fn disconnect(
+        &self,
+        container: &str,
+        name: &str,
+        network: &str,
+        netns: &NetNs,
+    ) -> Result<()> {
+        let mut rest = self.leases.all()?;
+        rest.retain(|endpoint| endpoint.container == container);
+        let Some(at) = rest.iter().position(|endpoint| endpoint.network == network) else {
+            let (container, network) = (name.to_owned(), network.to_owned());
+            return Err(Error::NotConnected { container, network });
+        };
+        let endpoint = rest.remove(at);
+        let mut host = Host::open()?;
+        let mut failures = Failures::default();
+        let mut claims = self.claims.of(container)?;
+        claims.retain(|c| {
+            c.targets.iter().any(|t| endpoint.addresses.iter().any(|a| a.address == *t))
+        });
+        if !claims.is_empty() {
+            failures.note(self.unpublish(container, &claims, &mut host));
+        }
+        failures.note(self.tear_down_endpoint(&endpoint, &mut host));
+        if endpoint.default_route {
+            failures.note(self.move_default_route(&rest, netns));
+        }
+        failures.finish()
+    }
+
+    /// To the first of a container's endpoints that leads somewhere.
+    fn move_default_route(&self, endpoints: &[Endpoint], netns: &NetNs) -> Result<()> {
+        for endpoint in endpoints {
+            if !self.store.get(&endpoint.network)?.internal {
+                bridge::set_default_routes(endpoint, netns)?;
+                let _lock = self.leases.lock(&endpoint.network)?;
+                return self.leases.set_default_route(&endpoint.network, &endpoint.container);
+            }
+        }
+        Ok(())
+    }
+
+    /// Undoes everything of a container: ports, rules, links, and with the last
+    /// container of a network its bridge. Tries every step whatever fails, and
+    /// may be called again, also for a container that is half set up, whose
+    /// namespace is gone, or that never was.
+    ///
+    /// # Errors
+    ///
+    /// Every step that failed ([`Error::Several`]). What failed stays written
+    /// down, so that a later call finds it.
+    pub fn tear_down(&self, container: &str) -> Result<()> {
+        let mut failures = Failures::default();
+        let endpoints = failures.note(self.leases.all()).unwrap_or_default();
+        let claims = failures.note(self.claims.of(container)).unwrap_or_default();
+        let of_container = || endpoints.iter().filter(|e| e.container == container);
+        if of_container().next().is_none() && claims.is_empty() {
+            return failures.finish();
+        }
+        if claims.iter().all(|claim| claim.targets.is_empty()) && of_container().next().is_none() {
+            // pasta's: nothing in the kernel is ours.
+            failures.note(self.claims.remove(container));
+            return failures.finish();
+        }
+        let mut host = Host::open()?;
+        if !claims.is_empty() {
+            failures.note(self.unpublish(container, &claims, &mut host));
+        }
+        for endpoint in of_container() {
+            failures.note(self.tear_down_endpoint(endpoint, &mut host));
+        }
+        failures.note(self.remove_unused_table(&mut host));
+        failures.finish()
+    }
+
+    /// Tears down every container that `is_alive` denies, for example those of
+    /// killed engines. Returns their ids.
+    ///
+    /// # Errors
+    ///
+    /// Every step that failed.
+    pub fn reclaim(&self, is_alive: &dyn Fn(&str) -> bool) -> Result<Vec<String>> {
+        let endpoints = self.leases.all()?.into_iter().map(|e| e.container);
+        let mut stale: Vec<String> =
+            endpoints.chain(self.claims.all()?.into_iter().map(|c| c.container)).collect();
+        stale.sort();
+        stale.dedup();
+        stale.retain(|container| !is_alive(container));
+        let mut failures = Failures::default();
+        for container in &stale {
+            failures.note(self.tear_down(container));
+        }
+        failures.finish()?;
+        Ok(stale)
+    }
+
+    pub(super) fn undone(&self, error: Error, container: &str) -> Error {
+        match self.tear_down(container) {
+            Ok(()) => error,
+            Err(Error::Several(mut errors)) => {
+                errors.insert(0, error);
+                Error::Several(errors)
+            }
+            Err(other) => Error::Several(vec![error, other]),
+        }
+    }
+
+    fn unpublish(&self, container: &str, claims: &[Claim], host: &mut Host) -> Result<()> {
+        {
+            let _rules = Lock::exclusive(&self.rules_lock)?;
+            table::unpublish(&mut host.netfilter, claims).map_err(refused("ports"))?;
+        }
+        let mut targets: Vec<IpAddr> = claims.iter().flat_map(|c| c.targets.clone()).collect();
+        targets.sort();
+        targets.dedup();
+        conntrack::forget_after(&mut host.netfilter, &targets)?;
+        self.claims.remove(container)
+    }
+
+    pub(super) fn tear_down_endpoint(&self, endpoint: &Endpoint, host: &mut Host) -> Result<()> {
+        let _lock = self.leases.lock(&endpoint.network)?;
+        bridge::tear_down(endpoint, &mut host.route)?;
+        if self
+            .leases
+            .endpoints(&endpoint.network)?
+            .iter()
+            .all(|e| e.container == endpoint.container)
+        {
+            match self.store.get(&endpoint.network) {
+                Ok(network) => self.tear_down_network(&network, host)?,
+                // Its file was removed by hand: to be said, but no second time.
+                Err(error) => {
+                    self.leases.remove(&endpoint.network, &endpoint.container)?;
+                    return Err(error);
+                }
+            }
+        }
+        self.leases.remove(&endpoint.network, &endpoint.container)?;
+        Ok(())
+    }
+
+    /// The bridge and the rules, once nobody is on the network.
+    fn tear_down_network(&self, network: &Network, host: &mut Host) -> Result<()> {
+        bridge::tear_down_bridge(network, &mut host.route)?;
+        firewall::withdraw(&mut host.netfilter, network)?;
+        let _rules = Lock::exclusive(&self.rules_lock)?;
+        table::remove_network(&mut host.netfilter, network).map_err(refused(&network.name))
+    }
+
+    fn remove_unused_table(&self, host: &mut Host) -> Result<()> {
+        let _rules = Lock::exclusive(&self.rules_lock)?;
+        if self.leases.all()?.is_empty() {
+            table::remove_table(&mut host.netfilter).map_err(refused("all networks"))?;
+        }
+        Ok(())
+    }
+}

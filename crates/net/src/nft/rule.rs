@@ -1,0 +1,239 @@
+//! Rules: expressions on registers, named as in nft(8)
+//! (linux/netfilter/nf_tables.h `nft_*_attributes`).
+
+use super::batch::Attributes;
+
+/// The first four-byte register, and registers count up in fours.
+pub(crate) const REG: u32 = 8;
+const REG_VERDICT: u32 = 0;
+
+const META_L4PROTO: u32 = 16;
+const META_NFPROTO: u32 = 15;
+const META_IIFNAME: u32 = 6;
+const META_OIFNAME: u32 = 7;
+const NETWORK_HEADER: u32 = 1;
+const TRANSPORT_HEADER: u32 = 2;
+const CT_STATE: u32 = 0;
+const CT_STATUS: u32 = 2;
+/// nf_conntrack_common.h: bits of `NF_CT_STATE_BIT(IP_CT_ESTABLISHED)` and `IP_CT_RELATED`.
+const ESTABLISHED_RELATED: u32 = 2 | 4;
+const IPS_DST_NAT: u32 = 32;
+const NFPROTO_IPV4: u8 = 2;
+const NFPROTO_IPV6: u8 = 10;
+const RTN_LOCAL: u32 = 2;
+
+/// What becomes of a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict<'a> {
+    Accept,
+    Drop,
+    Return,
+    Jump(&'a str),
+}
+
+impl Verdict<'_> {
+    pub(crate) fn encode(&self, out: &mut Attributes) {
+        let code: i32 = match self {
+            Self::Drop => 0,
+            Self::Accept => 1,
+            Self::Jump(_) => -3,
+            Self::Return => -5,
+        };
+        // NFTA_DATA_VERDICT { NFTA_VERDICT_CODE, NFTA_VERDICT_CHAIN }
+        out.nest(2, |data| {
+            data.number(1, code as u32);
+            if let Self::Jump(chain) = self {
+                data.text(2, chain);
+            }
+        });
+    }
+}
+
+/// A rule under construction: what must hold, then what is done.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Rule {
+    expressions: Attributes,
+}
+
+impl Rule {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// The value of NFTA_RULE_EXPRESSIONS.
+    pub(crate) fn expressions(&self) -> &Attributes {
+        &self.expressions
+    }
+
+    fn add(mut self, name: &str, build: impl FnOnce(&mut Attributes)) -> Self {
+        // NFTA_LIST_ELEM { NFTA_EXPR_NAME, NFTA_EXPR_DATA }
+        self.expressions.nest(1, |element| {
+            element.text(1, name).nest(2, build);
+        });
+        self
+    }
+
+    fn meta(self, key: u32, register: u32) -> Self {
+        self.add("meta", |e| {
+            e.number(1, register).number(2, key);
+        })
+    }
+
+    fn compare(self, different: bool, value: &[u8]) -> Self {
+        self.add("cmp", |e| {
+            e.number(1, REG).number(2, u32::from(different)).nest(3, |data| {
+                data.bytes(1, value);
+            });
+        })
+    }
+
+    fn payload(self, header: u32, offset: u32, length: u32, register: u32) -> Self {
+        self.add("payload", |e| {
+            e.number(1, register).number(2, header).number(3, offset).number(4, length);
+        })
+    }
+
+    fn mask(self, mask: &[u8]) -> Self {
+        self.add("bitwise", |e| {
+            e.number(1, REG).number(2, REG).number(3, mask.len() as u32);
+            e.nest(4, |data| {
+                data.bytes(1, mask);
+            });
+            e.nest(5, |data| {
+                data.bytes(1, &vec![0; mask.len()]);
+            });
+        })
+    }
+
+    fn any_bit(self, bits: u32) -> Self {
+        self.mask(&bits.to_ne_bytes()).compare(true, &[0; 4])
+    }
+
+    fn ct(self, key: u32) -> Self {
+        self.add("ct", |e| {
+            e.number(1, REG).number(2, key);
+        })
+    }
+
+    /// `meta nfproto ipv4` or `ipv6`.
+    pub(crate) fn family(self, ipv6: bool) -> Self {
+        self.meta(META_NFPROTO, REG)
+            .compare(false, &[if ipv6 { NFPROTO_IPV6 } else { NFPROTO_IPV4 }])
+    }
+
+    /// `iifname NAME`.
+    pub(crate) fn iifname(self, name: &str) -> Self {
+        self.meta(META_IIFNAME, REG).compare(false, &link_name(name))
+    }
+
+    /// `oifname NAME`.
+    pub(crate) fn oifname(self, name: &str) -> Self {
+        self.meta(META_OIFNAME, REG).compare(false, &link_name(name))
+    }
+
+    /// `ct state established,related`.
+    pub(crate) fn established(self) -> Self {
+        self.ct(CT_STATE).any_bit(ESTABLISHED_RELATED)
+    }
+
+    /// `ct status dnat`: a connection to a published port.
+    pub(crate) fn published(self) -> Self {
+        self.ct(CT_STATUS).any_bit(IPS_DST_NAT)
+    }
+
+    /// `ip saddr SUBNET`.
+    pub(crate) fn saddr(self, subnet: &crate::Subnet) -> Self {
+        self.in_subnet(subnet, false)
+    }
+
+    /// `ip daddr SUBNET`.
+    pub(crate) fn daddr(self, subnet: &crate::Subnet) -> Self {
+        self.in_subnet(subnet, true)
+    }
+
+    fn in_subnet(self, subnet: &crate::Subnet, destination: bool) -> Self {
+        let (offset, length) = address_field(subnet.is_ipv6(), destination);
+        let rule = self.family(subnet.is_ipv6()).payload(NETWORK_HEADER, offset, length, REG);
+        let mask = crate::subnet::mask(subnet);
+        let rule = if mask.iter().all(|&b| b == 0xff) { rule } else { rule.mask(&mask) };
+        rule.compare(false, &crate::subnet::octets(subnet.base()))
+    }
+
+    /// `fib daddr type local`: to one of the host's own addresses.
+    pub(crate) fn daddr_is_local(self) -> Self {
+        self.add("fib", |e| {
+            // NFT_FIB_RESULT_ADDRTYPE of NFTA_FIB_F_DADDR.
+            e.number(1, REG).number(2, 3).number(3, 2);
+        })
+        .compare(false, &RTN_LOCAL.to_ne_bytes())
+    }
+
+    /// `iifname vmap @SET` or `oifname vmap @SET`.
+    pub(crate) fn by_link(self, outgoing: bool, set: &str) -> Self {
+        self.meta(if outgoing { META_OIFNAME } else { META_IIFNAME }, REG).look_up(set, REG_VERDICT)
+    }
+
+    fn look_up(self, set: &str, to: u32) -> Self {
+        self.add("lookup", |e| {
+            e.text(1, set).number(2, REG).number(3, to);
+        })
+    }
+
+    /// `dnat to [ip daddr .] meta l4proto . th dport map @SET`: the value is an
+    /// address and a port.
+    pub(crate) fn dnat_by(self, ipv6: bool, with_address: bool, set: &str) -> Self {
+        let mut rule = self.family(ipv6);
+        let mut register = REG;
+        if with_address {
+            let (offset, length) = address_field(ipv6, true);
+            rule = rule.payload(NETWORK_HEADER, offset, length, register);
+            register += length / 4;
+        }
+        let port = REG + if ipv6 { 4 } else { 1 };
+        rule.meta(META_L4PROTO, register)
+            .payload(TRANSPORT_HEADER, 2, 2, register + 1)
+            .look_up(set, REG)
+            .add("nat", |e| {
+                let family = if ipv6 { NFPROTO_IPV6 } else { NFPROTO_IPV4 };
+                // NFT_NAT_DNAT, family, NFTA_NAT_REG_ADDR_MIN, NFTA_NAT_REG_PROTO_MIN.
+                e.number(1, 1).number(2, u32::from(family)).number(3, REG).number(5, port);
+            })
+    }
+
+    /// `masquerade`.
+    pub(crate) fn masquerade(self) -> Self {
+        self.add("masq", |_| {})
+    }
+
+    /// `counter`, as iptables-nft puts before every target.
+    pub(crate) fn counter(self) -> Self {
+        self.add("counter", |e| {
+            e.bytes(1, &[0; 8]).bytes(2, &[0; 8]);
+        })
+    }
+
+    pub(crate) fn verdict(self, verdict: &Verdict<'_>) -> Self {
+        self.add("immediate", |e| {
+            e.number(1, REG_VERDICT).nest(2, |data| verdict.encode(data));
+        })
+    }
+}
+
+/// Offset and length of an address in the IP header.
+fn address_field(ipv6: bool, destination: bool) -> (u32, u32) {
+    match (ipv6, destination) {
+        (false, false) => (12, 4),
+        (false, true) => (16, 4),
+        (true, false) => (8, 16),
+        (true, true) => (24, 16),
+    }
+}
+
+/// A link's name as the kernel compares it: 16 bytes, padded with zeros.
+pub(crate) fn link_name(name: &str) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    for (to, from) in bytes.iter_mut().take(15).zip(name.bytes()) {
+        *to = from;
+    }
+    bytes
+}
