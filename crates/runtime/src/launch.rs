@@ -367,6 +367,7 @@ impl Launch<'_> {
                     self.go(wire, Vec::new())?;
                 }
                 Some((Message::Ready, _)) => {
+                    self.record.cgroup.entered();
                     limit::apply(&self.plan.process, pid)?;
                     self.remember(pid)?;
                     self.go(wire, self.state_json(Status::Created)?)?;

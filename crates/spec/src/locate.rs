@@ -78,8 +78,8 @@ mod tests {
         assert_eq!(property_at(text, 1, 8), "a[0]");
         assert_eq!(property_at(text, 1, 20), "a[1].b\\\"c");
         assert_eq!(property_at(text, 2, 14), "d.e");
-        assert_eq!(property_at(text, 2, 15), "d");
-        assert_eq!(property_at(text, 2, 16), "");
+        assert_eq!(property_at(text, 2, 17), "d");
+        assert_eq!(property_at(text, 2, 18), "");
     }
 
     #[test]

@@ -56,8 +56,8 @@ fn linux() -> LinuxFeatures {
         cgroup: CgroupFeatures {
             v1: true,
             v2: true,
-            systemd: false,
-            systemd_user: false,
+            systemd: true,
+            systemd_user: true,
             rdma: true,
         },
         seccomp: SeccompFeatures {
@@ -88,7 +88,7 @@ fn linux() -> LinuxFeatures {
         },
         apparmor: Enabled { enabled: true },
         selinux: Enabled { enabled: true },
-        intel_rdt: IntelRdtFeatures { enabled: false, schemata: false, monitoring: false },
+        intel_rdt: IntelRdtFeatures { enabled: true, schemata: true, monitoring: true },
         memory_policy: MemoryPolicyFeatures {
             modes: plan::MEMORY_POLICY_MODES.iter().map(|(name, _)| *name).collect(),
             flags: plan::MEMORY_POLICY_FLAGS.iter().map(|(name, _)| *name).collect(),
