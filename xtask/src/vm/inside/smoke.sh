@@ -25,7 +25,13 @@ bundle() {
     cp /bin/busybox "$1/rootfs/bin/busybox"
     ln -sf busybox "$1/rootfs/bin/sh"
     cp /husk/hello "$1/rootfs/hello"
-    "$RUNTIME" spec ${3:+"$3"} --bundle "$1" || return
+    if [ -n "$3" ]; then
+        # A rootless spec maps the ids of whoever asks for it.
+        chown -R 1000:1000 "$1"
+        as_user "$RUNTIME" spec "$3" --bundle "$1" || return
+    else
+        "$RUNTIME" spec --bundle "$1" || return
+    fi
     jq ".process.terminal = false | .hostname = \"smoke\" | $2" "$1/config.json" >"$1/new" &&
         mv "$1/new" "$1/config.json"
 }
@@ -101,14 +107,14 @@ scope_of_a_container() {
     "$RUNTIME" --systemd-cgroup create --bundle "$1" "$2" || return
     pid=$("$RUNTIME" --systemd-cgroup state "$2" | jq .pid)
     # The process itself may stand below the scope.
-    scope=$(grep -o '[^/]*\.scope' "/proc/$pid/cgroup")
+    if ! scope=$(grep -o '[^/]*\.scope' "/proc/$pid/cgroup"); then
+        echo "in no scope but $(cat "/proc/$pid/cgroup")"
+        "$RUNTIME" --systemd-cgroup delete --force "$2"
+        return 1
+    fi
     is_limited "$scope"
     local limited=$?
     "$RUNTIME" --systemd-cgroup delete --force "$2" || return
-    case $scope in
-    *.scope) ;;
-    *) echo "in '$scope', which is no scope"; return 1 ;;
-    esac
     systemctl --quiet is-active "$scope" && { echo "$scope is still active"; return 1; }
     return $limited
 }
