@@ -123,7 +123,18 @@ is_limited() {
     says MemoryMax=67108864 systemctl show --property=MemoryMax "$1"
 }
 
+# A flag that is taken and has no effect is the worst of all.
+claims_systemd() {
+    [ "$("$RUNTIME" features 2>/dev/null | jq .linux.cgroup.systemd)" != false ]
+}
+
 systemd() {
+    if ! claims_systemd; then
+        bundle "$work/unclaimed" "$(arguments /hello)"
+        check systemd::refused_since_features_does_not_claim_it \
+            fails run "$work/unclaimed" smoke-systemd --systemd-cgroup
+        return
+    fi
     bundle "$work/scope" ".linux.resources.memory.limit = 67108864 | $(arguments /bin/busybox sleep 1000)"
     check systemd::a_scope_that_goes_with_the_container scope_of_a_container "$work/scope" smoke-scope
     bundle "$work/slimit" '.linux.resources.memory.limit = 67108864 | '"$(arguments /bin/busybox cat /sys/fs/cgroup/memory.max)"
