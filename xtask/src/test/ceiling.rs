@@ -51,9 +51,10 @@ pub(super) fn check(metadata: &Metadata, tally: &mut Tally) -> anyhow::Result<()
             }
         };
         match value {
-            Ok(value) => {
-                tally.check(&format!("{name}: {value} {}", ceiling.unit), ceiling.holds(value));
-            }
+            Ok(value) => match ceiling.holds(value) {
+                Ok(()) => tally.check(&format!("{name}: {value} {}", ceiling.unit), Ok(())),
+                Err(error) => tally.fail(&name, &format!("{error:#}")),
+            },
             Err(error) => tally.fail(&name, &format!("{error:#}")),
         }
     }
