@@ -62,9 +62,9 @@ pub(crate) struct Site {
 /// # Errors
 /// Only returns when unshare cannot be executed.
 pub(crate) fn enter_namespace(arguments: &[std::ffi::OsString]) -> anyhow::Error {
-    let own = match std::env::current_exe() {
+    let own = match crate::process::own_path() {
         Ok(own) => own,
-        Err(error) => return error.into(),
+        Err(error) => return error,
     };
     let error = Command::new("unshare")
         .args(["--mount", "--propagation", "private", "--"])

@@ -38,10 +38,16 @@ impl<'a> Runner<'a> {
         command.arg("--").args(self.filters);
     }
 
-    /// Unit and golden tests: those inside the crates, and the black-box suites' own.
+    /// Unit and golden tests: all but the black-box suites.
     pub(super) fn unit(&self) -> anyhow::Result<Tally> {
         let mut command = self.command();
-        command.args(["--workspace", "--lib", "--bins"]);
+        command.arg("--workspace");
+        if self.nextest {
+            // Built with the suites, so that their turn needs no build of other features.
+            command.args(["-E", &format!("not (package({}) & kind(test))", cargo::SUITES)]);
+        } else {
+            command.args(["--exclude", cargo::SUITES, "--tests"]);
+        }
         self.filtered(&mut command);
         tee(&mut command)
     }
@@ -65,9 +71,11 @@ impl<'a> Runner<'a> {
         let mut command = self.command();
         if self.nextest {
             // A test that skips itself passes; its reason is in what it printed.
-            command.arg("--success-output=immediate");
+            command.args(["--success-output=immediate", "--workspace"]);
+            command.args(["-E", &format!("package({})", cargo::SUITES)]);
+        } else {
+            command.args(["--package", cargo::SUITES]);
         }
-        command.args(["--package", cargo::SUITES]);
         for suite in suites {
             command.args(["--test", suite]);
         }
