@@ -10,6 +10,9 @@ use serde::Deserialize;
 /// The package of the black-box suites.
 pub(crate) const SUITES: &str = "husk-tests";
 
+/// Where it is.
+pub(crate) const SUITES_DIRECTORY: &str = "tests";
+
 /// Which of the two profiles of Cargo.toml.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Profile {
@@ -38,6 +41,7 @@ pub(crate) fn command() -> Command {
 struct Message {
     reason: String,
     target: Option<Target>,
+    manifest_path: Option<PathBuf>,
     executable: Option<PathBuf>,
 }
 
@@ -60,13 +64,22 @@ pub(crate) fn build(
 ) -> anyhow::Result<BTreeMap<String, PathBuf>> {
     let mut command = command();
     command.args(["build", "--bins"]);
-    if profile == Profile::Release {
-        command.arg("--release");
+    match profile {
+        // One package alone would have its dependencies built anew, with the features that
+        // it alone asks for; the tests have built them with those of the whole workspace.
+        Profile::Dev => {
+            command.arg("--workspace");
+        }
+        Profile::Release => {
+            command.arg("--release");
+            packages.iter().for_each(|package| {
+                command.args(["--package", package]);
+            });
+        }
     }
-    for package in packages {
-        command.args(["--package", package]);
-    }
-    executables(&mut command, "bin")
+    let mut built = executables(&mut command, "bin", None)?;
+    built.remove("xtask");
+    Ok(built)
 }
 
 /// Builds one package's program of that name.
@@ -79,18 +92,22 @@ pub(crate) fn build_one(package: &str, program: &str, profile: Profile) -> anyho
         .with_context(|| format!("package {package} has no program {program}"))
 }
 
-/// Runs a cargo command and collects the executables of `kind` that it made, by name.
+/// Runs a cargo command and collects the executables of `kind` that it made, by name; those
+/// of `package` only, a directory of the workspace, since two may have a test of one name.
 ///
 /// # Errors
 /// The build fails.
 pub(crate) fn executables(
     command: &mut Command,
     kind: &str,
+    package: Option<&str>,
 ) -> anyhow::Result<BTreeMap<String, PathBuf>> {
+    let manifest = package.map(|directory| workspace().join(directory).join("Cargo.toml"));
     Ok(artifacts(command)?
         .into_iter()
-        .filter(|(target, _)| target.is(kind))
-        .map(|(target, executable)| (target.name, executable))
+        .filter(|artifact| artifact.target.is(kind))
+        .filter(|artifact| manifest.as_ref().is_none_or(|path| *path == artifact.manifest))
+        .map(|artifact| (artifact.target.name, artifact.executable))
         .collect())
 }
 
@@ -102,12 +119,19 @@ pub(crate) fn test_executables(command: &mut Command) -> anyhow::Result<BTreeMap
     Ok(artifacts(command)?
         .into_iter()
         // Programs that the tests start are built along; tests stand in deps/.
-        .filter(|(_, path)| path.parent().is_some_and(|parent| parent.ends_with("deps")))
-        .map(|(target, executable)| (target.name, executable))
+        .filter(|artifact| artifact.executable.parent().is_some_and(|dir| dir.ends_with("deps")))
+        .map(|artifact| (artifact.target.name, artifact.executable))
         .collect())
 }
 
-fn artifacts(command: &mut Command) -> anyhow::Result<Vec<(Target, PathBuf)>> {
+/// An executable that cargo made or found made.
+struct Artifact {
+    target: Target,
+    manifest: PathBuf,
+    executable: PathBuf,
+}
+
+fn artifacts(command: &mut Command) -> anyhow::Result<Vec<Artifact>> {
     command.arg("--message-format=json-render-diagnostics");
     command.stderr(Stdio::inherit()).stdin(Stdio::null());
     let output = command.output().context("cargo")?;
@@ -117,10 +141,11 @@ fn artifacts(command: &mut Command) -> anyhow::Result<Vec<(Target, PathBuf)>> {
     let mut found = Vec::new();
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         let Ok(message) = serde_json::from_str::<Message>(line) else { continue };
-        if let (Some(target), Some(executable)) = (message.target, message.executable)
-            && message.reason == "compiler-artifact"
+        if message.reason == "compiler-artifact"
+            && let (Some(target), Some(manifest), Some(executable)) =
+                (message.target, message.manifest_path, message.executable)
         {
-            found.push((target, executable));
+            found.push(Artifact { target, manifest, executable });
         }
     }
     Ok(found)

@@ -46,8 +46,8 @@ pub(crate) fn command(mut arguments: lexopt::Parser) -> anyhow::Result<ExitCode>
         runtimes = ["husk-oci", "runc", "crun"].map(str::to_owned).to_vec();
     }
     let mut tests = cargo::command();
-    tests.args(["test", "--no-run", "--package", cargo::SUITES, "--test", "conformance"]);
-    cargo::executables(&mut tests, "test")?;
+    tests.args(["test", "--no-run", "--workspace", "--test", "conformance"]);
+    cargo::executables(&mut tests, "test", None)?;
     let report: PathBuf = cargo::build_one(cargo::SUITES, REPORT, Profile::Dev)?;
     let mut command = std::process::Command::new(report);
     command.current_dir(cargo::workspace());

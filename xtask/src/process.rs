@@ -22,6 +22,16 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
+/// Our own executable, also when a build has replaced it since we were started.
+///
+/// # Errors
+/// /proc is not mounted.
+pub(crate) fn own_path() -> anyhow::Result<PathBuf> {
+    let path = std::env::current_exe().context("/proc/self/exe")?;
+    let text = path.to_string_lossy();
+    Ok(text.strip_suffix(" (deleted)").map(PathBuf::from).unwrap_or(path))
+}
+
 /// Whether we are root, in whichever user namespace.
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()

@@ -51,9 +51,10 @@ pub(super) fn check(metadata: &Metadata, tally: &mut Tally) -> anyhow::Result<()
             }
         };
         match value {
-            Ok(value) => {
-                tally.check(&format!("{name}: {value} {}", ceiling.unit), ceiling.holds(value));
-            }
+            Ok(value) => match ceiling.holds(value) {
+                Ok(()) => tally.check(&format!("{name}: {value} {}", ceiling.unit), Ok(())),
+                Err(error) => tally.fail(&name, &format!("{error:#}")),
+            },
             Err(error) => tally.fail(&name, &format!("{error:#}")),
         }
     }
@@ -65,7 +66,7 @@ pub(super) fn check(metadata: &Metadata, tally: &mut Tally) -> anyhow::Result<()
 /// The benchmark does it in a process of its own, since it enters a mount namespace.
 fn counts_of_a_run(runtime: &Path) -> anyhow::Result<Value> {
     let scratch = Scratch::new("ceilings")?;
-    let mut command = Command::new(std::env::current_exe().context("own path")?);
+    let mut command = Command::new(process::own_path()?);
     command.args(["bench", "--only", "counts", "--no-path", "--subject"]).arg(runtime);
     command.arg("--results").arg(scratch.path());
     process::output(&mut command)?;

@@ -38,10 +38,16 @@ impl<'a> Runner<'a> {
         command.arg("--").args(self.filters);
     }
 
-    /// Unit and golden tests: those inside the crates, and the black-box suites' own.
+    /// Unit and golden tests: all but the black-box suites.
     pub(super) fn unit(&self) -> anyhow::Result<Tally> {
         let mut command = self.command();
-        command.args(["--workspace", "--lib", "--bins"]);
+        command.arg("--workspace");
+        if self.nextest {
+            // Built with the suites, so that their turn needs no build of other features.
+            command.args(["-E", &format!("not (package({}) & kind(test))", cargo::SUITES)]);
+        } else {
+            command.args(["--exclude", cargo::SUITES, "--tests"]);
+        }
         self.filtered(&mut command);
         tee(&mut command)
     }
@@ -65,9 +71,11 @@ impl<'a> Runner<'a> {
         let mut command = self.command();
         if self.nextest {
             // A test that skips itself passes; its reason is in what it printed.
-            command.arg("--success-output=immediate");
+            command.args(["--success-output=immediate", "--workspace"]);
+            command.args(["-E", &format!("package({})", cargo::SUITES)]);
+        } else {
+            command.args(["--package", cargo::SUITES]);
         }
-        command.args(["--package", cargo::SUITES]);
         for suite in suites {
             command.args(["--test", suite]);
         }
@@ -110,9 +118,39 @@ fn copy(stream: Box<dyn Read + Send>) -> String {
     let mut reader = BufReader::new(stream);
     let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
-        let _ = std::io::stderr().write_all(&line);
-        text.push_str(&String::from_utf8_lossy(&line));
+        let words = String::from_utf8_lossy(&line);
+        if !is_noise(&words) {
+            let _ = std::io::stderr().write_all(&line);
+        }
+        text.push_str(&words);
         line.clear();
     }
     text
+}
+
+/// What a harness says of one test that passed, repeated by nextest for its output's sake:
+/// indented, unlike what nextest and cargo test say for themselves.
+fn is_noise(line: &str) -> bool {
+    let words = line.trim();
+    line.starts_with("    ")
+        && (words == "running 1 test"
+            || words.starts_with("test result: ok.")
+            || words.ends_with(" ... ok"))
+        || words.starts_with("stdout \u{2500}")
+        || words.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_passing_test_of_nextest_is_noise() {
+        assert!(is_noise("    test result: ok. 1 passed; 0 failed\n"));
+        assert!(is_noise("    test a::b ... ok\n"));
+        assert!(!is_noise("test result: ok. 3 passed; 0 failed\n"));
+        assert!(!is_noise("    skipped: no podman\n"));
+        assert!(!is_noise("    test a::b ... FAILED\n"));
+        assert!(!is_noise("        FAIL [   0.5s] (3/9) husk-tests::conformance a::b\n"));
+    }
 }

@@ -90,10 +90,14 @@ impl Tally {
     pub(crate) fn from_output(output: &str, success: bool) -> Self {
         let mut tally = Self::default();
         let mut reasons = Vec::new();
+        // nextest prints what a test printed, and a test is a whole run of Rust's own harness.
+        let nextest = output.lines().any(|line| line.trim().starts_with("Summary ["));
         for line in output.lines().map(str::trim) {
             if let Some(reason) = line.strip_prefix("skipped: ") {
                 reasons.push(reason.to_owned());
-            } else if let Some(counts) = line.strip_prefix("test result: ") {
+            } else if let Some(counts) = line.strip_prefix("test result: ")
+                && !nextest
+            {
                 tally.passed += count(counts, "passed");
                 tally.failed += count(counts, "failed");
                 tally.skipped += count(counts, "ignored");
@@ -105,7 +109,7 @@ impl Tally {
                     + count(counts, "timed out")
                     + count(counts, "exec failed");
                 tally.skipped += count(counts, "skipped");
-            } else if let Some(name) = failed_test(line)
+            } else if let Some(name) = failed_test(line, nextest)
                 && !tally.failures.contains(&name)
             {
                 tally.failures.push(name);
@@ -132,8 +136,8 @@ fn count(text: &str, word: &str) -> usize {
 }
 
 /// The name in `test a::b ... FAILED`, `FAIL [ 0.1s] (3/9) crate::suite a::b`.
-fn failed_test(line: &str) -> Option<String> {
-    if let Some(test) = line.strip_prefix("test ") {
+fn failed_test(line: &str, nextest: bool) -> Option<String> {
+    if !nextest && let Some(test) = line.strip_prefix("test ") {
         return test.strip_suffix(" ... FAILED").map(str::to_owned);
     }
     ["FAIL [", "TIMEOUT [", "ABORT [", "SIGABRT [", "SIGSEGV ["]
@@ -163,6 +167,8 @@ mod tests {
     #[test]
     fn nextest_names_what_failed_once() {
         let output = "        FAIL [   0.011s] (2/9) husk-tests::lifecycle a::b\n\
+            test a::b ... FAILED\n\
+            test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 8 filtered out\n\
             ------------\n\
             \u{20}    Summary [   1.5s] 9 tests run: 6 passed (1 slow), 2 failed, 1 timed out, 3 skipped\n\
             \u{20}       FAIL [   0.011s] (2/9) husk-tests::lifecycle a::b\n";

@@ -92,13 +92,8 @@ fn run(options: &Options, image: &Image) -> anyhow::Result<Ending> {
 /// Builds what goes into the machine, and the script.
 fn payload(options: &Options) -> anyhow::Result<Payload> {
     let metadata = Metadata::read()?;
-    let mut packages = metadata.programs();
-    if options.runtime.is_some() {
-        // Then a workspace whose runtime does not build is no obstacle.
-        packages.retain(|package| *package != "husk-runtime");
-    }
     eprintln!("==> building what goes into the machine");
-    let programs = cargo::build(&packages, options.profile)?;
+    let programs = cargo::build(&metadata.programs(), options.profile)?;
     let mut tests = BTreeMap::new();
     let suites: Vec<String> = metadata
         .suites()
@@ -111,11 +106,11 @@ fn payload(options: &Options) -> anyhow::Result<Payload> {
     let beyond_smoke = options.parts.iter().any(|part| part != "smoke");
     if beyond_smoke && options.command.is_none() && !suites.is_empty() {
         let mut command = cargo::command();
-        command.args(["test", "--no-run", "--package", cargo::SUITES]);
+        command.args(["test", "--no-run", "--workspace"]);
         suites.iter().for_each(|suite| {
             command.args(["--test", suite]);
         });
-        tests = cargo::executables(&mut command, "test")?;
+        tests = cargo::executables(&mut command, "test", Some(cargo::SUITES_DIRECTORY))?;
     }
     for package in &options.packages {
         let mut command = cargo::command();

@@ -25,7 +25,13 @@ bundle() {
     cp /bin/busybox "$1/rootfs/bin/busybox"
     ln -sf busybox "$1/rootfs/bin/sh"
     cp /husk/hello "$1/rootfs/hello"
-    "$RUNTIME" spec ${3:+"$3"} --bundle "$1" || return
+    if [ -n "$3" ]; then
+        # A rootless spec maps the ids of whoever asks for it.
+        chown -R 1000:1000 "$1"
+        as_user "$RUNTIME" spec "$3" --bundle "$1" || return
+    else
+        "$RUNTIME" spec --bundle "$1" || return
+    fi
     jq ".process.terminal = false | .hostname = \"smoke\" | $2" "$1/config.json" >"$1/new" &&
         mv "$1/new" "$1/config.json"
 }
@@ -101,14 +107,14 @@ scope_of_a_container() {
     "$RUNTIME" --systemd-cgroup create --bundle "$1" "$2" || return
     pid=$("$RUNTIME" --systemd-cgroup state "$2" | jq .pid)
     # The process itself may stand below the scope.
-    scope=$(grep -o '[^/]*\.scope' "/proc/$pid/cgroup")
+    if ! scope=$(grep -o '[^/]*\.scope' "/proc/$pid/cgroup"); then
+        echo "in no scope but $(cat "/proc/$pid/cgroup")"
+        "$RUNTIME" --systemd-cgroup delete --force "$2"
+        return 1
+    fi
     is_limited "$scope"
     local limited=$?
     "$RUNTIME" --systemd-cgroup delete --force "$2" || return
-    case $scope in
-    *.scope) ;;
-    *) echo "in '$scope', which is no scope"; return 1 ;;
-    esac
     systemctl --quiet is-active "$scope" && { echo "$scope is still active"; return 1; }
     return $limited
 }
@@ -117,7 +123,18 @@ is_limited() {
     says MemoryMax=67108864 systemctl show --property=MemoryMax "$1"
 }
 
+# A flag that is taken and has no effect is the worst of all.
+claims_systemd() {
+    [ "$("$RUNTIME" features 2>/dev/null | jq .linux.cgroup.systemd)" != false ]
+}
+
 systemd() {
+    if ! claims_systemd; then
+        bundle "$work/unclaimed" "$(arguments /hello)"
+        check systemd::refused_since_features_does_not_claim_it \
+            fails run "$work/unclaimed" smoke-systemd --systemd-cgroup
+        return
+    fi
     bundle "$work/scope" ".linux.resources.memory.limit = 67108864 | $(arguments /bin/busybox sleep 1000)"
     check systemd::a_scope_that_goes_with_the_container scope_of_a_container "$work/scope" smoke-scope
     bundle "$work/slimit" '.linux.resources.memory.limit = 67108864 | '"$(arguments /bin/busybox cat /sys/fs/cgroup/memory.max)"
