@@ -19,6 +19,7 @@ pub mod pivot_root;
 pub mod proc;
 pub mod resolve;
 pub mod rootfs;
+pub mod rtnetlink;
 pub mod seccomp;
 pub mod sysctl;
 pub mod terminal;
