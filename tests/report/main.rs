@@ -18,7 +18,7 @@ const END: &str = "<!-- counts end -->";
 
 /// A module of the suite, and what of the documents it covers. The order is
 /// that of the table.
-const SECTIONS: [(&str, &str); 19] = [
+const SECTIONS: [(&str, &str); 20] = [
     ("lifecycle", "runtime.md: operations, state, errors"),
     ("root", "config.md: Root; config-linux.md: masked and read-only paths, propagation"),
     ("mounts", "config.md: Mounts"),

@@ -18,7 +18,9 @@ use crate::init::{self, Init};
 use crate::mech::namespace::Opened;
 use crate::mech::notify::{self, Notify};
 use crate::mech::proc::Proc;
-use crate::mech::{hook, idmap, limit, mount, namespace, net_device, seccomp, userns};
+use crate::mech::{
+    core_scheduling, hook, idmap, limit, mount, namespace, net_device, seccomp, userns,
+};
 use crate::plan::{Host, LaunchPlan, MountSource, Request};
 use crate::report::{self, Code, Error, Result};
 use crate::state::{Directory, Record, Store, process_start};
@@ -349,6 +351,7 @@ impl Launch<'_> {
         }
         // While the process is dumpable: then it is ours without privilege, too.
         limit::set_oom_score(&self.plan.process, pid, &self.proc)?;
+        core_scheduling::separate(&self.plan.process, pid)?;
         if self.plan.user_namespace.is_some() {
             limit::raise_hard(&self.plan.process, Some(pid))
                 .map_err(|fault| self.describe(&fault))?;

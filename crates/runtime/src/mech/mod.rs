@@ -4,10 +4,12 @@
 pub mod capability;
 pub mod cgroup_mount;
 pub mod copy_up;
+pub mod core_scheduling;
 pub mod credential;
 pub mod device;
 pub mod hook;
 pub mod idmap;
+pub mod landlock;
 pub mod limit;
 pub mod lsm;
 pub mod mask;
