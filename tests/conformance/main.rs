@@ -16,6 +16,7 @@ mod lifecycle;
 mod mount_options;
 mod mounts;
 mod namespaces;
+mod net_devices;
 mod process;
 mod root;
 mod scheduling;

@@ -18,7 +18,7 @@ const END: &str = "<!-- counts end -->";
 
 /// A module of the suite, and what of the documents it covers. The order is
 /// that of the table.
-const SECTIONS: [(&str, &str); 19] = [
+const SECTIONS: [(&str, &str); 20] = [
     ("lifecycle", "runtime.md: operations, state, errors"),
     ("root", "config.md: Root; config-linux.md: masked and read-only paths, propagation"),
     ("mounts", "config.md: Mounts"),
@@ -28,7 +28,8 @@ const SECTIONS: [(&str, &str); 19] = [
     ("scheduling", "config.md: scheduler, ioPriority, execCPUAffinity; memoryPolicy, personality"),
     ("terminal", "config.md: terminal, consoleSize; console socket"),
     ("hooks", "config.md: Hooks"),
-    ("namespaces", "config-linux.md: Namespaces, timeOffsets, netDevices"),
+    ("namespaces", "config-linux.md: Namespaces, timeOffsets"),
+    ("net_devices", "config-linux.md: Network Devices"),
     ("devices", "config-linux.md: Devices, default devices"),
     ("kernel_settings", "hostname, domainname, annotations, sysctl, cgroupsPath"),
     ("features", "features.md, features-linux.md"),

@@ -164,12 +164,15 @@ fn busybox() -> PathBuf {
     let host = ["/usr/bin/busybox", "/bin/busybox"].map(Path::new).into_iter().find(|p| p.exists());
     let host = host.expect("no busybox on this host: install the Debian package busybox-static");
     let copy = built("husk-tests-busybox");
-    if !copy.exists() {
-        // Under another name first: suites may run at the same time.
-        let draft = built(&format!("husk-tests-busybox.{}", std::process::id()));
-        fs::copy(host, &draft).expect("a copy of busybox");
-        fs::rename(&draft, &copy).expect("a copy of busybox");
-    }
+    static COPIED: std::sync::Once = std::sync::Once::new();
+    COPIED.call_once(|| {
+        if !copy.exists() {
+            // Under another name first: suites may run at the same time.
+            let draft = built(&format!("husk-tests-busybox.{}", std::process::id()));
+            fs::copy(host, &draft).expect("a copy of busybox");
+            fs::rename(&draft, &copy).expect("a copy of busybox");
+        }
+    });
     copy
 }
 

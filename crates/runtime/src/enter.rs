@@ -15,7 +15,7 @@ use crate::fault::{Context, Fault, Step};
 use crate::host;
 use crate::launch::announce;
 use crate::mech::proc::Proc;
-use crate::mech::{limit, seccomp, terminal};
+use crate::mech::{core_scheduling, limit, seccomp, terminal};
 use crate::plan::{self, Process, clone_flag};
 use crate::report::{self, Code, Error, Result};
 use crate::state::{Record, Store};
@@ -110,6 +110,7 @@ pub fn enter(
     plan.capabilities.add(added_capabilities);
     let linux = target.config.linux.clone().unwrap_or_default();
     plan.plan_kernel_settings(&linux)?;
+    plan.plan_annotations(&target.config.annotations, &host, &mut warnings)?;
     plan.preserve_fds = options.preserve_fds;
     for warning in &warnings {
         report::warning(warning);
@@ -143,6 +144,7 @@ impl Enter<'_> {
             self.plan.initial_affinity.as_deref(),
             rustix::process::getpid(),
         )?;
+        core_scheduling::join(self.plan, self.target.record.pid)?;
         let (wire, theirs) =
             wire::pair().map_err(|e| Error::kernel("husk-oci", "socketpair", e))?;
         let Some((pid, pidfd)) = self.give_birth(&wire, theirs)? else {

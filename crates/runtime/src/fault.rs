@@ -99,9 +99,7 @@ steps! {
     /// execve(2).
     Exec = "process.args[0]",
     /// Landlock restrictions by annotation.
-    Landlock = "annotations (landlock)",
-    /// Core scheduling by annotation.
-    CoreScheduling = "annotations (core scheduling)",
+    Landlock = "annotations (io.github.husk.landlock)",
 }
 
 impl Step {

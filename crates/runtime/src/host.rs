@@ -13,6 +13,7 @@ pub fn facts() -> Result<Host> {
         selinux: there(c"/sys/fs/selinux/enforce"),
         apparmor: apparmor(),
         layout: husk_cgroup::Layout::detect().map_err(cgroup_error)?,
+        landlock_abi: husk_sys::landlock::abi().unwrap_or(0),
     })
 }
 

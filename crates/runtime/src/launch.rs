@@ -18,7 +18,9 @@ use crate::init::{self, Init};
 use crate::mech::namespace::Opened;
 use crate::mech::notify::{self, Notify};
 use crate::mech::proc::Proc;
-use crate::mech::{hook, idmap, limit, mount, namespace, net_device, seccomp, userns};
+use crate::mech::{
+    core_scheduling, hook, idmap, limit, mount, namespace, net_device, seccomp, userns,
+};
 use crate::plan::{Host, LaunchPlan, MountSource, Request};
 use crate::report::{self, Code, Error, Result};
 use crate::state::{Directory, Record, Store, process_start};
@@ -83,6 +85,7 @@ pub fn launch(store: &Store, spec: &Spec, config: &[u8], options: &Options) -> R
         cgroup_made: false,
         hooks_ran: false,
         notify: None,
+        passage: None,
     };
     match launch.run(config, cgroup_plan, &host) {
         Ok((pid, pidfd)) => {
@@ -189,6 +192,8 @@ struct Launch<'a> {
     cgroup_made: bool,
     hooks_ran: bool,
     notify: Option<Notify>,
+    /// The way on which network devices have gone into the container.
+    passage: Option<net_device::Passage>,
 }
 
 impl Launch<'_> {
@@ -346,6 +351,7 @@ impl Launch<'_> {
         }
         // While the process is dumpable: then it is ours without privilege, too.
         limit::set_oom_score(&self.plan.process, pid, &self.proc)?;
+        core_scheduling::separate(&self.plan.process, pid)?;
         if self.plan.user_namespace.is_some() {
             limit::raise_hard(&self.plan.process, Some(pid))
                 .map_err(|fault| self.describe(&fault))?;
@@ -410,8 +416,9 @@ impl Launch<'_> {
     }
 
     fn run_runtime_hooks(&mut self, pid: Pid) -> Result<()> {
-        if !self.plan.net_devices.is_empty() {
-            net_device::move_all(&self.plan.net_devices, pid)?;
+        if let (false, Some((_, pidfd))) = (self.plan.net_devices.is_empty(), &self.child) {
+            let passage = net_device::Passage::open(pid, pidfd.as_fd())?;
+            self.passage.insert(passage).move_all(&self.plan.net_devices)?;
         }
         self.hooks_ran = true;
         let state = self.state_json(Status::Creating)?;
@@ -436,6 +443,9 @@ impl Launch<'_> {
         if let Some((pid, pidfd)) = self.child.take() {
             let _ = husk_sys::signal::send(pidfd.as_fd(), 9);
             let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
+        }
+        if let Some(passage) = self.passage.take() {
+            passage.back();
         }
         self.record.pid = 0;
         let cgroup = &self.record.cgroup;

@@ -13,7 +13,7 @@ use crate::executable;
 use crate::fault::{Context, Fault, Step};
 use crate::mech::proc::Proc;
 use crate::mech::resolve::{self, Missing};
-use crate::mech::{capability, credential, limit, lsm, seccomp, terminal};
+use crate::mech::{capability, credential, landlock, limit, lsm, seccomp, terminal};
 use crate::passwd;
 use crate::plan::Process;
 use crate::wire::{Message, Wire};
@@ -38,6 +38,8 @@ pub struct Prepared<'a> {
     path: CString,
     environment: CStringArray,
     filter_loaded: bool,
+    /// Rules that are not in force yet.
+    landlock: Option<OwnedFd>,
 }
 
 impl<'a> Tail<'a> {
@@ -67,6 +69,7 @@ impl<'a> Tail<'a> {
         // other may not (a home on NFS; /root as cwd of a user).
         let entered = enter_cwd(&process.cwd, self.makes_cwd);
         limit::set_own(process)?;
+        let mut landlock = process.landlock.as_ref().map(landlock::rules).transpose()?;
         capability::drop_bounding(&process.capabilities)?;
         let filter = process.seccomp.as_ref();
         let mut filter_loaded = false;
@@ -76,10 +79,14 @@ impl<'a> Tail<'a> {
                 0,
                 "prctl PR_SET_NO_NEW_PRIVS",
             )?;
-        } else if let Some(filter) = filter {
-            // Without it, loading takes CAP_SYS_ADMIN, which is about to go.
-            load_filter(filter, wire)?;
-            filter_loaded = true;
+        } else {
+            // Without it, both take CAP_SYS_ADMIN, which is about to go. The
+            // filter last: it may well forbid the other.
+            restrict(&mut landlock)?;
+            if let Some(filter) = filter {
+                load_filter(filter, wire)?;
+                filter_loaded = true;
+            }
         }
         credential::become_user(process)?;
         capability::apply(&process.capabilities)?;
@@ -97,18 +104,22 @@ impl<'a> Tail<'a> {
             "close_range",
         )?;
         if let Some(filter) = filter.filter(|filter| !filter_loaded && filter.program.notifies) {
+            restrict(&mut landlock)?;
             // The listener can only be handed over while the runtime is there.
             load_filter(filter, wire)?;
             filter_loaded = true;
         }
-        Ok(Prepared { process, path, environment, filter_loaded })
+        Ok(Prepared { process, path, environment, filter_loaded, landlock })
     }
 }
 
 impl Prepared<'_> {
     /// Runs the program. Returns only on failure.
-    pub fn execute(self) -> Fault {
+    pub fn execute(mut self) -> Fault {
         if let Err(fault) = signal::restore_defaults().at(Step::Exec, 0, "sigprocmask") {
+            return fault;
+        }
+        if let Err(fault) = restrict(&mut self.landlock) {
             return fault;
         }
         if let Some(filter) = self.process.seccomp.as_ref().filter(|_| !self.filter_loaded)
@@ -117,8 +128,17 @@ impl Prepared<'_> {
             return fault;
         }
         let errno = exec::execve(&self.path, &self.process.arguments, &self.environment);
-        executable::diagnose(&self.path, errno)
+        let mut fault = executable::diagnose(&self.path, errno);
+        if errno == Errno::ACCESS && fault.detail.is_empty() && self.process.landlock.is_some() {
+            fault.detail = format!("{} does not let it be executed", Step::Landlock.property());
+        }
+        fault
     }
+}
+
+/// Puts Landlock rules in force that are not yet.
+fn restrict(rules: &mut Option<OwnedFd>) -> Result<(), Fault> {
+    rules.take().as_ref().map_or(Ok(()), landlock::restrict)
 }
 
 fn load_filter(filter: &crate::plan::Seccomp, wire: &Wire) -> Result<(), Fault> {

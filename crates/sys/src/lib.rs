@@ -9,6 +9,7 @@ pub mod clone;
 pub mod exec;
 pub mod interface;
 pub mod keyring;
+pub mod landlock;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;

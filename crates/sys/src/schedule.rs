@@ -81,3 +81,36 @@ pub fn personality(persona: u32) -> Result<(), Errno> {
     // SAFETY: takes a number only.
     check(unsafe { libc::syscall(libc::SYS_personality, libc::c_ulong::from(persona)) }).map(drop)
 }
+
+// linux/prctl.h: PR_SCHED_CORE, Linux 5.14.
+const PR_SCHED_CORE: libc::c_int = 62;
+const PR_SCHED_CORE_CREATE: libc::c_ulong = 1;
+const PR_SCHED_CORE_SHARE_FROM: libc::c_ulong = 3;
+const SCOPE_THREAD: libc::c_ulong = 0;
+const SCOPE_THREAD_GROUP: libc::c_ulong = 1;
+
+/// Gives a process a core scheduling cookie of its own, which its children
+/// inherit. EINVAL without `CONFIG_SCHED_CORE`, ENODEV without SMT.
+pub fn core_cookie(pid: Pid) -> Result<(), Errno> {
+    core(PR_SCHED_CORE_CREATE, pid, SCOPE_THREAD_GROUP)
+}
+
+/// Takes another process's core scheduling cookie for this thread.
+pub fn share_core_cookie(of: Pid) -> Result<(), Errno> {
+    core(PR_SCHED_CORE_SHARE_FROM, of, SCOPE_THREAD)
+}
+
+fn core(command: libc::c_ulong, pid: Pid, scope: libc::c_ulong) -> Result<(), Errno> {
+    // SAFETY: these commands take numbers only; the address must be 0.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_prctl,
+            PR_SCHED_CORE,
+            command,
+            libc::c_long::from(pid.as_raw_nonzero().get()),
+            scope,
+            0 as libc::c_ulong,
+        )
+    })
+    .map(drop)
+}

@@ -10,6 +10,7 @@ use husk_spec::{
 use super::state::json;
 use super::{Arguments, Command, Exit, Global, print};
 use crate::plan;
+use crate::plan::annotation::{CORE_SCHEDULING, LANDLOCK};
 
 pub(super) const COMMAND: Command = Command {
     name: "features",
@@ -41,12 +42,21 @@ fn features() -> Features {
         ],
         mount_options: plan::MOUNT_OPTIONS.to_vec(),
         linux: linux(),
-        annotations: BTreeMap::from([(
-            "io.github.husk.version",
-            env!("CARGO_PKG_VERSION").to_owned(),
-        )]),
+        annotations: annotations(),
         potentially_unsafe_config_annotations: vec!["org.systemd.property."],
     }
+}
+
+/// Our own: this runtime's version, and by their names the annotations of
+/// config.json that it heeds, with the values they take.
+fn annotations() -> BTreeMap<&'static str, String> {
+    let abi = husk_sys::landlock::abi().unwrap_or(0);
+    BTreeMap::from([
+        ("io.github.husk.version", env!("CARGO_PKG_VERSION").to_owned()),
+        (CORE_SCHEDULING, "true,strict,false".to_owned()),
+        (LANDLOCK, "JSON".to_owned()),
+        ("io.github.husk.landlock.abi", abi.to_string()),
+    ])
 }
 
 fn linux() -> LinuxFeatures {

@@ -3,10 +3,12 @@
 //! Everything here is pure: nothing is opened, nothing is made. What comes out
 //! is executed by [`crate::launch`] and [`crate::enter`] without another look at the document.
 
+pub mod annotation;
 mod cgroup_mount;
 mod device;
 mod hook;
 mod identity;
+mod landlock;
 mod mount;
 mod mount_option;
 mod namespace;
@@ -21,6 +23,7 @@ use husk_spec::{Hooks, Spec};
 
 pub use cgroup_mount::{CgroupMount, LegacyMount};
 pub use device::{DEFAULT_DEVICES, DEFAULT_LINKS, Device, DeviceKind};
+pub use landlock::Landlock;
 pub use mount::{IdMap, Mount, MountSource, Setting};
 pub use mount_option::{NAMES as MOUNT_OPTIONS, Propagation};
 pub use namespace::{Join, Namespaces, clone_flag};
@@ -44,6 +47,8 @@ pub struct Host {
     pub apparmor: bool,
     /// The cgroup hierarchies.
     pub layout: husk_cgroup::Layout,
+    /// Version of Landlock's ABI, 0 where there is none.
+    pub landlock_abi: u32,
 }
 
 /// What the command line says about one container.
@@ -142,6 +147,7 @@ impl LaunchPlan {
             mounts.push(Mount::of_notify_directory(directory)?);
             process.set_variable("NOTIFY_SOCKET", crate::mech::notify::SOCKET)?;
         }
+        process.plan_annotations(&spec.annotations, host, &mut warnings)?;
         let populate_dev = !mounts.iter().any(Mount::binds_dev);
         if !namespaces.has_mount() {
             refuse_without_mount_namespace(spec, linux)?;

@@ -7,7 +7,8 @@ use husk_sys::exec::CStringArray;
 use husk_sys::schedule::SchedAttr;
 use rustix::process::{Resource, Rlimit};
 
-use super::{Host, Request, bit_list, cstring};
+use super::annotation::Effort;
+use super::{Host, Landlock, Request, bit_list, cstring};
 use crate::report::{Error, Result};
 
 mod capability;
@@ -66,6 +67,10 @@ pub struct Process {
     pub apparmor: Option<CString>,
     /// SELinux label.
     pub selinux: Option<CString>,
+    /// Landlock rules.
+    pub landlock: Option<Landlock>,
+    /// A core scheduling cookie of the container's own.
+    pub core_scheduling: Option<Effort>,
     /// The filter.
     pub seccomp: Option<Seccomp>,
     /// Descriptors from 3 on that stay open.
@@ -166,6 +171,8 @@ pub fn plan(
         }),
         apparmor,
         selinux,
+        landlock: None,
+        core_scheduling: None,
         seccomp: None,
         preserve_fds: 0,
     })
