@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use crate::cgroup::Cgroup;
 use crate::controller::Controller;
+use crate::delegation;
 use crate::error::{Error, text};
 use crate::kernfs;
 use crate::layout::below;
@@ -35,10 +36,19 @@ impl CgroupPlan {
                 made.undo();
                 let forbidden =
                     matches!(error.errno(), Some(Errno::ACCESS | Errno::PERM | Errno::ROFS));
+                let advice = match &self.v2 {
+                    Some(V2Plan { delegation: Some(delegated), .. }) if self.v1.is_empty() => {
+                        delegation::advice(delegated)
+                    }
+                    _ => delegation::ADVICE_V1.to_owned(),
+                };
                 if self.dispensable && forbidden {
                     let mut warnings = self.warnings;
-                    warnings.push(format!("no cgroup is made: {error}"));
+                    warnings.push(format!("no cgroup is made: {error}; {advice}"));
                     return Ok(Cgroup { warnings, ..Cgroup::none() });
+                }
+                if self.rootless && forbidden {
+                    return Err(Error::Forbidden { cause: Box::new(error), advice });
                 }
                 Err(error)
             }
@@ -260,7 +270,7 @@ fn not_handed_down(v2: &V2Plan, setting: &Setting, ancestor: &Path, errno: Errno
         errno => format!("{}: {}", ancestor.display(), text(errno)),
     };
     let advice = match &v2.delegation {
-        Some(delegated) => format!("; {}", crate::delegation::advice(delegated)),
+        Some(delegated) => format!("; {}", delegation::advice(delegated)),
         None => String::new(),
     };
     Error::Unsupported {

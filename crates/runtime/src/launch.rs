@@ -31,6 +31,8 @@ pub struct Options {
     pub request: Request,
     /// Who makes the cgroup.
     pub cgroup_manager: husk_cgroup::Manager,
+    /// Whether a cgroup that must not be made is a warning, as long as no limit was asked for.
+    pub rootless: bool,
     /// Where the terminal's other end goes.
     pub console: Option<OwnedFd>,
     /// Where a pidfd of the process goes, `--pidfd-socket`.
@@ -106,7 +108,7 @@ fn plan_cgroup(spec: &Spec, options: &Options, host: &Host) -> Result<husk_cgrou
         cgroups_path: linux.and_then(|linux| linux.cgroups_path.as_deref()),
         resources: linux.and_then(|linux| linux.resources.as_ref()),
         annotations: &spec.annotations,
-        rootless: host.euid != 0,
+        rootless: options.rootless,
         intel_rdt: linux.and_then(|linux| linux.intel_rdt.as_ref()),
     };
     let plan = husk_cgroup::plan(&request, &host.layout).map_err(host::cgroup_error)?;
