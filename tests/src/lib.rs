@@ -18,3 +18,4 @@ pub mod host;
 pub mod invocation;
 pub mod runtime;
 pub mod sandbox;
+pub mod user_namespace;
