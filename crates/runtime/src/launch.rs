@@ -5,13 +5,14 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use husk_cgroup::{Cgroup, Entry};
+use husk_cgroup::Cgroup;
 use husk_spec::{Hook, NamespaceType, Spec, Status};
-use husk_sys::clone::{Cloned, clone};
+use husk_sys::clone::Cloned;
 use rustix::fs::{self, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open};
 
+use crate::birth::Birth;
 use crate::describe::{self, Described};
 use crate::host;
 use crate::init::{self, Init};
@@ -239,7 +240,8 @@ impl Launch<'_> {
             wire::pair().map_err(|e| Error::kernel("husk-oci", "socketpair", e))?;
         // So that what is made in the container has the modes it was given.
         let umask = rustix::process::umask(Mode::empty());
-        let born = self.give_birth(&entry);
+        let birth = Birth { plan: self.plan, joined: self.joined, entry: &entry };
+        let born = birth.give(&|fault| self.describe(fault));
         if let Ok(Cloned::Child) = born {
             drop(wire);
             // Its lock must not live on with the container.
@@ -307,34 +309,6 @@ impl Launch<'_> {
         rustix::net::bind(&socket, &self.directory()?.start_address()?).map_err(failed("bind"))?;
         rustix::net::listen(&socket, 1).map_err(failed("listen"))?;
         Ok(socket)
-    }
-
-    /// Clones the process, born into the pid namespace to join, if there is one:
-    /// setns(2) gives a pid namespace to children only, and is then taken back.
-    fn give_birth(&self, entry: &Entry) -> Result<Cloned> {
-        let pid_namespace = self.joined.iter().find(|opened| opened.kind == NamespaceType::Pid);
-        let Some(opened) = pid_namespace else {
-            return self.clone_process(entry);
-        };
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let own = fs::open(c"/proc/self/ns/pid", flags, Mode::empty())
-            .map_err(|errno| Error::kernel("/proc/self/ns/pid", "open", errno))?;
-        namespace::enter(opened).map_err(|fault| self.describe(&fault))?;
-        let born = self.clone_process(entry);
-        if let Ok(Cloned::Parent(..)) = born {
-            let flag = crate::plan::clone_flag(NamespaceType::Pid);
-            husk_sys::namespace::setns(own.as_fd(), flag)
-                .map_err(|errno| Error::kernel("/proc/self/ns/pid", "setns", errno))?;
-        }
-        born
-    }
-
-    fn clone_process(&self, entry: &Entry) -> Result<Cloned> {
-        let flags = self.plan.namespaces.clone_flags();
-        clone(flags, entry.into.as_ref().map(AsFd::as_fd), false).map_err(|errno| {
-            let error = Error::kernel("linux.namespaces", "clone3", errno);
-            host::explain_clone(error, self.plan)
-        })
     }
 
     /// The conversation, until the process waits for `start` or runs the program.

@@ -5,6 +5,7 @@
 //! they say to each other. [`enter`] adds a process to a container by a list of
 //! steps of its own. Both end in [`tail`].
 
+pub mod birth;
 pub mod census;
 pub mod cli;
 pub mod clock;
