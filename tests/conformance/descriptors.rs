@@ -67,6 +67,7 @@ fn notify_socket_is_forwarded() {
     let case = Case::new();
     let mut bundle = case.bundle();
     let socket = UnixDatagram::bind(case.path("notify")).unwrap();
+    case.give(&case.path("notify"));
     bundle.shell("/bin/probe notify READY=1 && exec sleep 1000");
     bundle.write();
     case.runtime()

@@ -68,7 +68,9 @@ fn the_dev_symlinks_are_there() {
 /// config-linux.md, devices: each type, with its numbers, mode and owner.
 #[test]
 fn devices_are_made_as_configured() {
-    let case = Case::new();
+    let case = Case::without_user_namespace(
+        "in one a device is the one of the host, bound: tests/rootless has that",
+    );
     let mut bundle = case.bundle();
     bundle.set(
         "/linux/devices",
@@ -100,7 +102,9 @@ fn devices_are_made_as_configured() {
 /// config-linux.md, devices.fileMode: bits the umask would take are kept.
 #[test]
 fn the_umask_does_not_touch_device_modes() {
-    let case = Case::new();
+    let case = Case::without_user_namespace(
+        "in one a device is the one of the host, bound, with its mode",
+    );
     let mut bundle = case.bundle();
     bundle.set("/process/user/umask", 0o077);
     bundle.set(

@@ -115,6 +115,7 @@ fn a_directory_can_be_bound() {
     let mut bundle = case.bundle();
     let source = case.directory("source");
     fs::write(source.join("in"), "from the host\n").unwrap();
+    case.give(&source);
     bundle.bind(&source, "/mnt", &["bind"]);
     bundle.shell("cat /mnt/in; echo back >/mnt/out");
     assert_eq!(case.print(&bundle), "from the host\n");
@@ -127,6 +128,7 @@ fn a_file_can_be_bound() {
     let case = Case::new();
     let mut bundle = case.bundle();
     fs::write(case.path("file"), "content\n").unwrap();
+    case.give(&case.path("file"));
     bundle.bind(&case.path("file"), "/etc/resolv.conf", &["bind"]);
     bundle.shell("cat /etc/resolv.conf; echo more >>/etc/resolv.conf");
     assert_eq!(case.print(&bundle), "content\n");
@@ -221,8 +223,11 @@ fn filesystem_options_are_passed() {
     }));
     let report = case.report(&bundle);
     let options = mount_at(&report, "/mnt")["superOptions"].to_string();
-    for option in ["size=64k", "mode=1750", "uid=7", "gid=8", "nr_inodes=99"] {
-        assert!(options.contains(option), "{option} is not in {options}");
+    // mountinfo shows ids as the host numbers them.
+    let ids = [format!("uid={}", case.host_id(7)), format!("gid={}", case.host_id(8))];
+    let others = ["size=64k", "mode=1750", "nr_inodes=99"].map(str::to_owned);
+    for option in ids.iter().chain(&others) {
+        assert!(options.contains(option.as_str()), "{option} is not in {options}");
     }
 }
 
@@ -262,6 +267,7 @@ fn an_overlay_can_be_mounted() {
     let mut bundle = case.bundle();
     let [lower, upper, work] = ["lower", "upper", "work"].map(|d| case.directory(d));
     fs::write(lower.join("low"), "low").unwrap();
+    [&lower, &upper, &work].into_iter().for_each(|dir| case.give(dir));
     bundle.mount(json!({
         "destination": "/mnt", "type": "overlay", "source": "overlay",
         "options": [
@@ -318,7 +324,7 @@ fn tmpcopyup_copies_what_was_there() {
     );
     assert_eq!(case.print(&bundle), "content\n604 12 34\nsub/file\ntmpfs\n");
     assert_eq!(fs::read_to_string(dir.join("own")).unwrap(), "content\n");
-    assert_eq!(fs::metadata(dir.join("sub/file")).unwrap().uid(), 12);
+    assert_eq!(fs::metadata(dir.join("sub/file")).unwrap().uid(), case.host_id(12));
 }
 
 /// tmpfs(5): mode 1777 unless something says otherwise; a mount point that the

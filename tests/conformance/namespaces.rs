@@ -242,7 +242,9 @@ fn loopback_is_up() {
 /// A network namespace that is joined is taken as it is.
 #[test]
 fn a_joined_network_namespace_is_not_touched() {
-    let case = Case::new();
+    let case = Case::without_user_namespace(
+        "the sysfs of a joined network namespace, which the test reads, is for its owner",
+    );
     let holder = case.program("unshare").args(["-n", "sleep", "1000"]).spawn();
     // Until unshare(1) has made it, its namespace is this one.
     let path = format!("/proc/{}/ns/net", holder.pid());

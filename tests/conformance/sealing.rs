@@ -20,7 +20,9 @@ const ALL: [&str; 8] = [
 /// process is gone, cannot be opened for writing.
 #[test]
 fn the_runtimes_executable_cannot_be_written_from_inside() {
-    let case = Case::new();
+    let case = Case::without_user_namespace(
+        "the procfs of a joined pid namespace, which the test reads, is for its owner",
+    );
     // Both in a third one's pid namespace, so that neither is its process 1.
     let (_bundle, holder) = case.sleeper();
     let pid_namespace = format!("/proc/{}/ns/pid", holder.pid());
@@ -58,7 +60,9 @@ fn the_runtimes_executable_cannot_be_written_from_inside() {
 /// not dumpable, so that its descriptors and memory are its own.
 #[test]
 fn the_waiting_process_is_not_dumpable() {
-    let case = Case::new();
+    let case = Case::without_user_namespace(
+        "the procfs of a joined pid namespace, which the test reads, is for its owner",
+    );
     let created = case.create(&case.bundle());
     let mut bundle = case.bundle();
     bundle.namespace("pid", Some(&format!("/proc/{}/ns/pid", created.pid())));

@@ -8,6 +8,7 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
 
 use crate::runtime::built;
+use crate::user_namespace;
 
 /// The applets that tests call, each a symlink to busybox.
 const APPLETS: &[&str] = &[
@@ -22,13 +23,14 @@ const APPLETS: &[&str] = &[
 pub struct Bundle {
     dir: PathBuf,
     id: String,
+    user_namespace: bool,
     /// config.json as it will be written.
     pub config: Value,
 }
 
 impl Bundle {
     /// Makes a bundle in `dir` whose container is to be called `id`.
-    pub(crate) fn make(dir: PathBuf, id: String) -> Bundle {
+    pub(crate) fn make(dir: PathBuf, id: String, user_namespace: bool) -> Bundle {
         let rootfs = dir.join("rootfs");
         fs::create_dir_all(rootfs.join("bin")).expect("a rootfs");
         for directory in ["proc", "sys", "dev", "tmp", "etc"] {
@@ -45,7 +47,7 @@ impl Bundle {
             symlink("busybox", rootfs.join("bin").join(applet)).expect("a symlink");
         }
         let config = default_config(&id);
-        Bundle { dir, id, config }
+        Bundle { dir, id, user_namespace, config }
     }
 
     /// The bundle's directory.
@@ -149,7 +151,16 @@ impl Bundle {
 
     /// Writes config.json.
     pub fn write(&self) {
-        let text = serde_json::to_string_pretty(&self.config).expect("JSON");
+        let added;
+        let config = match self.user_namespace {
+            false => &self.config,
+            true => {
+                user_namespace::give(&self.rootfs(""));
+                added = user_namespace::add(&self.config);
+                &added
+            }
+        };
+        let text = serde_json::to_string_pretty(config).expect("JSON");
         self.write_text(&text);
     }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use crate::event::{Fifo, Process, readable};
 use crate::host::{self, Footprint};
 use crate::invocation::{Invocation, Output};
 use crate::runtime;
+use crate::user_namespace;
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -28,6 +30,7 @@ pub fn shared_dir() -> PathBuf {
 pub struct Case {
     dir: PathBuf,
     marker: String,
+    user_namespace: bool,
     bundles: AtomicU32,
 }
 
@@ -38,6 +41,15 @@ impl Default for Case {
 }
 
 impl Case {
+    /// A case whose bundles stay as they are in a suite that adds a user namespace
+    /// to them: `reason` says why that has no meaning.
+    pub fn without_user_namespace(reason: &str) -> Case {
+        user_namespace::announce_exemption(reason);
+        let mut case = Case::new();
+        case.user_namespace = false;
+        case
+    }
+
     /// Makes the case. Without root the whole suite says so and ends.
     pub fn new() -> Case {
         if !rustix::process::geteuid().is_root() {
@@ -51,7 +63,16 @@ impl Case {
         let dir = fs::canonicalize(std::env::temp_dir()).expect("a temporary directory");
         let dir = dir.join(&marker);
         fs::create_dir(&dir).expect("a directory for the test");
-        Case { dir, marker, bundles: AtomicU32::new(0) }
+        if user_namespace::is_added() {
+            // Hooks run there as the root of the container, which is nobody here.
+            fs::set_permissions(&dir, PermissionsExt::from_mode(0o777)).expect("chmod");
+        }
+        Case {
+            dir,
+            marker,
+            user_namespace: user_namespace::is_added(),
+            bundles: AtomicU32::new(0),
+        }
     }
 
     /// The test's own directory, an absolute path without symlinks.
@@ -74,11 +95,23 @@ impl Case {
         &self.marker
     }
 
+    /// The id on the host of an id of the containers.
+    pub fn host_id(&self, id: u32) -> u32 {
+        if self.user_namespace { user_namespace::FIRST + id } else { id }
+    }
+
+    /// Gives a file or directory on the host to the root of the containers.
+    pub fn give(&self, path: &Path) {
+        if self.user_namespace {
+            user_namespace::give(path);
+        }
+    }
+
     /// Makes a new bundle with an id of its own.
     pub fn bundle(&self) -> Bundle {
         let number = self.bundles.fetch_add(1, Ordering::Relaxed);
         let dir = self.dir.join(format!("bundle{number}"));
-        Bundle::make(dir, format!("{}{number}", self.marker))
+        Bundle::make(dir, format!("{}{number}", self.marker), self.user_namespace)
     }
 
     /// Makes a FIFO in the bundle's rootfs, for the container to write to.

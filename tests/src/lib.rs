@@ -18,3 +18,5 @@ pub mod host;
 pub mod invocation;
 pub mod runtime;
 pub mod sandbox;
+pub mod user;
+pub mod user_namespace;

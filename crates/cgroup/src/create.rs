@@ -36,18 +36,19 @@ impl CgroupPlan {
                 made.undo();
                 let forbidden =
                     matches!(error.errno(), Some(Errno::ACCESS | Errno::PERM | Errno::ROFS));
+                let advice = match &self.v2 {
+                    Some(V2Plan { delegation: Some(delegated), .. }) if self.v1.is_empty() => {
+                        delegation::advice(delegated)
+                    }
+                    _ => delegation::ADVICE_V1.to_owned(),
+                };
                 if self.dispensable && forbidden {
                     let mut warnings = self.warnings;
-                    warnings.push(format!("no cgroup is made: {error}"));
+                    warnings.push(format!("no cgroup is made: {error}; {advice}"));
                     return Ok(Cgroup { warnings, ..Cgroup::none() });
                 }
                 if self.rootless && forbidden {
-                    let v2 = self.v2.as_ref().and_then(|v2| v2.delegation.as_ref());
-                    let advice = v2.map_or_else(
-                        || "cgroup v1 cannot be delegated to a user".to_owned(),
-                        delegation::advice,
-                    );
-                    return Err(Error::NoHierarchy { reason: format!("{error}; {advice}") });
+                    return Err(Error::Forbidden { cause: Box::new(error), advice });
                 }
                 Err(error)
             }

@@ -76,6 +76,14 @@ pub enum Error {
         /// The layout in words, and what would help.
         reason: String,
     },
+    /// A cgroup that a user without privilege over the host may not make.
+    #[error("{cause}; {advice}")]
+    Forbidden {
+        /// The refusal.
+        cause: Box<Error>,
+        /// What would allow it.
+        advice: String,
+    },
     /// Processes that did not go, stop or start within the time given.
     #[error("cgroup: {what} {}: not within {seconds} s", path.display())]
     Timeout {
@@ -117,7 +125,7 @@ impl Error {
     pub fn errno(&self) -> Option<Errno> {
         match self {
             Self::Setting { errno, .. } | Self::System { errno, .. } => Some(*errno),
-            Self::NotRestored { cause, .. } => cause.errno(),
+            Self::NotRestored { cause, .. } | Self::Forbidden { cause, .. } => cause.errno(),
             _ => None,
         }
     }

@@ -8,6 +8,7 @@ use rustix::process::WaitStatus;
 use crate::fault::{Fault, Step};
 use crate::plan::DEFAULT_DEVICES;
 use crate::report::{Code, Error};
+use crate::rootless;
 use crate::state::Record;
 
 /// Where a process is described: in `config.json` at `process`, or for `exec` elsewhere.
@@ -121,27 +122,48 @@ fn device(index: usize, spec: &Spec) -> String {
 }
 
 fn hint(fault: &Fault, spec: &Spec) -> Option<String> {
-    let rootless = rustix::process::geteuid().as_raw() != 0;
+    let rootless = rootless::is_rootless();
     let hint = match (fault.step, fault.errno) {
         (Step::Rlimits, Some(Errno::PERM)) => "to raise a hard limit takes CAP_SYS_RESOURCE",
         (Step::User | Step::Groups, Some(Errno::INVAL)) => {
             "the id is not mapped in the user namespace"
         }
+        (
+            Step::UserNamespace | Step::Mount | Step::Root | Step::Propagation,
+            Some(Errno::PERM | Errno::ACCESS),
+        ) if rootless::powerless_hint().is_some() => rootless::powerless_hint()?,
         (Step::Groups, Some(Errno::PERM)) if rootless => {
             "groups cannot be set with a map of one's own id alone"
         }
-        (Step::Mount, Some(Errno::PERM)) if rootless => {
+        (Step::Mount, Some(Errno::PERM)) if rootless || has_user_namespace(spec) => {
             let mount = spec.mounts.get(usize::from(fault.index))?;
             match mount.typ.as_deref() {
                 Some("sysfs") => {
-                    "sysfs needs a network namespace of the container's own user namespace"
+                    "a new sysfs needs a new network namespace beside the user namespace; else bind /sys (rbind, ro)"
+                }
+                Some("proc") => {
+                    "a new procfs needs a new pid namespace beside the user namespace, and nothing mounted over the caller's own /proc; else bind /proc (rbind)"
+                }
+                Some("mqueue") => {
+                    "a new mqueue needs a new ipc namespace beside the user namespace"
                 }
                 _ => "not allowed in a user namespace",
             }
         }
+        (Step::Device, Some(Errno::NOENT)) if rootless || has_user_namespace(spec) => {
+            "in a user namespace the host's device of the same path is bound, and there is none"
+        }
+        (Step::Namespace, Some(Errno::PERM)) => {
+            "to join it takes CAP_SYS_ADMIN over the user namespace that it belongs to"
+        }
         _ => return None,
     };
     Some(hint.to_owned())
+}
+
+fn has_user_namespace(spec: &Spec) -> bool {
+    let namespaces = spec.linux.iter().flat_map(|linux| &linux.namespaces);
+    namespaces.into_iter().any(|namespace| namespace.typ == husk_spec::NamespaceType::User)
 }
 
 /// A process that went without a word.

@@ -10,6 +10,7 @@ use husk_sys::exec;
 use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, Pid, WaitOptions};
 
+use crate::birth::pid_of;
 use crate::describe::{self, Described};
 use crate::fault::{Context, Fault, Step};
 use crate::host;
@@ -392,16 +393,4 @@ fn open_terminal(
     let pair = terminal::open(root.as_fd(), wanted, process)?;
     terminal::send_master(console, &pair.master)?;
     Ok(pair.slave)
-}
-
-/// The process that a pidfd stands for, as this pid namespace numbers it:
-/// `Pid:` of its fdinfo, pidfd_open(2).
-fn pid_of(pidfd: BorrowedFd<'_>) -> Result<Pid> {
-    use std::os::fd::AsRawFd;
-    let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
-    let text =
-        std::fs::read_to_string(&path).map_err(|error| Error::new(Code::Kernel, &path, error))?;
-    text.lines()
-        .find_map(|line| Pid::from_raw(line.strip_prefix("Pid:")?.trim().parse().ok()?))
-        .ok_or_else(|| Error::new(Code::Kernel, path, "names no process"))
 }

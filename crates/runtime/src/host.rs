@@ -5,11 +5,13 @@ use rustix::io::Errno;
 
 use crate::plan::{Host, LaunchPlan};
 use crate::report::{Code, Error, Result};
+use crate::rootless;
 
 /// What a plan needs to know.
 pub fn facts() -> Result<Host> {
     Ok(Host {
         euid: rustix::process::geteuid().as_raw(),
+        in_user_namespace: rootless::in_user_namespace(),
         selinux: there(c"/sys/fs/selinux/enforce"),
         apparmor: apparmor(),
         layout: husk_cgroup::Layout::detect().map_err(cgroup_error)?,
@@ -39,11 +41,11 @@ pub fn cgroup_error(error: husk_cgroup::Error) -> Error {
 pub fn explain_clone(error: Error, plan: &LaunchPlan) -> Error {
     let hint = match error.errno {
         Some(Errno::NOSYS) => "Linux 5.14 or later is needed",
-        Some(Errno::NOSPC | Errno::USERS) => {
-            "a limit of namespaces is reached: see the sysctls user.max_*_namespaces"
+        Some(errno @ (Errno::NOSPC | Errno::USERS)) => {
+            return error.hint(rootless::user_namespace_hint(errno));
         }
-        Some(Errno::PERM) if plan.user_namespace.is_some() => {
-            "unprivileged user namespaces are switched off: see the sysctls kernel.unprivileged_userns_clone, user.max_user_namespaces and kernel.apparmor_restrict_unprivileged_userns"
+        Some(errno @ (Errno::PERM | Errno::ACCESS)) if plan.user_namespace.is_some() => {
+            return error.hint(rootless::user_namespace_hint(errno));
         }
         Some(Errno::PERM) => {
             "without root, linux.namespaces needs one of type user: see husk-oci spec --rootless"

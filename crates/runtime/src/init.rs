@@ -105,12 +105,14 @@ impl<'a> Init<'a> {
         let plan = self.plan;
         if let Some(namespace) = &plan.user_namespace {
             self.await_go()?;
+            // Before the change of user, after which this process is no more
+            // dumpable and its timens_offsets is the host's root's.
+            self.enter_time_namespace()?;
             userns::become_root(namespace)?;
+        } else {
+            self.enter_time_namespace()?;
         }
         self.enter_cgroup()?;
-        if plan.namespaces.makes(NamespaceType::Time) {
-            enter_time_namespace(plan)?;
-        }
         // From here on others may see this process: they must not read its
         // memory or its descriptors (CVE-2016-9962).
         rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(
@@ -121,7 +123,10 @@ impl<'a> Init<'a> {
         if plan.namespaces.joins(NamespaceType::User) {
             limit::raise_hard(&plan.process, None)?;
         }
-        namespace::join(self.joined)?;
+        // Beside a new user namespace they were joined before: see `birth`.
+        if plan.user_namespace.is_none() {
+            namespace::join(self.joined)?;
+        }
         if plan.namespaces.makes(NamespaceType::Cgroup) {
             husk_sys::namespace::unshare(clone_flag(NamespaceType::Cgroup)).at(
                 Step::Cgroup,
@@ -154,6 +159,37 @@ impl<'a> Init<'a> {
         self.wire.send(&Message::Ready).at(Step::Sync, 0, "sendmsg")?;
         let state = self.await_go()?;
         Ok((prepared, state))
+    }
+
+    /// Makes a time namespace with its offsets and enters it: unshare(2) alone
+    /// would give it to children only, setns(2) gives it to the caller.
+    fn enter_time_namespace(&self) -> Result<(), Fault> {
+        if !self.plan.namespaces.makes(NamespaceType::Time) {
+            return Ok(());
+        }
+        let index = 0;
+        let flag = clone_flag(NamespaceType::Time);
+        husk_sys::namespace::unshare(flag).at(Step::Namespace, index, "unshare")?;
+        if let Some(offsets) = &self.plan.namespaces.time_offsets {
+            let file = rustix::fs::open(
+                c"/proc/self/timens_offsets",
+                OFlags::WRONLY | OFlags::CLOEXEC,
+                Mode::empty(),
+            )
+            .at(Step::TimeOffsets, 0, "open /proc/self/timens_offsets")?;
+            rustix::io::write(&file, offsets.as_bytes()).at(
+                Step::TimeOffsets,
+                0,
+                "write /proc/self/timens_offsets",
+            )?;
+        }
+        let made = rustix::fs::open(
+            c"/proc/self/ns/time_for_children",
+            OFlags::RDONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .at(Step::Namespace, index, "open /proc/self/ns/time_for_children")?;
+        husk_sys::namespace::setns(made.as_fd(), flag).at(Step::Namespace, index, "setns")
     }
 
     fn await_go(&self) -> Result<Vec<u8>, Fault> {
@@ -258,34 +294,6 @@ impl<'a> Init<'a> {
         terminal::send_master(console, &pair.master)?;
         Ok(Some(pair.slave))
     }
-}
-
-/// Makes a time namespace with its offsets and enters it: unshare(2) alone
-/// would give it to children only, setns(2) gives it to the caller.
-fn enter_time_namespace(plan: &LaunchPlan) -> Result<(), Fault> {
-    let index = 0;
-    let flag = clone_flag(NamespaceType::Time);
-    husk_sys::namespace::unshare(flag).at(Step::Namespace, index, "unshare")?;
-    if let Some(offsets) = &plan.namespaces.time_offsets {
-        let file = rustix::fs::open(
-            c"/proc/self/timens_offsets",
-            OFlags::WRONLY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .at(Step::TimeOffsets, 0, "open /proc/self/timens_offsets")?;
-        rustix::io::write(&file, offsets.as_bytes()).at(
-            Step::TimeOffsets,
-            0,
-            "write /proc/self/timens_offsets",
-        )?;
-    }
-    let made = rustix::fs::open(
-        c"/proc/self/ns/time_for_children",
-        OFlags::RDONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .at(Step::Namespace, index, "open /proc/self/ns/time_for_children")?;
-    husk_sys::namespace::setns(made.as_fd(), flag).at(Step::Namespace, index, "setns")
 }
 
 fn loopback_up() -> Result<(), Fault> {

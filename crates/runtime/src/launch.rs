@@ -5,13 +5,14 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use husk_cgroup::{Cgroup, Entry};
+use husk_cgroup::Cgroup;
 use husk_spec::{Hook, NamespaceType, Spec, Status};
-use husk_sys::clone::{Cloned, clone};
+use husk_sys::clone::Cloned;
 use rustix::fs::{self, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open};
 
+use crate::birth::Birth;
 use crate::describe::{self, Described};
 use crate::host;
 use crate::init::{self, Init};
@@ -33,6 +34,8 @@ pub struct Options {
     pub request: Request,
     /// Who makes the cgroup.
     pub cgroup_manager: husk_cgroup::Manager,
+    /// Whether a cgroup that must not be made is a warning, as long as no limit was asked for.
+    pub rootless: bool,
     /// Where the terminal's other end goes.
     pub console: Option<OwnedFd>,
     /// Where a pidfd of the process goes, `--pidfd-socket`.
@@ -109,7 +112,7 @@ fn plan_cgroup(spec: &Spec, options: &Options, host: &Host) -> Result<husk_cgrou
         cgroups_path: linux.and_then(|linux| linux.cgroups_path.as_deref()),
         resources: linux.and_then(|linux| linux.resources.as_ref()),
         annotations: &spec.annotations,
-        rootless: host.euid != 0,
+        rootless: options.rootless,
         intel_rdt: linux.and_then(|linux| linux.intel_rdt.as_ref()),
     };
     let plan = husk_cgroup::plan(&request, &host.layout).map_err(host::cgroup_error)?;
@@ -242,7 +245,8 @@ impl Launch<'_> {
             wire::pair().map_err(|e| Error::kernel("husk-oci", "socketpair", e))?;
         // So that what is made in the container has the modes it was given.
         let umask = rustix::process::umask(Mode::empty());
-        let born = self.give_birth(&entry);
+        let birth = Birth { plan: self.plan, joined: self.joined, entry: &entry };
+        let born = birth.give(&|fault| self.describe(fault));
         if let Ok(Cloned::Child) = born {
             drop(wire);
             // Its lock must not live on with the container.
@@ -310,34 +314,6 @@ impl Launch<'_> {
         rustix::net::bind(&socket, &self.directory()?.start_address()?).map_err(failed("bind"))?;
         rustix::net::listen(&socket, 1).map_err(failed("listen"))?;
         Ok(socket)
-    }
-
-    /// Clones the process, born into the pid namespace to join, if there is one:
-    /// setns(2) gives a pid namespace to children only, and is then taken back.
-    fn give_birth(&self, entry: &Entry) -> Result<Cloned> {
-        let pid_namespace = self.joined.iter().find(|opened| opened.kind == NamespaceType::Pid);
-        let Some(opened) = pid_namespace else {
-            return self.clone_process(entry);
-        };
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let own = fs::open(c"/proc/self/ns/pid", flags, Mode::empty())
-            .map_err(|errno| Error::kernel("/proc/self/ns/pid", "open", errno))?;
-        namespace::enter(opened).map_err(|fault| self.describe(&fault))?;
-        let born = self.clone_process(entry);
-        if let Ok(Cloned::Parent(..)) = born {
-            let flag = crate::plan::clone_flag(NamespaceType::Pid);
-            husk_sys::namespace::setns(own.as_fd(), flag)
-                .map_err(|errno| Error::kernel("/proc/self/ns/pid", "setns", errno))?;
-        }
-        born
-    }
-
-    fn clone_process(&self, entry: &Entry) -> Result<Cloned> {
-        let flags = self.plan.namespaces.clone_flags();
-        clone(flags, entry.into.as_ref().map(AsFd::as_fd), false).map_err(|errno| {
-            let error = Error::kernel("linux.namespaces", "clone3", errno);
-            host::explain_clone(error, self.plan)
-        })
     }
 
     /// The conversation, until the process waits for `start` or runs the program.

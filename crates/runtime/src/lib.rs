@@ -5,6 +5,8 @@
 //! they say to each other. [`enter`] adds a process to a container by a list of
 //! steps of its own. Both end in [`tail`].
 
+pub mod birth;
+pub mod census;
 pub mod cli;
 pub mod clock;
 pub mod describe;
@@ -20,6 +22,7 @@ pub mod mech;
 pub mod passwd;
 pub mod plan;
 pub mod report;
+pub mod rootless;
 pub mod seal;
 pub mod state;
 pub mod tail;

@@ -8,6 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
+use crate::census;
 use crate::describe::{self, Described};
 use crate::host::cgroup_error;
 use crate::launch::{run_hooks, run_poststop};
@@ -107,7 +108,7 @@ pub fn kill(store: &Store, id: &str, signal: i32, all: bool) -> Result<()> {
     let process = record.process();
     if all {
         // The first process may be gone and others of its cgroup live on.
-        return record.cgroup.kill(signal_of(signal)?).map_err(cgroup_error);
+        return kill_all(&record, signal);
     }
     let (Some(process), Status::Created | Status::Running | Status::Paused) = (process, status)
     else {
@@ -138,6 +139,33 @@ pub fn kill(store: &Store, id: &str, signal: i32, all: bool) -> Result<()> {
     if status == Status::Paused && signal == SIGKILL {
         // A frozen process of a v1 hierarchy dies only once it is thawed.
         record.cgroup.thaw().map_err(cgroup_error)?;
+    }
+    Ok(())
+}
+
+/// Sends a signal to every process of the container.
+fn kill_all(record: &Record, signal: i32) -> Result<()> {
+    if !record.cgroup.is_none() {
+        return record.cgroup.kill(signal_of(signal)?).map_err(cgroup_error);
+    }
+    if signal == SIGKILL && record.own_pid_namespace {
+        return kill_whole(record);
+    }
+    for pid in census::processes(record)? {
+        // By pidfd: between look-up and signal the number could become another process's.
+        let Some(pid) = rustix::process::Pid::from_raw(pid) else { continue };
+        let flags = rustix::process::PidfdFlags::empty();
+        let Ok(pidfd) = rustix::process::pidfd_open(pid, flags) else { continue };
+        match husk_sys::signal::send(pidfd.as_fd(), signal) {
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(errno) => {
+                return Err(Error::kernel(
+                    format_args!("container {}", record.id),
+                    "pidfd_send_signal",
+                    errno,
+                ));
+            }
+        }
     }
     Ok(())
 }

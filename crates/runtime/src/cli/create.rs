@@ -107,6 +107,7 @@ impl Flags {
                 notify_directory,
             },
             cgroup_manager: global.manager,
+            rootless: global.makes_do(),
             console,
             pidfd_socket: self.pidfd_socket,
             pid_file: self.pid_file,

@@ -7,6 +7,7 @@ use husk_cgroup::Manager;
 
 use super::arguments::{Argument, Arguments};
 use crate::report::{Code, Error, Log, Result, set_log};
+use crate::rootless;
 use crate::state::Store;
 
 pub(super) const FLAGS: &[(&str, &str)] = &[
@@ -67,7 +68,7 @@ impl Global {
                     }
                 }
                 "cgroup-manager" => global.manager = manager(&arguments.value()?)?,
-                "rootless" => global.rootless = rootless(&arguments.value()?)?,
+                "rootless" => global.rootless = rootless_flag(&arguments.value()?)?,
                 // containerd passes it; what it names would be used by checkpoint alone.
                 "criu" => drop(arguments.value()?),
                 "v" | "version" => global.version = true,
@@ -103,6 +104,11 @@ impl Global {
         }
     }
 
+    /// Whether to make do without a cgroup that must not be made, as runc's flag means it.
+    pub(super) fn makes_do(&self) -> bool {
+        self.rootless.unwrap_or_else(rootless::is_rootless)
+    }
+
     /// Without root's privilege over the host: by another user, or by the root of
     /// a user namespace that says it is not the host's.
     fn is_rootless(&self) -> bool {
@@ -110,15 +116,9 @@ impl Global {
             !rustix::process::geteuid().is_root()
                 || (std::env::var_os("XDG_RUNTIME_DIR").is_some()
                     && std::env::var_os("USER").is_none_or(|user| user != "root")
-                    && in_user_namespace())
+                    && rootless::in_user_namespace())
         })
     }
-}
-
-/// Whether ids are mapped: the first user namespace has the map `0 0 4294967295`.
-fn in_user_namespace() -> bool {
-    std::fs::read_to_string("/proc/self/uid_map")
-        .is_ok_and(|map| map.split_whitespace().ne(["0", "0", "4294967295"]))
 }
 
 fn log_format(value: &str) -> Result<bool> {
@@ -146,7 +146,7 @@ fn manager(value: &str) -> Result<Manager> {
     }
 }
 
-fn rootless(value: &str) -> Result<Option<bool>> {
+fn rootless_flag(value: &str) -> Result<Option<bool>> {
     match value {
         "auto" => Ok(None),
         "true" => Ok(Some(true)),

@@ -4,7 +4,7 @@ use super::arguments::{Argument, Arguments, missing_id};
 use super::list::format;
 use super::state::json;
 use super::{Command, Exit, Global, print};
-use crate::host::cgroup_error;
+use crate::census;
 use crate::report::{Code, Error, Result};
 
 pub(super) const COMMAND: Command = Command {
@@ -30,7 +30,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Exit {
     }
     let mut ps_arguments = arguments.rest()?;
     let directory = global.store()?.open(&id.unwrap_or_default())?;
-    let processes = directory.record()?.cgroup.processes().map_err(cgroup_error)?;
+    let processes = census::processes(&directory.record()?)?;
     if as_json {
         return print(&(json(&processes)? + "\n"));
     }

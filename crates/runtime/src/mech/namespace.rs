@@ -51,15 +51,25 @@ pub fn open(join: &Join) -> Result<Opened> {
 /// born there: the runtime has seen to that.
 pub fn join(opened: &[Opened]) -> Result<(), Fault> {
     let of = |kind: NamespaceType| opened.iter().filter(move |o| o.kind == kind);
-    // The user namespace first: the privilege over the others may come from it.
     // The mount namespace last: with it the host's files are gone.
     let middle = opened.iter().filter(|o| {
         !matches!(o.kind, NamespaceType::User | NamespaceType::Mount | NamespaceType::Pid)
     });
-    for namespace in of(NamespaceType::User).chain(middle).chain(of(NamespaceType::Mount)) {
-        enter(namespace)?;
+    let mut others = middle.chain(of(NamespaceType::Mount));
+    let Some(user) = of(NamespaceType::User).next() else {
+        return others.try_for_each(enter);
+    };
+    // The privilege over the others is the runtime's, which is lost with the user
+    // namespace, or comes from that one.
+    let mut later = Vec::new();
+    for namespace in others {
+        match enter(namespace) {
+            Err(Fault { errno: Some(Errno::PERM), .. }) => later.push(namespace),
+            done => done?,
+        }
     }
-    Ok(())
+    enter(user)?;
+    later.into_iter().try_for_each(enter)
 }
 
 /// Joins one.

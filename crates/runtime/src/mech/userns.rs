@@ -11,6 +11,7 @@ use super::proc::Proc;
 use crate::fault::{Context, Fault, Step};
 use crate::plan::UserNamespace;
 use crate::report::{Code, Error, Result};
+use crate::rootless;
 
 /// Writes the maps of a process in a new user namespace: directly where the
 /// kernel allows it, else by newuidmap(1) and newgidmap(1).
@@ -69,11 +70,6 @@ fn run_helper(kind: &str, map: &[IdMapping], property: &str, pid: Pid) -> Result
     for line in map {
         command.args([line.container_id, line.host_id, line.size].map(|id| id.to_string()));
     }
-    let hint = || {
-        format!(
-            "/etc/sub{kind} must give your user the ranges that {property} uses: usermod --add-sub{kind}s 100000-165535 $USER"
-        )
-    };
     let output = command.output().map_err(|error| {
         let detail = format!("{program} cannot be run: {error}");
         Error::new(Code::Kernel, property, detail)
@@ -83,7 +79,8 @@ fn run_helper(kind: &str, map: &[IdMapping], property: &str, pid: Pid) -> Result
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(Error::new(Code::Kernel, property, format_args!("{program}: {said}")).hint(hint()))
+    Err(Error::new(Code::Kernel, property, format_args!("{program}: {said}"))
+        .hint(rootless::helper_hint(kind, &said)))
 }
 
 /// In the new namespace: its root, if it has one, so that what is made in the

@@ -41,6 +41,9 @@ use crate::report::{Error, Result};
 pub struct Host {
     /// Effective user id of the runtime.
     pub euid: u32,
+    /// Whether the runtime is itself in a user namespace, as podman puts it there
+    /// without root: mknod(2) is not to be had, whatever the container asks for.
+    pub in_user_namespace: bool,
     /// Whether SELinux is there (/sys/fs/selinux is its filesystem).
     pub selinux: bool,
     /// Whether AppArmor is enabled.
@@ -155,7 +158,7 @@ impl LaunchPlan {
         Ok(Self {
             root: root(spec, linux, request)?,
             populate_dev: populate_dev && namespaces.has_mount(),
-            devices: device::plan(&linux.devices, unmapped)?,
+            devices: device::plan(&linux.devices, unmapped || host.in_user_namespace)?,
             masked_paths: absolute_paths("linux.maskedPaths", &linux.masked_paths)?,
             readonly_paths: absolute_paths("linux.readonlyPaths", &linux.readonly_paths)?,
             sysctls: sysctl::plan(linux, &namespaces, spec.hostname.is_some())?,

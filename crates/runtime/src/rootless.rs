@@ -1,0 +1,170 @@
+//! Without root's privilege over the host: whether that is so, and what a host
+//! must have for it, each with its remedy in one line.
+
+use std::fs;
+
+use rustix::io::Errno;
+
+/// Whether the caller lacks privilege over the host: another user than root, or
+/// the root of a user namespace.
+pub fn is_rootless() -> bool {
+    !rustix::process::geteuid().is_root() || in_user_namespace()
+}
+
+/// Whether ids are mapped: the first user namespace has the map `0 0 4294967295`.
+pub fn in_user_namespace() -> bool {
+    fs::read_to_string("/proc/self/uid_map")
+        .is_ok_and(|map| map.split_whitespace().ne(["0", "0", "4294967295"]))
+}
+
+/// A sysctl's value, where the kernel has it.
+fn sysctl(path: &str) -> Option<u64> {
+    fs::read_to_string(format!("/proc/sys/{path}")).ok()?.trim().parse().ok()
+}
+
+/// Why clone3(2) refuses a new user namespace, as far as the host's settings tell.
+pub fn user_namespace_hint(errno: Errno) -> String {
+    refusal(errno, &sysctl, is_chrooted())
+}
+
+/// Whether this process's root is not its mount namespace's, as `current_chrooted`
+/// of the kernel sees it: such a process may not make user namespaces.
+fn is_chrooted() -> bool {
+    let Ok(table) = fs::read_to_string("/proc/self/mountinfo") else { return false };
+    // The mounts below the root are shown relative to it: a root that is no mount
+    // point is not among them.
+    !table.lines().any(|line| line.split(' ').nth(4) == Some("/"))
+}
+
+fn refusal(errno: Errno, sysctl: &dyn Fn(&str) -> Option<u64>, chrooted: bool) -> String {
+    let remedy = match errno {
+        Errno::NOSPC | Errno::USERS => match sysctl("user/max_user_namespaces") {
+            Some(0) => {
+                "user namespaces are switched off: as root, sysctl user.max_user_namespaces=15000"
+            }
+            _ => {
+                "a limit of namespaces is reached: as root, raise the sysctls user.max_*_namespaces"
+            }
+        },
+        _ if sysctl("kernel/unprivileged_userns_clone") == Some(0) => {
+            "unprivileged user namespaces are switched off: as root, sysctl kernel.unprivileged_userns_clone=1"
+        }
+        _ if sysctl("user/max_user_namespaces") == Some(0) => {
+            "user namespaces are switched off: as root, sysctl user.max_user_namespaces=15000"
+        }
+        _ if restricted_by_apparmor(sysctl) => APPARMOR,
+        _ if chrooted => {
+            "in a chroot no user namespace can be made (user_namespaces(7)): leave it, or enter it with pivot_root"
+        }
+        _ => {
+            "no sysctl forbids it: a seccomp filter or security module around this process may (an outer container needs CLONE_NEWUSER allowed)"
+        }
+    };
+    remedy.to_owned()
+}
+
+/// Ubuntu's restriction: a user namespace can be made, but nothing be done in it.
+const APPARMOR: &str = "AppArmor restricts unprivileged user namespaces: as root, give husk-oci a profile with `userns,`, or sysctl kernel.apparmor_restrict_unprivileged_userns=0";
+
+fn restricted_by_apparmor(sysctl: &dyn Fn(&str) -> Option<u64>) -> bool {
+    sysctl("kernel/apparmor_restrict_unprivileged_userns").is_some_and(|value| value != 0)
+}
+
+/// The remedy where a new user namespace gives no privilege over itself; None
+/// where this host has no such restriction, or root asks.
+pub fn powerless_hint() -> Option<&'static str> {
+    (is_rootless() && restricted_by_apparmor(&sysctl)).then_some(APPARMOR)
+}
+
+/// What newuidmap(1) or newgidmap(1) misses, by what it said; `kind` is `uid` or `gid`.
+pub fn helper_hint(kind: &str, said: &str) -> String {
+    if said.contains("write to") || said.contains("Could not set caps") {
+        return format!(
+            "new{kind}map lacks its privilege: as root, chmod u+s $(command -v new{kind}map); it is without effect under no_new_privs and on a nosuid mount"
+        );
+    }
+    let uid = rustix::process::getuid().as_raw();
+    let name = user_name(uid).unwrap_or_else(|| uid.to_string());
+    let file = format!("/etc/sub{kind}");
+    let text = fs::read_to_string(&file).unwrap_or_default();
+    match ranges(&text, &name, uid).as_slice() {
+        [] => format!(
+            "{file} has no range for {name}: as root, usermod --add-sub{kind}s 100000-165535 {name}"
+        ),
+        ranges => format!("{file} gives {name} {} only", ranges.join(", ")),
+    }
+}
+
+/// Who the caller is: newuidmap(1) goes by the name.
+fn user_name(uid: u32) -> Option<String> {
+    let text = fs::read_to_string("/etc/passwd").ok()?;
+    text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    })
+}
+
+/// A user's ranges of subuid(5) as `FIRST-LAST`: its lines name the user or the id.
+fn ranges(text: &str, name: &str, uid: u32) -> Vec<String> {
+    text.lines()
+        .filter_map(|line| {
+            let mut fields = line.trim().split(':');
+            let owner = fields.next()?;
+            let first: u64 = fields.next()?.parse().ok()?;
+            let count: u64 = fields.next()?.parse().ok()?;
+            let own = owner == name || owner.parse() == Ok(uid);
+            let last = first.checked_add(count)?.checked_sub(1)?;
+            own.then(|| format!("{first}-{last}"))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(key: &'static str, value: u64) -> impl Fn(&str) -> Option<u64> {
+        move |asked| (asked == key).then_some(value)
+    }
+
+    #[test]
+    fn each_refusal_has_its_remedy() {
+        let none = |_: &str| None;
+        let cases: [(String, &str); 6] = [
+            (
+                refusal(Errno::NOSPC, &with("user/max_user_namespaces", 0), false),
+                "sysctl user.max_user_namespaces=15000",
+            ),
+            (
+                refusal(Errno::NOSPC, &with("user/max_user_namespaces", 9), false),
+                "raise the sysctls user.max_*_namespaces",
+            ),
+            (
+                refusal(Errno::PERM, &with("kernel/unprivileged_userns_clone", 0), false),
+                "sysctl kernel.unprivileged_userns_clone=1",
+            ),
+            (
+                refusal(
+                    Errno::ACCESS,
+                    &with("kernel/apparmor_restrict_unprivileged_userns", 1),
+                    false,
+                ),
+                "sysctl kernel.apparmor_restrict_unprivileged_userns=0",
+            ),
+            (refusal(Errno::PERM, &none, true), "in a chroot"),
+            (refusal(Errno::PERM, &none, false), "seccomp"),
+        ];
+        for (remedy, part) in cases {
+            assert!(remedy.contains(part), "{remedy}");
+            assert!(!remedy.contains('\n'), "{remedy}");
+        }
+    }
+
+    #[test]
+    fn ranges_by_name_and_by_number() {
+        let text = "root:1:2\nann:100000:65536\n1000:300000:10\nann:x:1\nann:5:0\nanna:7:7\n";
+        assert_eq!(ranges(text, "ann", 1000), ["100000-165535", "300000-300009"]);
+        assert_eq!(ranges(text, "bob", 7), Vec::<String>::new());
+    }
+}
