@@ -197,6 +197,7 @@ mod tests {
     fn host(landlock_abi: u32) -> Host {
         Host {
             euid: 0,
+            in_user_namespace: false,
             selinux: false,
             apparmor: false,
             layout: husk_cgroup::Layout::detect().unwrap(),
