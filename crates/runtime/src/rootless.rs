@@ -112,7 +112,7 @@ fn ranges(text: &str, name: &str, uid: u32) -> Vec<String> {
             let mut fields = line.trim().split(':');
             let owner = fields.next()?;
             let first: u64 = fields.next()?.parse().ok()?;
-            let count: u64 = fields.next()?.parse().ok()?;
+            let count = fields.next()?.parse().ok().filter(|count: &u64| *count > 0)?;
             let own = owner == name || owner.parse() == Ok(uid);
             let last = first.checked_add(count)?.checked_sub(1)?;
             own.then(|| format!("{first}-{last}"))

@@ -426,7 +426,8 @@ mod tests {
     #[test]
     fn own_start_time() {
         let (state, start_time) = process_start(std::process::id() as i32).unwrap();
-        assert_eq!(state, b'R');
+        // The main thread waits while the test runs.
+        assert!(matches!(state, b'R' | b'S'), "{}", char::from(state));
         assert!(start_time > 0);
     }
 }
