@@ -13,6 +13,8 @@ use rustix::fs::{MemfdFlags, OFlags, fcntl_setfl, memfd_create};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
+use crate::interrupt;
+
 /// `name` on PATH, or in the sbin directories that a user's PATH often lacks.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -95,7 +97,7 @@ impl Outcome {
 /// Runs `command` in a process group of its own and kills the group at `deadline`.
 ///
 /// The group keeps a Ctrl-C at the terminal away from it: we take it, and end between two
-/// measurements.
+/// measurements, when no container is half made.
 ///
 /// # Errors
 /// The program cannot be started.
@@ -103,23 +105,28 @@ pub(crate) fn run_within(command: &mut Command, deadline: Duration) -> anyhow::R
     command.process_group(0);
     let start = Instant::now();
     let mut child = command.spawn().with_context(|| format!("{:?}", command.get_program()))?;
-    let status = wait_within(&mut child, deadline)?;
+    let status = wait_within(&mut child, deadline, true)?;
     Ok(Outcome { status, time: start.elapsed() })
 }
 
-/// Waits for `child`, a leader of its process group, and kills the group at `deadline`.
+/// Waits for `child`, a leader of its process group, and kills the group at `deadline`, or
+/// with `patient` false as soon as we are interrupted.
 ///
 /// # Errors
 /// The kernel refuses a pidfd or the wait.
 pub(crate) fn wait_within(
     child: &mut Child,
     deadline: Duration,
+    patient: bool,
 ) -> anyhow::Result<Option<ExitStatus>> {
     let end = Instant::now() + deadline;
     let pid = Pid::from_child(child);
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).context("pidfd_open")?;
     loop {
-        let left = end.saturating_duration_since(Instant::now());
+        let left = match end.saturating_duration_since(Instant::now()) {
+            _ if !patient && interrupt::seen() => Duration::ZERO,
+            left => left,
+        };
         let timeout = Timespec {
             tv_sec: left.as_secs().cast_signed(),
             tv_nsec: i64::from(left.subsec_nanos()),

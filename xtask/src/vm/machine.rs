@@ -60,11 +60,14 @@ pub(super) fn boot(
     let reader = thread::spawn(move || copy(output));
     let mut complaints = child.stderr.take().context("no standard error")?;
     let complaints = thread::spawn(move || std::io::read_to_string(&mut complaints));
-    let ended = wait_within(&mut child, size.limit)?;
+    let ended = wait_within(&mut child, size.limit, false)?;
     let (output, code) = reader.join().unwrap_or_default();
     let complaints = complaints.join().ok().and_then(Result::ok).unwrap_or_default();
     match ended {
-        None => eprintln!("xtask: the machine was stopped after {} s", size.limit.as_secs()),
+        None => {
+            crate::interrupt::check()?;
+            eprintln!("xtask: the machine was stopped after {} s", size.limit.as_secs());
+        }
         Some(status) if !status.success() => {
             bail!("qemu-system-x86_64: {status}: {}", crate::process::last_lines(&complaints))
         }
