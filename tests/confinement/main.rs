@@ -5,3 +5,4 @@
 
 mod core_scheduling;
 mod landlock;
+mod seccomp_explain;

@@ -12,6 +12,7 @@ use rustix::process::{DumpableBehavior, Pid, WaitOptions};
 
 use crate::birth::pid_of;
 use crate::describe::{self, Described};
+use crate::explain::Explainer;
 use crate::fault::{Context, Fault, Step};
 use crate::host;
 use crate::launch::announce;
@@ -38,6 +39,8 @@ pub struct Options {
     pub ignore_paused: bool,
     /// `--cgroup`.
     pub cgroup: Vec<String>,
+    /// `--seccomp-explain`.
+    pub explains_seccomp: bool,
 }
 
 /// A process that runs in a container.
@@ -47,6 +50,8 @@ pub struct Entered {
     pub pid: Pid,
     /// The same.
     pub pidfd: OwnedFd,
+    /// What answers for the filter from here on, `--seccomp-explain`.
+    pub explainer: Option<Explainer>,
 }
 
 /// A container to enter.
@@ -125,8 +130,12 @@ pub fn enter(
     }
     let described = Described { spec: &target.config, process, property: PROPERTY };
     let proc = Proc::open().map_err(|errno| Error::kernel("/proc", "open", errno))?;
+    let explainer = match options.explains_seccomp {
+        true => Explainer::prepare(&mut plan, linux.seccomp.as_ref())?,
+        false => None,
+    };
     let enter = Enter { target, plan: &plan, described, options, proc };
-    enter.run()
+    enter.run(explainer)
 }
 
 struct Enter<'a> {
@@ -138,7 +147,7 @@ struct Enter<'a> {
 }
 
 impl Enter<'_> {
-    fn run(&self) -> Result<Entered> {
+    fn run(&self, mut explainer: Option<Explainer>) -> Result<Entered> {
         limit::set_affinity(
             self.plan,
             "initial",
@@ -151,11 +160,14 @@ impl Enter<'_> {
         let Some((pid, pidfd)) = self.give_birth(&wire, theirs)? else {
             return Err(Error::new(Code::Kernel, "clone3", "made no process"));
         };
-        match self.converse(&wire, pid) {
-            Ok(()) => Ok(Entered { pid, pidfd }),
+        match self.converse(&wire, pid, pidfd.as_fd(), &mut explainer) {
+            Ok(()) => Ok(Entered { pid, pidfd, explainer }),
             Err(error) => {
                 let _ = husk_sys::signal::send(pidfd.as_fd(), 9);
                 let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
+                if let Some(explainer) = &explainer {
+                    explainer.tell(None);
+                }
                 Err(error)
             }
         }
@@ -315,15 +327,29 @@ impl Enter<'_> {
         }
     }
 
-    fn converse(&self, wire: &Wire, pid: Pid) -> Result<()> {
+    fn converse(
+        &self,
+        wire: &Wire,
+        pid: Pid,
+        pidfd: BorrowedFd<'_>,
+        explainer: &mut Option<Explainer>,
+    ) -> Result<()> {
         let go = || match wire.send(&Message::Go(Vec::new())) {
             Ok(()) | Err(rustix::io::Errno::PIPE | rustix::io::Errno::CONNRESET) => Ok(()),
             Err(errno) => Err(Error::kernel("exec", "sendmsg", errno)),
         };
         let mut ready = false;
         loop {
+            if let Some(explainer) = explainer {
+                explainer.await_message(wire)?;
+            }
             let received = wire.receive().map_err(|e| Error::kernel("exec", "recvmsg", e))?;
             match received {
+                Some((Message::ListenerAt(number), _)) => {
+                    if let Some(explainer) = explainer {
+                        explainer.fetch(pid, pidfd, number)?;
+                    }
+                }
                 Some((Message::Listener, Some(listener))) => {
                     let mut state = self.target.record.state(self.target.status);
                     state.pid = Some(pid.as_raw_nonzero().get());

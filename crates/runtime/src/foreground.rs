@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions};
 use rustix::termios::{OptionalActions, Termios};
 
+use crate::explain::Explainer;
 use crate::launch::exit_code;
 use crate::mech::notify::Notify;
 use crate::report::{Error, Result};
@@ -44,6 +45,7 @@ pub fn attend(
     signals: &Signals,
     terminal: Option<OwnedFd>,
     mut notify: Option<Notify>,
+    mut explainer: Option<Explainer>,
 ) -> Result<i32> {
     let mut relay = terminal.map(Relay::new).transpose()?;
     loop {
@@ -53,6 +55,10 @@ pub fn attend(
         ];
         if let Some(notify) = &notify {
             fds.push(PollFd::from_borrowed_fd(notify.as_fd(), PollFlags::IN));
+        }
+        let listening = fds.len();
+        if let Some(listener) = explainer.as_ref().and_then(Explainer::listener) {
+            fds.push(PollFd::from_borrowed_fd(listener, PollFlags::IN));
         }
         let others = fds.len();
         if let Some(relay) = &relay {
@@ -83,14 +89,23 @@ pub fn attend(
         {
             notify = None;
         }
+        if let Some(explainer) = &mut explainer
+            && ready[listening..others].iter().any(|events| !events.is_empty())
+        {
+            explainer.answer(None)?;
+        }
         if ready[0].is_empty() {
             continue;
         }
-        if let Some(relay) = &mut relay {
+        if let Some(mut relay) = relay.take() {
+            // What is told from here on finds the caller's terminal as it was.
             relay.drain();
         }
         return match rustix::process::waitpid(Some(pid), WaitOptions::empty()) {
-            Ok(Some((_, status))) => Ok(exit_code(status)),
+            Ok(Some((_, status))) => {
+                let status = exit_code(status);
+                Ok(explainer.map_or(status, |explainer| explainer.conclude(status)))
+            }
             Ok(None) => Err(Error::kernel("container process", "waitpid", Errno::CHILD)),
             Err(errno) => Err(Error::kernel("container process", "waitpid", errno)),
         };

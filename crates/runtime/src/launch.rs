@@ -14,6 +14,7 @@ use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open};
 
 use crate::birth::Birth;
 use crate::describe::{self, Described};
+use crate::explain::Explainer;
 use crate::host;
 use crate::init::{self, Init};
 use crate::mech::namespace::Opened;
@@ -44,6 +45,8 @@ pub struct Options {
     pub pid_file: Option<String>,
     /// Whether the program waits for `start`.
     pub waits_for_start: bool,
+    /// `--seccomp-explain`.
+    pub explains_seccomp: bool,
 }
 
 /// A container that has been made.
@@ -59,15 +62,22 @@ pub struct Launched {
     pub pidfd: OwnedFd,
     /// Where the program tells that it is ready, if it runs and anyone asked.
     pub notify: Option<Notify>,
+    /// What answers for the filter from here on, `--seccomp-explain`.
+    pub explainer: Option<Explainer>,
 }
 
 /// Makes a container. On failure nothing of it is left.
 pub fn launch(store: &Store, spec: &Spec, config: &[u8], options: &Options) -> Result<Launched> {
     let host = host::facts()?;
-    let plan = LaunchPlan::new(spec, &options.request, &host)?;
+    let mut plan = LaunchPlan::new(spec, &options.request, &host)?;
     for warning in &plan.warnings {
         report::warning(warning);
     }
+    let profile = spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
+    let explainer = match options.explains_seccomp {
+        true => Explainer::prepare(&mut plan.process, profile)?,
+        false => None,
+    };
     warn_of_ungrantable(&plan)?;
     check_console(&plan, options)?;
     check_root(&plan)?;
@@ -89,16 +99,20 @@ pub fn launch(store: &Store, spec: &Spec, config: &[u8], options: &Options) -> R
         hooks_ran: false,
         notify: None,
         passage: None,
+        explainer,
     };
     match launch.run(config, cgroup_plan, &host) {
         Ok((pid, pidfd)) => {
-            let Launch { directory, record, notify, .. } = launch;
+            let Launch { directory, record, notify, explainer, .. } = launch;
             let directory =
                 directory.ok_or_else(|| Error::new(Code::Kernel, "container", "lost"))?;
-            Ok(Launched { directory, record, pid, pidfd, notify })
+            Ok(Launched { directory, record, pid, pidfd, notify, explainer })
         }
         Err(error) => {
             launch.undo();
+            if let Some(explainer) = &launch.explainer {
+                explainer.tell(None);
+            }
             Err(error)
         }
     }
@@ -197,6 +211,7 @@ struct Launch<'a> {
     notify: Option<Notify>,
     /// The way on which network devices have gone into the container.
     passage: Option<net_device::Passage>,
+    explainer: Option<Explainer>,
 }
 
 impl Launch<'_> {
@@ -335,8 +350,18 @@ impl Launch<'_> {
         }
         self.record.pid = pid.as_raw_nonzero().get();
         loop {
+            if let Some(explainer) = &mut self.explainer {
+                explainer.await_message(wire)?;
+            }
             let received = wire.receive().map_err(|e| Error::kernel("husk-oci", "recvmsg", e))?;
             match received {
+                Some((Message::ListenerAt(number), _)) => {
+                    if let (Some(explainer), Some((pid, pidfd))) =
+                        (&mut self.explainer, &self.child)
+                    {
+                        explainer.fetch(*pid, pidfd.as_fd(), number)?;
+                    }
+                }
                 Some((Message::Hooks, _)) => {
                     self.run_runtime_hooks(pid)?;
                     self.go(wire, self.state_json(Status::Creating)?)?;

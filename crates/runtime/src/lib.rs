@@ -12,6 +12,7 @@ pub mod clock;
 pub mod describe;
 pub mod enter;
 pub mod executable;
+pub mod explain;
 pub mod fault;
 pub mod foreground;
 pub mod host;

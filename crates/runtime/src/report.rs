@@ -192,7 +192,7 @@ fn write_line(level: &str, message: &str, error: Option<&Error>) {
         let _ = file.write_all(line.as_bytes());
     }
     let prefix = match level {
-        "error" => "",
+        "error" | "info" => "",
         "warning" => "warning: ",
         _ => "debug: ",
     };
@@ -212,6 +212,13 @@ pub fn error(error: &Error) {
 /// Tells of something that was asked for and is done otherwise, or not at all.
 pub fn warning(message: impl fmt::Display) {
     write_line("warning", &message.to_string(), None);
+}
+
+/// Tells something that was asked for.
+pub fn information(message: impl fmt::Display) {
+    // Names of processes come from the container.
+    let error = Error::new(Code::Kernel, message, "");
+    write_line("info", &error.to_string(), None);
 }
 
 /// Tells how something was done, with `--debug`.

@@ -2,7 +2,7 @@
 //! `exec`: from root in the container to its user, with nothing left of ours.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use husk_sys::exec::{self, CStringArray};
 use husk_sys::{keyring, schedule, signal};
@@ -15,7 +15,7 @@ use crate::mech::proc::Proc;
 use crate::mech::resolve::{self, Missing};
 use crate::mech::{capability, credential, landlock, limit, lsm, seccomp, terminal};
 use crate::passwd;
-use crate::plan::Process;
+use crate::plan::{Process, Seccomp};
 use crate::wire::{Message, Wire};
 
 /// What the tail needs beside the process itself.
@@ -40,6 +40,8 @@ pub struct Prepared<'a> {
     filter_loaded: bool,
     /// Rules that are not in force yet.
     landlock: Option<OwnedFd>,
+    /// For the runtime to fetch; closed by execve(2).
+    _listener: Option<OwnedFd>,
 }
 
 impl<'a> Tail<'a> {
@@ -73,6 +75,7 @@ impl<'a> Tail<'a> {
         capability::drop_bounding(&process.capabilities)?;
         let filter = process.seccomp.as_ref();
         let mut filter_loaded = false;
+        let mut listener = None;
         if process.no_new_privileges {
             rustix::thread::set_no_new_privs(true).at(
                 Step::NoNewPrivileges,
@@ -84,7 +87,7 @@ impl<'a> Tail<'a> {
             // filter last: it may well forbid the other.
             restrict(&mut landlock)?;
             if let Some(filter) = filter {
-                load_filter(filter, wire)?;
+                listener = load_filter(filter, wire)?;
                 filter_loaded = true;
             }
         }
@@ -103,13 +106,14 @@ impl<'a> Tail<'a> {
             0,
             "close_range",
         )?;
-        if let Some(filter) = filter.filter(|filter| !filter_loaded && filter.program.notifies) {
+        let notifies = |filter: &Seccomp| filter.program.notifies || filter.explained;
+        if let Some(filter) = filter.filter(|filter| !filter_loaded && notifies(filter)) {
             restrict(&mut landlock)?;
             // The listener can only be handed over while the runtime is there.
-            load_filter(filter, wire)?;
+            listener = load_filter(filter, wire)?;
             filter_loaded = true;
         }
-        Ok(Prepared { process, path, environment, filter_loaded, landlock })
+        Ok(Prepared { process, path, environment, filter_loaded, landlock, _listener: listener })
     }
 }
 
@@ -141,14 +145,24 @@ fn restrict(rules: &mut Option<OwnedFd>) -> Result<(), Fault> {
     rules.take().as_ref().map_or(Ok(()), landlock::restrict)
 }
 
-fn load_filter(filter: &crate::plan::Seccomp, wire: &Wire) -> Result<(), Fault> {
+/// Loads a filter and sees to it that its listener, if it has one, gets to the
+/// runtime. One that the runtime fetches itself must stay open for that.
+fn load_filter(filter: &Seccomp, wire: &Wire) -> Result<Option<OwnedFd>, Fault> {
+    if filter.explained {
+        // The kernel gives the lowest number that is free, and so does dup(2).
+        let free = rustix::io::fcntl_dupfd_cloexec(wire, 0).at(Step::Seccomp, 0, "fcntl")?;
+        let number = free.as_raw_fd();
+        drop(free);
+        wire.send(&Message::ListenerAt(number)).at(Step::Seccomp, 0, "sendmsg")?;
+        return seccomp::load(filter);
+    }
     let Some(listener) = seccomp::load(filter)? else {
-        return Ok(());
+        return Ok(None);
     };
     wire.send_with(&Message::Listener, listener.as_fd()).at(Step::SeccompListener, 0, "sendmsg")?;
     drop(listener);
     match wire.await_go().at(Step::SeccompListener, 0, "recvmsg")? {
-        Some(_) => Ok(()),
+        Some(_) => Ok(None),
         None => Err(Fault::because(Step::Sync, 0, "the runtime is gone")),
     }
 }

@@ -13,6 +13,7 @@
 //!                      Go + state ────────▶ [createContainer hooks], pivot_root, ...
 //! [hand to the agent]  ◀──────────Listener  [seccomp notifies; with the descriptor]
 //!                      Go ────────────────▶
+//! [fetch it, answer]   ◀────────ListenerAt  [--seccomp-explain; from here on calls are judged]
 //! limits, state.json   ◀──────────── Ready  all that can fail before the program has not
 //!                      Go ────────────────▶ [create: waits for start] [startContainer hooks]
 //! end of file: it runs ◀─────────────────── execve closes the socket
@@ -44,6 +45,8 @@ pub enum Message {
     Hooks,
     /// The seccomp filter is loaded; the descriptor came along.
     Listener,
+    /// The next thing is to load a filter whose listener will have this number.
+    ListenerAt(i32),
     /// Everything is set up.
     Ready,
     /// Go on; with the container's state for hooks, where there are any.
@@ -53,6 +56,7 @@ pub enum Message {
 const FAULT: u8 = b'F';
 const HOOKS: u8 = b'H';
 const LISTENER: u8 = b'L';
+const LISTENER_AT: u8 = b'A';
 const READY: u8 = b'R';
 const GO: u8 = b'G';
 
@@ -61,6 +65,7 @@ impl Message {
         match self {
             Self::Hooks => vec![HOOKS],
             Self::Listener => vec![LISTENER],
+            Self::ListenerAt(number) => [&[LISTENER_AT], &number.to_le_bytes()[..]].concat(),
             Self::Ready => vec![READY],
             Self::Go(state) => [&[GO], state.as_slice()].concat(),
             Self::Fault(fault) => {
@@ -83,6 +88,9 @@ impl Message {
         match (tag, rest) {
             (HOOKS, []) => Some(Self::Hooks),
             (LISTENER, []) => Some(Self::Listener),
+            (LISTENER_AT, number) => {
+                Some(Self::ListenerAt(i32::from_le_bytes(number.try_into().ok()?)))
+            }
             (READY, []) => Some(Self::Ready),
             (GO, state) => Some(Self::Go(state.to_vec())),
             (FAULT, rest) => decode_fault(rest).map(Self::Fault),
@@ -223,7 +231,7 @@ mod tests {
     #[test]
     fn no_packet_is_trusted() {
         for length in 0..12 {
-            for tag in [FAULT, HOOKS, GO, 0, 255] {
+            for tag in [FAULT, HOOKS, GO, LISTENER_AT, 0, 255] {
                 let mut packet = vec![255; length];
                 if let Some(first) = packet.first_mut() {
                     *first = tag;

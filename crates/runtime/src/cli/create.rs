@@ -106,6 +106,7 @@ impl Flags {
                 listen_fds,
                 notify_directory,
             },
+            explains_seccomp: false,
             cgroup_manager: global.manager,
             rootless: global.makes_do(),
             console,

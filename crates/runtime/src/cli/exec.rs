@@ -1,7 +1,7 @@
 //! `exec`.
 
 use super::arguments::{Argument, Arguments, missing_id};
-use super::run::{console_pair, receive_master};
+use super::run::{check_explain, console_pair, receive_master};
 use super::{Command, Exit, Global};
 use crate::enter::{self, Options, Target};
 use crate::foreground::{self, Signals};
@@ -32,6 +32,7 @@ pub(super) const COMMAND: Command = Command {
         ("--preserve-fds N", "pass N descriptors from 3 on to the process"),
         ("--ignore-paused", "also in a paused container"),
         ("--cgroup [CONTROLLER:]PATH", "cgroup below the container's (repeatable)"),
+        ("--seccomp-explain", "tell at the end which system calls the filter has refused, and why"),
         ("--no-subreaper", "accepted for old callers; exec reaps its own process only"),
     ],
     run,
@@ -98,6 +99,7 @@ impl Flags {
             "preserve-fds" => self.options.preserve_fds = arguments.number(flag)?,
             "ignore-paused" => self.options.ignore_paused = arguments.switch(flag)?,
             "cgroup" => self.options.cgroup.push(arguments.value()?),
+            "seccomp-explain" => self.options.explains_seccomp = arguments.switch(flag)?,
             "no-subreaper" => drop(arguments.switch(flag)?),
             _ => return Err(Argument::Flag(flag.to_owned()).unexpected()),
         }
@@ -184,6 +186,7 @@ fn capabilities(names: &[String]) -> Result<u64> {
 fn run(global: &Global, arguments: Arguments) -> Exit {
     let mut flags = Flags::parse(arguments)?;
     let id = flags.id.take().ok_or_else(missing_id)?;
+    check_explain(flags.options.explains_seccomp, flags.detach)?;
     let signals = match flags.detach {
         true => None,
         false => Some(Signals::take()?),
@@ -210,5 +213,5 @@ fn run(global: &Global, arguments: Arguments) -> Exit {
     };
     let attended = ours.is_some();
     let terminal = receive_master(ours, attended)?;
-    foreground::attend(entered.pid, &entered.pidfd, &signals, terminal, None)
+    foreground::attend(entered.pid, &entered.pidfd, &signals, terminal, None, entered.explainer)
 }

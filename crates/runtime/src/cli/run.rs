@@ -27,6 +27,7 @@ pub(super) const COMMAND: Command = Command {
         ("--no-pivot", "move the root over / instead of pivot_root (for a host on a ramdisk)"),
         ("--no-new-keyring", "stay in the caller's session keyring"),
         ("--preserve-fds N", "pass N descriptors from 3 on to the container"),
+        ("--seccomp-explain", "tell at the end which system calls the filter has refused, and why"),
     ],
     run,
     enters: true,
@@ -34,7 +35,7 @@ pub(super) const COMMAND: Command = Command {
 
 fn run(global: &Global, mut arguments: Arguments) -> Exit {
     let mut flags = Flags::default();
-    let (mut detach, mut keep, mut subreaper) = (false, false, true);
+    let (mut detach, mut keep, mut subreaper, mut explain) = (false, false, true, false);
     while let Some(argument) = arguments.next()? {
         match &argument {
             Argument::Flag(flag) if matches!(flag.as_str(), "d" | "detach") => {
@@ -44,10 +45,14 @@ fn run(global: &Global, mut arguments: Arguments) -> Exit {
             Argument::Flag(flag) if flag == "no-subreaper" => {
                 subreaper = !arguments.switch(flag)?;
             }
+            Argument::Flag(flag) if flag == "seccomp-explain" => {
+                explain = arguments.switch(flag)?;
+            }
             _ if flags.take(&argument, &mut arguments)? => {}
             _ => return Err(argument.unexpected()),
         }
     }
+    check_explain(explain, detach)?;
     let signals = match detach {
         true => None,
         false => Some(Signals::take()?),
@@ -72,7 +77,8 @@ fn run(global: &Global, mut arguments: Arguments) -> Exit {
         rustix::process::set_child_subreaper(Some(own))
             .map_err(|errno| Error::kernel("husk-oci", "prctl PR_SET_CHILD_SUBREAPER", errno))?;
     }
-    let launched = launch::launch(&global.store()?, &spec, &bytes, &options)?;
+    options.explains_seccomp = explain;
+    let mut launched = launch::launch(&global.store()?, &spec, &bytes, &options)?;
     let poststart = lifecycle::poststart(&launched.record);
     if let Err(error) = poststart {
         lifecycle::destroy(&launched.directory, &launched.record)?;
@@ -88,8 +94,14 @@ fn run(global: &Global, mut arguments: Arguments) -> Exit {
     let terminal = receive_master(ours, options.console.is_some() && attended)?;
     // Others may work on the container while its program runs.
     launched.directory.unlock()?;
-    let status =
-        foreground::attend(launched.pid, &launched.pidfd, &signals, terminal, launched.notify)?;
+    let status = foreground::attend(
+        launched.pid,
+        &launched.pidfd,
+        &signals,
+        terminal,
+        launched.notify.take(),
+        launched.explainer.take(),
+    )?;
     if status == 128 + libc::SIGKILL
         && let Some(why) = lifecycle::oom_killed(&launched.record)
     {
@@ -103,6 +115,18 @@ fn run(global: &Global, mut arguments: Arguments) -> Exit {
         }
     }
     Ok(status)
+}
+
+/// `--seccomp-explain` has the refused calls wait for this process.
+pub(super) fn check_explain(explain: bool, detach: bool) -> Result<()> {
+    match explain && detach {
+        true => Err(Error::new(
+            Code::Usage,
+            "--seccomp-explain",
+            "does not go with --detach: this process answers the calls",
+        )),
+        false => Ok(()),
+    }
 }
 
 /// Both ends of the way on which the terminal comes to us.

@@ -88,6 +88,8 @@ pub struct Terminal {
 pub struct Seccomp {
     /// The program and how to load it.
     pub program: husk_seccomp::Program,
+    /// Refusals notify the runtime, `--seccomp-explain`.
+    pub explained: bool,
     /// The agent's socket, where the filter notifies.
     pub listener_path: Option<String>,
     /// For the agent.
@@ -242,6 +244,7 @@ impl Seccomp {
         }
         Ok(Self {
             program,
+            explained: false,
             listener_path,
             listener_metadata: profile.listener_metadata.clone().unwrap_or_default(),
         })
