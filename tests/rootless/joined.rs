@@ -77,7 +77,7 @@ fn a_new_user_namespace_beside_joined_ones() {
     let sysfs =
         bundle.config["mounts"].as_array().unwrap().iter().position(|m| m["type"] == "sysfs");
     bundle.config["mounts"].as_array_mut().unwrap().remove(sysfs.unwrap());
-    bundle.shell("readlink /proc/self/ns/uts /proc/self/ns/net; id -u; echo $$");
+    bundle.shell("readlink /proc/self/ns/uts; readlink /proc/self/ns/net; id -u; echo $$");
     expected += "0\n1\n";
     assert_eq!(case.print(&bundle), expected);
     bundle.set("/linux/namespaces/0/path", "/proc/self/ns/uts");

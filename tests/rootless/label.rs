@@ -14,14 +14,15 @@ fn an_apparmor_profile() {
     let case = Case::new();
     let mut bundle = case.bundle();
     bundle.args(["/bin/cat", "/proc/self/attr/current"]);
-    bundle.set("/process/apparmorProfile", "unconfined");
     if apparmor() {
+        bundle.set("/process/apparmorProfile", "unconfined");
         assert_eq!(case.print(&bundle), "unconfined\n");
         bundle.set("/process/apparmorProfile", "husk-no-such-profile");
         let refused = case.run(&bundle).refused();
         assert!(refused.stderr.contains("husk-no-such-profile"), "{}", refused.stderr);
         return;
     }
+    bundle.set("/process/apparmorProfile", "some");
     case.run(&bundle).refused_in_one_line(&["process.apparmorProfile", "AppArmor"]);
     let (_bundle, container) = case.sleeper();
     let refused = container.exec(&["--apparmor", "some"], &["true"]).output().refused();

@@ -42,10 +42,10 @@ impl<'a> Podman<'a> {
 
 impl Drop for Podman<'_> {
     fn drop(&mut self) {
-        // The process that holds podman's user namespace open; and storage that
-        // belongs to subordinate ids.
-        self.call().args(["system", "migrate"]).output();
+        // Storage belongs to subordinate ids; then the process that holds podman's
+        // user namespace open.
         self.call().args(["unshare", "rm", "-rf"]).arg(self.user.home().join(".local")).output();
+        self.call().args(["system", "migrate"]).output();
     }
 }
 

@@ -37,7 +37,7 @@ fn the_state_is_kept_in_the_runtime_directory() {
     bundle.args(["/bin/sleep", "1000"]);
     user.with_bundle("create", &bundle, &[]).ok();
     assert!(user.runtime_dir().join("husk-oci").join(bundle.id()).exists());
-    user.on("delete", bundle.id()).ok();
+    user.on("delete", bundle.id()).arg("--force").ok();
     assert!(!user.runtime_dir().join("husk-oci").join(bundle.id()).exists());
     let none = user.runtime().env_remove("XDG_RUNTIME_DIR").arg("list").output();
     none.refused_in_one_line(&["--root", "XDG_RUNTIME_DIR"]);
@@ -49,6 +49,8 @@ fn the_whole_life_of_a_container() {
     let user = User::new(&case);
     let mut bundle = user.bundle();
     bundle.args(["/bin/sleep", "1000"]);
+    // An exec takes it over, too.
+    bundle.set("/process/oomScoreAdj", 1000);
     let id = bundle.id().to_owned();
     let status = || user.on("state", &id).ok().json()["status"].as_str().unwrap().to_owned();
     user.with_bundle("create", &bundle, &[]).ok();
@@ -59,6 +61,12 @@ fn the_whole_life_of_a_container() {
     assert_eq!(list[0]["id"], id.as_str());
     assert_eq!(list[0]["owner"], husk_tests::user::NAME);
     assert_eq!(user.on("exec", &id).args(["id", "-u"]).ok().text(), "0");
+    let score = user.on("exec", &id).args(["cat", "/proc/self/oom_score_adj"]).ok();
+    assert_eq!(score.text(), "1000");
+    // The new process must not be heard before the one between: a race once.
+    for _ in 0..20 {
+        user.on("exec", &id).arg("true").ok();
+    }
     // A second process, so that there is something to tell apart.
     user.runtime().args(["exec", "--detach", &id, "sleep", "1000"]).ok();
     let pids = user.runtime().args(["ps", "--format", "json", &id]).ok().json();
