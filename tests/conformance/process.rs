@@ -105,9 +105,7 @@ fn user_sets_uid_and_gid() {
 /// config.md, user.additionalGids: these and no others.
 #[test]
 fn additional_gids_are_the_supplementary_groups() {
-    let case = Case::without_user_namespace(
-        "4000000 is not among the ids that are mapped",
-    );
+    let case = Case::without_user_namespace("4000000 is not among the ids that are mapped");
     let mut bundle = case.bundle();
     bundle.set("/process/user", json!({ "uid": 5, "gid": 6, "additionalGids": [20, 10, 4000000] }));
     let report = case.report(&bundle);

@@ -93,9 +93,7 @@ fn a_root_is_writable_by_default() {
 /// pivot_root(2): nothing of the host's mounts is visible inside.
 #[test]
 fn the_hosts_mounts_are_gone() {
-    let case = Case::without_user_namespace(
-        "in one each device is a mount of its own",
-    );
+    let case = Case::without_user_namespace("in one each device is a mount of its own");
     let bundle = case.bundle();
     let report = case.report(&bundle);
     let targets: Vec<&str> = report["mounts"]

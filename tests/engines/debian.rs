@@ -1,42 +1,9 @@
-//! A Debian root filesystem, made once with debootstrap and kept beside the
-//! suite's executable.
-
-use std::fs;
-use std::path::PathBuf;
-use std::sync::Mutex;
+//! A whole Debian as root filesystem.
 
 use husk_tests::bundle::Bundle;
-use husk_tests::case::{Case, shared_dir};
+use husk_tests::case::Case;
+use husk_tests::debian::debian;
 use serde_json::json;
-
-use crate::installed;
-
-const SUITE: &str = "bookworm";
-const MIRROR: &str = "http://debian.example/debian";
-
-/// The root filesystem; none, and a reason, without debootstrap. The first
-/// call takes a minute or two.
-fn debian() -> Option<PathBuf> {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    if !installed(&[("debootstrap", "debootstrap")]) {
-        return None;
-    }
-    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|e| e.into_inner());
-    let rootfs = shared_dir().join(format!("debian-{SUITE}"));
-    if !rootfs.exists() {
-        let draft = shared_dir().join(format!("debian-{SUITE}.{}", std::process::id()));
-        let output = std::process::Command::new("debootstrap")
-            .args(["--variant=minbase", "--include=procps", SUITE])
-            .arg(&draft)
-            .arg(MIRROR)
-            .output()
-            .unwrap();
-        let log = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "debootstrap: {}", log.lines().last().unwrap_or_default());
-        fs::rename(&draft, &rootfs).unwrap();
-    }
-    Some(rootfs)
-}
 
 /// A bundle with Debian on it, read-only so that all tests can share it.
 fn bundle(case: &Case) -> Option<Bundle> {

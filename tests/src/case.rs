@@ -67,12 +67,7 @@ impl Case {
             // Hooks run there as the root of the container, which is nobody here.
             fs::set_permissions(&dir, PermissionsExt::from_mode(0o777)).expect("chmod");
         }
-        Case {
-            dir,
-            marker,
-            user_namespace: user_namespace::is_added(),
-            bundles: AtomicU32::new(0),
-        }
+        Case { dir, marker, user_namespace: user_namespace::is_added(), bundles: AtomicU32::new(0) }
     }
 
     /// The test's own directory, an absolute path without symlinks.

@@ -13,6 +13,7 @@
 pub mod bundle;
 pub mod case;
 pub mod console;
+pub mod debian;
 pub mod event;
 pub mod host;
 pub mod invocation;

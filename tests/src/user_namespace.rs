@@ -44,9 +44,8 @@ pub(crate) fn add(config: &Value) -> Value {
     if namespaces.iter().any(|namespace| namespace["type"] == "user") {
         return config;
     }
-    let own = |kind: &str| {
-        namespaces.iter().any(|n| n["type"] == kind && n["path"].as_str().is_none())
-    };
+    let own =
+        |kind: &str| namespaces.iter().any(|n| n["type"] == kind && n["path"].as_str().is_none());
     let (own_network, own_pid, own_ipc) = (own("network"), own("pid"), own("ipc"));
     namespaces.push(json!({ "type": "user" }));
     // Two ranges: one alone is too easy.

@@ -8,16 +8,16 @@ use husk_spec::{NamespaceType, Spec, Status};
 use husk_sys::clone::{Cloned, clone};
 use husk_sys::exec;
 use rustix::fs::Mode;
-use rustix::process::{DumpableBehavior, Pid, WaitOptions};
+use rustix::process::{Pid, WaitOptions};
 
-use crate::birth::pid_of;
+use crate::birth;
 use crate::describe::{self, Described};
 use crate::explain::Explainer;
 use crate::fault::{Context, Fault, Step};
 use crate::host;
 use crate::launch::announce;
 use crate::mech::proc::Proc;
-use crate::mech::{core_scheduling, limit, seccomp, terminal};
+use crate::mech::{core_scheduling, limit, seccomp, terminal, userns};
 use crate::plan::{self, Process, clone_flag};
 use crate::report::{self, Code, Error, Result};
 use crate::state::{Record, Store};
@@ -157,7 +157,7 @@ impl Enter<'_> {
         core_scheduling::join(self.plan, self.target.record.pid)?;
         let (wire, theirs) =
             wire::pair().map_err(|e| Error::kernel("husk-oci", "socketpair", e))?;
-        let Some((pid, pidfd)) = self.give_birth(&wire, theirs)? else {
+        let Some((pid, pidfd)) = self.give_birth(theirs)? else {
             return Err(Error::new(Code::Kernel, "clone3", "made no process"));
         };
         match self.converse(&wire, pid, pidfd.as_fd(), &mut explainer) {
@@ -190,7 +190,7 @@ impl Enter<'_> {
         namespaces.into_iter().flatten().map(|namespace| clone_flag(namespace.typ)).sum()
     }
 
-    fn give_birth(&self, wire: &Wire, theirs: Wire) -> Result<Option<(Pid, OwnedFd)>> {
+    fn give_birth(&self, theirs: Wire) -> Result<Option<(Pid, OwnedFd)>> {
         let namespaces = self.namespaces();
         let pid_namespace = namespaces & clone_flag(NamespaceType::Pid);
         let needs_user = namespaces & clone_flag(NamespaceType::User) != 0;
@@ -198,7 +198,7 @@ impl Enter<'_> {
         let init = self.target.init.as_fd();
         let mut entry = self.cgroup(false)?.entry().map_err(host::cgroup_error)?;
         if needs_user && !own_privilege {
-            return self.give_birth_unprivileged(wire, theirs, entry);
+            return self.give_birth_unprivileged(theirs, entry);
         }
         if pid_namespace != 0 {
             husk_sys::namespace::setns(init, pid_namespace)
@@ -225,49 +225,36 @@ impl Enter<'_> {
         }
     }
 
+    /// Whether the privilege to enter is that of the container's user namespace alone.
+    fn is_unprivileged(&self) -> bool {
+        self.namespaces() & clone_flag(NamespaceType::User) != 0
+            && !rustix::process::geteuid().is_root()
+    }
+
     /// Without privilege here, but with that of the container's user namespace:
-    /// an intermediate process joins that and the pid namespace, and has the
-    /// actual one as its sibling (`CLONE_PARENT`).
+    /// a process between joins that and the pid namespace.
     fn give_birth_unprivileged(
         &self,
-        wire: &Wire,
         theirs: Wire,
         entry: Entry,
     ) -> Result<Option<(Pid, OwnedFd)>> {
-        let failed = |errno| Error::kernel("exec", "clone3", errno);
-        let into = entry.into.as_ref().map(AsFd::as_fd);
-        let intermediate = match clone(0, into, false).map_err(failed)? {
-            Cloned::Child => {
-                let join =
-                    || -> Result<Cloned, Fault> {
-                        husk_sys::namespace::setns(self.target.init.as_fd(), self.namespaces())
-                            .at(Step::Namespace, 0, "setns")?;
-                        clone(0, None, true).at(Step::Sync, 0, "clone3")
-                    };
-                match join() {
-                    Ok(Cloned::Child) => self.become_process(theirs, entry.tasks, 0),
-                    Ok(Cloned::Parent(_, pidfd)) => {
-                        let _ = theirs.send_with(&Message::Ready, pidfd.as_fd());
-                        exec::exit_now(0)
-                    }
-                    Err(fault) => {
-                        let _ = theirs.send(&Message::Fault(fault));
-                        exec::exit_now(1)
-                    }
-                }
-            }
-            Cloned::Parent(pid, _) => pid,
-        };
-        drop(theirs);
-        let received = wire.receive().map_err(|e| Error::kernel("exec", "recvmsg", e))?;
-        let _ = rustix::process::waitpid(Some(intermediate), WaitOptions::empty());
-        match received {
-            Some((Message::Ready, Some(pidfd))) => {
-                let pid = pid_of(pidfd.as_fd())?;
-                Ok(Some((pid, pidfd)))
-            }
-            Some((Message::Fault(fault), _)) => Err(describe::fault(&fault, self.described)),
-            _ => Err(Error::new(Code::Kernel, "exec", "the process is gone")),
+        let born = birth::between(entry.into.as_ref().map(AsFd::as_fd), || {
+            // Inherited; later it is out of our reach, and from the start no
+            // process of the container may look into the new one.
+            limit::set_oom_score(self.plan, rustix::process::getpid(), &self.proc)
+                .map_err(|error| Fault::because(Step::Sync, 0, error.to_string()))?;
+            birth::set_not_dumpable()?;
+            husk_sys::namespace::setns(self.target.init.as_fd(), self.namespaces()).at(
+                Step::Namespace,
+                0,
+                "setns",
+            )?;
+            clone(0, None, true).at(Step::Sync, 0, "clone3")
+        })?;
+        match born {
+            Ok(Cloned::Child) => self.become_process(theirs, entry.tasks, 0),
+            Ok(Cloned::Parent(pid, pidfd)) => Ok(Some((pid, pidfd))),
+            Err(fault) => Err(describe::fault(&fault, self.described)),
         }
     }
 
@@ -290,11 +277,7 @@ impl Enter<'_> {
         for (index, (_, file)) in tasks.into_iter().enumerate() {
             rustix::io::write(&file, b"0").at(Step::Cgroup, index, "write tasks")?;
         }
-        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(
-            Step::Sync,
-            0,
-            "prctl PR_SET_DUMPABLE",
-        )?;
+        birth::set_not_dumpable()?;
         if namespaces & clone_flag(NamespaceType::User) != 0 {
             limit::raise_hard(self.plan, None)?;
         }
@@ -308,7 +291,7 @@ impl Enter<'_> {
         if namespaces & clone_flag(NamespaceType::User) != 0
             || !rustix::process::geteuid().is_root()
         {
-            become_container_root()?;
+            userns::become_joined_root()?;
         }
         rustix::process::setsid().at(Step::Sync, 0, "setsid")?;
         let slave = match (self.plan.terminal, &self.options.console) {
@@ -359,7 +342,9 @@ impl Enter<'_> {
                     go()?;
                 }
                 Some((Message::Ready, _)) => {
-                    limit::set_oom_score(self.plan, pid, &self.proc)?;
+                    if !self.is_unprivileged() {
+                        limit::set_oom_score(self.plan, pid, &self.proc)?;
+                    }
                     limit::apply(self.plan, pid)?;
                     let mask = self.plan.final_affinity.as_deref();
                     limit::set_affinity(self.plan, "final", mask, pid)?;
@@ -386,25 +371,6 @@ impl Enter<'_> {
                 }
             }
         }
-    }
-}
-
-/// In the container's user namespace: its root, where it has one. What it has
-/// instead is settled by the change to the process's own user.
-fn become_container_root() -> Result<(), Fault> {
-    use rustix::process::{Gid, Uid};
-    rustix::thread::set_keep_capabilities(true).at(
-        Step::UserNamespace,
-        0,
-        "prctl PR_SET_KEEPCAPS",
-    )?;
-    match rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT) {
-        Ok(()) | Err(rustix::io::Errno::INVAL) => {}
-        Err(errno) => return Err(errno).at(Step::UserNamespace, 0, "setresgid"),
-    }
-    match rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT) {
-        Ok(()) | Err(rustix::io::Errno::INVAL) => Ok(()),
-        Err(errno) => Err(errno).at(Step::UserNamespace, 0, "setresuid"),
     }
 }
 

@@ -9,14 +9,14 @@ use husk_sys::exec;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
-use rustix::process::DumpableBehavior;
 
+use crate::birth;
 use crate::fault::{Context, Fault, Step};
 use crate::mech::namespace::Opened;
 use crate::mech::proc::Proc;
 use crate::mech::{
-    cgroup_mount, device, hook, limit, mask, mount, namespace, pivot_root, rootfs, sysctl,
-    terminal, userns,
+    cgroup_mount, device, hook, mask, mount, namespace, pivot_root, rootfs, sysctl, terminal,
+    userns,
 };
 use crate::plan::{LaunchPlan, MountSource, clone_flag};
 use crate::tail::{Prepared, Tail};
@@ -115,17 +115,12 @@ impl<'a> Init<'a> {
         self.enter_cgroup()?;
         // From here on others may see this process: they must not read its
         // memory or its descriptors (CVE-2016-9962).
-        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(
-            Step::Sync,
-            0,
-            "prctl PR_SET_DUMPABLE",
-        )?;
-        if plan.namespaces.joins(NamespaceType::User) {
-            limit::raise_hard(&plan.process, None)?;
-        }
-        // Beside a new user namespace they were joined before: see `birth`.
-        if plan.user_namespace.is_none() {
-            namespace::join(self.joined)?;
+        birth::set_not_dumpable()?;
+        // With a user namespace they were joined before the birth: see `birth`.
+        match (&plan.user_namespace, plan.namespaces.joins(NamespaceType::User)) {
+            (None, false) => namespace::join(self.joined)?,
+            (None, true) => userns::become_joined_root()?,
+            (Some(_), _) => {}
         }
         if plan.namespaces.makes(NamespaceType::Cgroup) {
             husk_sys::namespace::unshare(clone_flag(NamespaceType::Cgroup)).at(

@@ -9,12 +9,14 @@ use husk_cgroup::Cgroup;
 use husk_spec::{Hook, NamespaceType, Spec, Status};
 use husk_sys::clone::Cloned;
 use rustix::fs::{self, Mode, OFlags};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open};
 
 use crate::birth::Birth;
 use crate::describe::{self, Described};
 use crate::explain::Explainer;
+use crate::fault::Refused;
 use crate::host;
 use crate::init::{self, Init};
 use crate::mech::namespace::Opened;
@@ -310,6 +312,21 @@ impl Launch<'_> {
                 }
                 Ok(tree)
             });
+            // Root of a user namespace without a mount namespace of its own may not;
+            // the container's process may.
+            if mount.id_map.is_none()
+                && matches!(&tree, Err(refused) if refused.errno == Some(Errno::PERM))
+            {
+                trees.push(None);
+                continue;
+            }
+            let tree = tree.map_err(|refused| match refused.errno {
+                Some(Errno::PERM) => Refused {
+                    detail: "an idmapped mount takes CAP_SYS_ADMIN over the filesystem".to_owned(),
+                    ..refused
+                },
+                _ => refused,
+            });
             let step = crate::fault::Step::Mount;
             trees.push(Some(tree.map_err(|refused| self.describe(&refused.at(step, index)))?));
         }
@@ -406,7 +423,7 @@ impl Launch<'_> {
     fn go(&self, wire: &Wire, state: Vec<u8>) -> Result<()> {
         match wire.send(&Message::Go(state)) {
             // What it died of is said by what it sent before, or by its exit status.
-            Ok(()) | Err(rustix::io::Errno::PIPE | rustix::io::Errno::CONNRESET) => Ok(()),
+            Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
             Err(errno) => Err(Error::kernel("container process", "sendmsg", errno)),
         }
     }
@@ -482,7 +499,7 @@ pub fn announce(pid: Pid, pid_file: Option<&str>, pidfd_socket: Option<&str>) ->
 }
 
 /// Connects to a socket of the caller's.
-pub fn connect(path: &str) -> Result<OwnedFd, rustix::io::Errno> {
+pub fn connect(path: &str) -> Result<OwnedFd, Errno> {
     let socket = rustix::net::socket_with(
         AddressFamily::UNIX,
         SocketType::STREAM,

@@ -101,3 +101,22 @@ pub fn become_root(namespace: &UserNamespace) -> Result<(), Fault> {
     )?;
     rustix::thread::set_thread_res_uid(uid, uid, uid).at(Step::UserNamespace, 0, "setresuid")
 }
+
+/// In a user namespace that exists: its root, where it has one. What it has
+/// instead is settled by the change to the process's own user.
+pub fn become_joined_root() -> Result<(), Fault> {
+    use rustix::process::{Gid, Uid};
+    rustix::thread::set_keep_capabilities(true).at(
+        Step::UserNamespace,
+        0,
+        "prctl PR_SET_KEEPCAPS",
+    )?;
+    match rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT) {
+        Ok(()) | Err(Errno::INVAL) => {}
+        Err(errno) => return Err(errno).at(Step::UserNamespace, 0, "setresgid"),
+    }
+    match rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT) {
+        Ok(()) | Err(Errno::INVAL) => Ok(()),
+        Err(errno) => Err(errno).at(Step::UserNamespace, 0, "setresuid"),
+    }
+}

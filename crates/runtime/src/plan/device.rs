@@ -56,7 +56,14 @@ pub const DEFAULT_LINKS: [(&CStr, &CStr); 5] = [
     (c"ptmx", c"pts/ptmx"),
 ];
 
-pub(super) fn plan(devices: &[husk_spec::Device], bound: bool) -> Result<Vec<Device>> {
+pub(super) fn plan(
+    devices: &[husk_spec::Device],
+    bound: bool,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Device>> {
+    if bound {
+        warn_of_kept(devices, warnings);
+    }
     let mut planned = devices
         .iter()
         .enumerate()
@@ -76,6 +83,25 @@ pub(super) fn plan(devices: &[husk_spec::Device], bound: bool) -> Result<Vec<Dev
         }
     }
     Ok(planned)
+}
+
+/// A bound device is the host's: its mode and owner are not the container's to set.
+fn warn_of_kept(devices: &[husk_spec::Device], warnings: &mut Vec<String>) {
+    for (index, device) in devices.iter().enumerate().filter(|(_, device)| device.typ != "p") {
+        let given = [
+            ("fileMode", device.file_mode.map(|mode| format!("{mode:o}"))),
+            ("uid", device.uid.map(|id| id.to_string())),
+            ("gid", device.gid.map(|id| id.to_string())),
+        ];
+        for (name, value) in given {
+            if let Some(value) = value {
+                warnings.push(format!(
+                    "linux.devices[{index}].{name} ({value}): has no effect: in a user namespace the host's {} is bound as it is",
+                    device.path
+                ));
+            }
+        }
+    }
 }
 
 fn one(index: usize, device: &husk_spec::Device, bound: bool) -> Result<Device> {

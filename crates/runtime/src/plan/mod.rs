@@ -155,10 +155,11 @@ impl LaunchPlan {
         if !namespaces.has_mount() {
             refuse_without_mount_namespace(spec, linux)?;
         }
+        let bound = unmapped || host.in_user_namespace;
         Ok(Self {
             root: root(spec, linux, request)?,
             populate_dev: populate_dev && namespaces.has_mount(),
-            devices: device::plan(&linux.devices, unmapped || host.in_user_namespace)?,
+            devices: device::plan(&linux.devices, bound, &mut warnings)?,
             masked_paths: absolute_paths("linux.maskedPaths", &linux.masked_paths)?,
             readonly_paths: absolute_paths("linux.readonlyPaths", &linux.readonly_paths)?,
             sysctls: sysctl::plan(linux, &namespaces, spec.hostname.is_some())?,

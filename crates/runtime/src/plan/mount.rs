@@ -7,7 +7,7 @@ use husk_sys::mount::MountAttr;
 
 use super::cgroup_mount::{self, CgroupMount};
 use super::mount_option::{self, MountOption, Propagation};
-use super::{Host, Namespaces, Request, cstring};
+use super::{Host, Namespaces, Request, cstring, userns};
 use crate::report::{Error, Result};
 
 /// Where a mount comes from.
@@ -387,6 +387,10 @@ fn id_map(
     };
     if mount.uid_mappings.is_empty() != mount.gid_mappings.is_empty() {
         return Err(Error::invalid(property, "uidMappings and gidMappings go together"));
+    }
+    for (name, maps) in [("uidMappings", &mount.uid_mappings), ("gidMappings", &mount.gid_mappings)]
+    {
+        userns::check(&format!("{property}.{name}"), maps)?;
     }
     if collected.bind.is_none() || collected.remount {
         return Err(Error::invalid(property, "only a bind mount can be idmapped"));

@@ -96,12 +96,33 @@ impl CapabilitySets {
                 }
             })
         };
-        Self {
+        let sets = Self {
             bounding: set("bounding", &capabilities.bounding),
             effective: set("effective", &capabilities.effective),
             inheritable: set("inheritable", &capabilities.inheritable),
             permitted: set("permitted", &capabilities.permitted),
             ambient: set("ambient", &capabilities.ambient),
+        };
+        sets.warn_of_forbidden(property, warnings);
+        sets
+    }
+
+    /// What the kernel's own rules leave out, capset(2) and PR_CAP_AMBIENT_RAISE.
+    fn warn_of_forbidden(&self, property: &str, warnings: &mut Vec<String>) {
+        for (name, forbidden, within) in [
+            ("effective", self.effective & !self.permitted, "permitted"),
+            ("inheritable", self.inheritable & !self.bounding, "bounding"),
+            (
+                "ambient",
+                self.ambient & !(self.permitted & self.inheritable),
+                "permitted and inheritable",
+            ),
+        ] {
+            for capability in Self::names_of(forbidden) {
+                warnings.push(format!(
+                    "{property}.capabilities.{name} ({capability}): not granted, since it is not in {within}"
+                ));
+            }
         }
     }
 
