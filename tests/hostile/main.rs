@@ -13,6 +13,8 @@ mod links;
 #[cfg(target_arch = "x86_64")]
 mod machine_code;
 mod proc_files;
+mod race;
 #[cfg(target_arch = "x86_64")]
 mod seccomp;
 mod sweep;
+mod trace;
