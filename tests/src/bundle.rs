@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
@@ -172,6 +173,12 @@ impl Bundle {
 
 /// Debian's static busybox, copied once, so that no test reaches the host's.
 fn busybox() -> PathBuf {
+    // Once in a process, whose tests are threads of it.
+    static COPY: OnceLock<PathBuf> = OnceLock::new();
+    COPY.get_or_init(copy_of_busybox).clone()
+}
+
+fn copy_of_busybox() -> PathBuf {
     let host = ["/usr/bin/busybox", "/bin/busybox"].map(Path::new).into_iter().find(|p| p.exists());
     let host = host.expect("no busybox on this host: install the Debian package busybox-static");
     let copy = built("husk-tests-busybox");

@@ -42,7 +42,7 @@ pub fn fault(fault: &Fault, described: Described<'_>) -> Error {
 
 fn property(fault: &Fault, described: Described<'_>) -> String {
     let Described { spec, process, property: own } = described;
-    let index = usize::from(fault.index);
+    let index = fault.index as usize;
     let linux = spec.linux.as_ref();
     let property = fault.step.property();
     let element = |value: Option<&String>| match value {
@@ -136,7 +136,7 @@ fn hint(fault: &Fault, spec: &Spec) -> Option<String> {
             "groups cannot be set with a map of one's own id alone"
         }
         (Step::Mount, Some(Errno::PERM)) if rootless || has_user_namespace(spec) => {
-            let mount = spec.mounts.get(usize::from(fault.index))?;
+            let mount = spec.mounts.get(fault.index as usize)?;
             match mount.typ.as_deref() {
                 Some("sysfs") => {
                     "a new sysfs needs a new network namespace beside the user namespace; else bind /sys (rbind, ro)"

@@ -302,7 +302,7 @@ impl Enter<'_> {
         };
         let tail =
             Tail { process: self.plan, keyring: None, slave, proc: &self.proc, makes_cwd: false };
-        let prepared = tail.prepare(wire)?;
+        let prepared = tail.prepare(wire, None)?;
         wire.send(&Message::Ready).at(Step::Sync, 0, "sendmsg")?;
         match wire.await_go().at(Step::Sync, 0, "recvmsg")? {
             Some(_) => Ok(prepared),

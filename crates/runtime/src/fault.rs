@@ -115,7 +115,7 @@ pub struct Fault {
     /// The step.
     pub step: Step,
     /// Which of its kind.
-    pub index: u16,
+    pub index: u32,
     /// The operation, a system call most often.
     pub op: Cow<'static, str>,
     /// The kernel's answer.
@@ -124,10 +124,15 @@ pub struct Fault {
     pub detail: String,
 }
 
+/// Documents of a size that is read have fewer entries than that.
+fn number(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}
+
 impl Fault {
     /// A sentence instead of an errno.
     pub fn because(step: Step, index: usize, detail: impl Into<String>) -> Self {
-        Self { step, index: index as u16, op: "".into(), errno: None, detail: detail.into() }
+        Self { step, index: number(index), op: "".into(), errno: None, detail: detail.into() }
     }
 }
 
@@ -152,7 +157,7 @@ impl Refused {
     pub fn at(self, step: Step, index: usize) -> Fault {
         Fault {
             step,
-            index: index as u16,
+            index: number(index),
             op: self.op.into(),
             errno: self.errno,
             detail: self.detail,

@@ -46,14 +46,13 @@ pub struct Init<'a> {
 
 /// Runs it; ends in the user's program or in an exit.
 pub fn run(mut init: Init<'_>) -> ! {
-    let start = init.start.take();
     let plan = init.plan;
     let (prepared, state) = match init.set_up() {
         Ok(done) => done,
         Err(fault) => tell(&init.wire, fault),
     };
     // Who is told of what goes wrong from here on: `start`, where that is awaited.
-    let caller = match start {
+    let caller = match init.start.take() {
         None => init.wire,
         Some(listener) => {
             drop(init.wire);
@@ -150,7 +149,7 @@ impl<'a> Init<'a> {
             proc: self.proc,
             makes_cwd: true,
         };
-        let prepared = tail.prepare(&self.wire)?;
+        let prepared = tail.prepare(&self.wire, self.start.as_ref().map(AsFd::as_fd))?;
         self.wire.send(&Message::Ready).at(Step::Sync, 0, "sendmsg")?;
         let state = self.await_go()?;
         Ok((prepared, state))

@@ -2,7 +2,7 @@
 //! `exec`: from root in the container to its user, with nothing left of ours.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use husk_sys::exec::{self, CStringArray};
 use husk_sys::{keyring, schedule, signal};
@@ -45,8 +45,14 @@ pub struct Prepared<'a> {
 }
 
 impl<'a> Tail<'a> {
-    /// Everything up to, but not including, what waits for `start`.
-    pub fn prepare(self, wire: &Wire) -> Result<Prepared<'a>, Fault> {
+    /// Everything up to, but not including, what waits for `start`. Of the
+    /// descriptors that are not the program's, only `wire`, `start` and its own stay open:
+    /// the caller must not drop the owner of any other.
+    pub fn prepare(
+        self,
+        wire: &Wire,
+        start: Option<BorrowedFd<'_>>,
+    ) -> Result<Prepared<'a>, Fault> {
         let process = self.process;
         if let Some(name) = self.keyring {
             join_keyring(name)?;
@@ -61,8 +67,8 @@ impl<'a> Tail<'a> {
                 "set_mempolicy",
             )?;
         }
-        match &self.slave {
-            Some(slave) => terminal::take(slave)?,
+        match self.slave {
+            Some(slave) => terminal::take(&slave)?,
             None => terminal::own_streams(process)?,
         }
         lsm::label(process, self.proc)?;
@@ -100,12 +106,18 @@ impl<'a> Tail<'a> {
         .at(Step::Cwd, 0, "chdir")?;
         credential::set_umask(process);
         check_cwd()?;
-        let path = executable::find(process)?;
-        exec::close_on_exec_from(3 + process.preserve_fds).at(
+        // Closed, not marked close-on-exec: that takes effect only after execve(2)
+        // has resolved the program's path, which could lead through a descriptor
+        // of the host's (CVE-2024-21626). And before the program is looked for.
+        let ours = [landlock.as_ref(), listener.as_ref()].map(|fd| fd.map(AsFd::as_fd));
+        let kept = [Some(wire.as_fd()), start].into_iter().chain(ours);
+        let kept: Vec<BorrowedFd<'_>> = kept.flatten().collect();
+        exec::close_all_but(3 + process.preserve_fds, &kept).at(
             Step::Descriptors,
             0,
             "close_range",
         )?;
+        let path = executable::find(process)?;
         let notifies = |filter: &Seccomp| filter.program.notifies || filter.explained;
         if let Some(filter) = filter.filter(|filter| !filter_loaded && notifies(filter)) {
             restrict(&mut landlock)?;

@@ -101,14 +101,14 @@ impl Message {
 
 fn decode_fault(rest: &[u8]) -> Option<Fault> {
     let (&step, rest) = rest.split_first()?;
-    let (index, rest) = rest.split_first_chunk::<2>()?;
+    let (index, rest) = rest.split_first_chunk::<4>()?;
     let (errno, rest) = rest.split_first_chunk::<4>()?;
     let (&op_length, rest) = rest.split_first()?;
     let (op, detail) = rest.split_at_checked(usize::from(op_length))?;
     let errno = i32::from_le_bytes(*errno);
     Some(Fault {
         step: Step::from_number(step)?,
-        index: u16::from_le_bytes(*index),
+        index: u32::from_le_bytes(*index),
         errno: (errno > 0).then(|| Errno::from_raw_os_error(errno)),
         op: String::from_utf8_lossy(op).into_owned().into(),
         detail: String::from_utf8_lossy(detail).into_owned(),

@@ -60,14 +60,26 @@ pub fn fexecve(file: BorrowedFd<'_>, argv: &CStringArray, envp: &CStringArray) -
     check(returned).err().unwrap_or(Errno::NOEXEC)
 }
 
-/// Marks every descriptor from `first` on close-on-exec: close_range(2) with
-/// `CLOSE_RANGE_CLOEXEC`, Linux 5.11.
-pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
-    // SAFETY: changes descriptor flags only.
-    check(unsafe {
-        libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
-    })
-    .map(drop)
+/// Closes every descriptor from `first` on but those to `keep`: close_range(2),
+/// Linux 5.9. For a process that is about to execute another program: the owners
+/// of what is closed are still there and must never be dropped.
+pub fn close_all_but(first: u32, keep: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+    let mut keep: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd() as u32).collect();
+    keep.sort_unstable();
+    let mut from = first;
+    for fd in keep {
+        if fd > from {
+            close_range(from, fd - 1)?;
+        }
+        from = from.max(fd + 1);
+    }
+    close_range(from, u32::MAX)
+}
+
+fn close_range(first: u32, last: u32) -> Result<(), Errno> {
+    // SAFETY: no memory is involved; that nobody uses what is closed is the
+    // contract of `close_all_but`.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
 }
 
 /// Ends the process at once, without running anything that was registered for exit.
