@@ -1,1 +1,7 @@
 //! References, registries, the blob store and unpacked layers.
+
+pub mod digest;
+pub mod document;
+pub mod facts;
+pub mod platform;
+pub mod reference;
