@@ -214,8 +214,8 @@ pub(crate) fn json<'a, T: Deserialize<'a>>(
     if bytes.len() as u64 > limit {
         return Err(DocumentError::TooLarge { what, size: bytes.len() as u64, limit });
     }
-    let deserializer = &mut serde_json::Deserializer::from_slice(bytes);
-    let parsed = serde_path_to_error::deserialize(deserializer).map_err(|error| {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let parsed = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let property = clip(&error.path().to_string());
         (property, error.into_inner())
     });
