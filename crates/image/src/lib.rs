@@ -4,5 +4,8 @@ pub mod digest;
 pub mod document;
 pub mod facts;
 pub mod platform;
+pub mod progress;
 pub mod reference;
+pub mod registry;
+pub mod store;
 pub mod unpack;

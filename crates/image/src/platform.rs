@@ -102,7 +102,7 @@ impl FromStr for Platform {
             !part.is_empty()
                 && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
         };
-        if !parts.iter().all(|part| word(&part)) {
+        if !parts.iter().all(word) {
             return Err(bad());
         }
         let platform = match parts.as_slice() {
