@@ -1,5 +1,8 @@
 //! Awkward and hostile layers onto a directory.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panic")]
+#![allow(dead_code, reason = "what the test files share, not each uses")]
+
 mod layer;
 
 use std::io::{BufReader, Write};

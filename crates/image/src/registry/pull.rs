@@ -41,6 +41,10 @@ pub struct PullOptions {
     pub unpack: UnpackOptions,
     /// Layers under way at once.
     pub parallel: usize,
+    /// Wait until all is on disk before the image gets its name. Without it a power
+    /// failure within about half a minute may leave files of a layer empty, as with
+    /// other engines; with it a pull takes as long as the disk does.
+    pub sync: bool,
 }
 
 impl Default for PullOptions {
@@ -49,6 +53,7 @@ impl Default for PullOptions {
             platform: Platform::host(),
             unpack: UnpackOptions::of_this_process(),
             parallel: 3,
+            sync: false,
         }
     }
 }
@@ -96,6 +101,9 @@ pub fn pull(
     store.put_document(&fetched.bytes)?;
     let image = ImageRecord::new(fetched.digest, &manifest, &config);
     fetch_layers(store, Some((client, &reference)), &image, options, progress)?;
+    if options.sync {
+        store.sync()?;
+    }
     let before = store.find_reference(&reference)?;
     let up_to_date = before.is_some_and(|before| before.manifest == image.manifest);
     store.add_image(&image)?;
@@ -296,21 +304,33 @@ impl Job<'_> {
     ) -> Result<Option<UnpackReport>, RegistryError> {
         let waiting = || self.progress.event(Event::Waiting(layer.blob));
         let claim = self.store.claim_blob(&layer.blob, layer.size, &waiting)?;
-        match (claim, build) {
+        let partial = match (claim, build) {
             (BlobClaim::Present(file), Some(build)) => {
                 let reader = BufReader::with_capacity(CHUNK, file);
-                self.unpack(layer, build, reader).map(Some)
+                return self.unpack(layer, build, reader).map(Some);
             }
-            (BlobClaim::Present(_), None) => Ok(None),
-            (BlobClaim::Absent(mut partial), None) => {
-                self.fetch(&mut partial, None)?;
-                partial.finish()?;
-                Ok(None)
+            (BlobClaim::Present(_), None) => return Ok(None),
+            (BlobClaim::Absent(partial), _) => partial,
+        };
+        let kept = partial.kept()?;
+        let made = match build {
+            Some(build) => self.fetch_and_unpack(layer, partial, build).map(Some),
+            None => self.fetch_only(partial).map(|()| None),
+        };
+        match made {
+            // What an earlier attempt left may be what is wrong; it is gone now.
+            Err(error) if kept > 0 && is_contents_fault(&error) => {
+                self.progress.event(Event::Retry(layer.blob, &error.to_string()));
+                build.map_or(Ok(()), LayerBuild::reset)?;
+                self.make(layer, build)
             }
-            (BlobClaim::Absent(partial), Some(build)) => {
-                self.fetch_and_unpack(layer, partial, build).map(Some)
-            }
+            made => made,
         }
+    }
+
+    fn fetch_only(&self, mut partial: Box<PartialBlob>) -> Result<(), RegistryError> {
+        self.fetch(&mut partial, None)?;
+        Ok(partial.finish()?)
     }
 
     fn unpack(
@@ -328,7 +348,7 @@ impl Job<'_> {
     fn fetch_and_unpack(
         &self,
         layer: &ImageLayer,
-        mut partial: PartialBlob,
+        mut partial: Box<PartialBlob>,
         build: &LayerBuild,
     ) -> Result<UnpackReport, RegistryError> {
         let (mut writer, reader) = stream::channel();
@@ -337,10 +357,12 @@ impl Job<'_> {
                 .name("unpack".to_owned())
                 .spawn_scoped(scope, || self.unpack(layer, build, reader))
                 .map_err(RegistryError::Thread)?;
-            let fetched = self.fetch(&mut partial, Some(&mut writer));
             // Verified before the unpacking side may see the end: a stream that is
             // not the blob's must not look complete.
-            let verified = fetched.and_then(|()| Ok(partial.finish()?));
+            let (verified, left) = match self.fetch(&mut partial, Some(&mut writer)) {
+                Ok(()) => (partial.finish().map_err(RegistryError::from), None),
+                Err(error) => (Err(error), Some(partial)),
+            };
             match &verified {
                 Ok(()) => writer.finish(),
                 Err(_) => drop(writer),
@@ -348,7 +370,12 @@ impl Job<'_> {
             let unpacked = unpacking.join().unwrap_or(Err(RegistryError::Stopped));
             match (verified, unpacked) {
                 // Unpacking stopped and the fetch noticed: the cause is the former.
-                (Err(RegistryError::Stopped), Err(cause)) => Err(cause),
+                (Err(RegistryError::Stopped), Err(cause)) => {
+                    if let (Some(mut partial), true) = (left, is_contents_fault(&cause)) {
+                        partial.restart()?;
+                    }
+                    Err(cause)
+                }
                 (Err(cause), _) => Err(cause),
                 (Ok(()), unpacked) => unpacked,
             }
@@ -491,6 +518,22 @@ impl Job<'_> {
     }
 }
 
+/// Whether the bytes of a layer are at fault, not the network or the disk.
+fn is_contents_fault(error: &RegistryError) -> bool {
+    match error {
+        RegistryError::Store(StoreError::DigestMismatch { .. }) => true,
+        RegistryError::Unpack { source, .. } => matches!(
+            source,
+            UnpackError::Tar(_)
+                | UnpackError::Read(_)
+                | UnpackError::Refused { .. }
+                | UnpackError::DiffId { .. }
+                | UnpackError::TooLarge(_)
+        ),
+        _ => false,
+    }
+}
+
 enum Failure {
     /// Trying again may help.
     BrokenOff(String),
@@ -502,14 +545,11 @@ impl RegistryError {
     /// Whether the image itself is at fault: pulling again gives the same.
     #[must_use]
     pub fn is_images_fault(&self) -> bool {
-        let document = |error: &DocumentError| !matches!(error, DocumentError::NotJson { .. });
         match self {
-            RegistryError::Document { source, .. } => document(source),
-            RegistryError::Unpack { source, .. } => matches!(
-                source,
-                UnpackError::Tar(_) | UnpackError::Refused { .. } | UnpackError::DiffId { .. }
-            ),
-            _ => false,
+            RegistryError::Document { source, .. } => {
+                !matches!(source, DocumentError::NotJson { .. })
+            }
+            error => is_contents_fault(error),
         }
     }
 }

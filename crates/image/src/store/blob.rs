@@ -13,7 +13,7 @@ pub enum BlobClaim {
     /// It is there already.
     Present(File),
     /// The caller does, and holds the lock.
-    Absent(PartialBlob),
+    Absent(Box<PartialBlob>),
 }
 
 /// A blob that the holder is making. Dropped before [`PartialBlob::finish`], what was
@@ -154,7 +154,7 @@ impl Store {
             .open(&path)
             .map_err(io_error("open", &path))?;
         let target = self.blob_path(digest);
-        Ok(BlobClaim::Absent(PartialBlob {
+        Ok(BlobClaim::Absent(Box::new(PartialBlob {
             file,
             path,
             target,
@@ -162,7 +162,7 @@ impl Store {
             size,
             hasher: Hasher::new(),
             _lock: lock,
-        }))
+        })))
     }
 
     fn present(&self, digest: &Digest, size: u64) -> Result<Option<File>, StoreError> {
@@ -202,6 +202,15 @@ impl PartialBlob {
         self.size - self.offset()
     }
 
+    /// Bytes that an earlier attempt left, before [`PartialBlob::resume`].
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn kept(&self) -> Result<u64, StoreError> {
+        let meta = self.file.metadata().map_err(io_error("stat", &self.path))?;
+        Ok(meta.len())
+    }
+
     /// Hashes what an earlier attempt left and hands it to `sink`; first of all calls.
     ///
     /// # Errors
@@ -210,8 +219,7 @@ impl PartialBlob {
         &mut self,
         mut sink: impl FnMut(Vec<u8>) -> io::Result<()>,
     ) -> Result<(), StoreError> {
-        let kept = self.file.metadata().map_err(io_error("stat", &self.path))?.len();
-        if kept > self.size {
+        if self.kept()? > self.size {
             self.restart()?;
         }
         loop {

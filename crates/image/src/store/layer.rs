@@ -149,6 +149,16 @@ impl LayerBuild {
         open_directory(&self.scratch.join("diff"))
     }
 
+    /// Empties the directory for another attempt.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn reset(&self) -> Result<(), StoreError> {
+        let diff = self.scratch.join("diff");
+        remove_tree(&diff)?;
+        make_directory(&diff, 0o755)
+    }
+
     /// The layer's chain id.
     #[must_use]
     pub fn chain_id(&self) -> &Digest {

@@ -251,8 +251,8 @@ impl Store {
             return Ok(record);
         }
         let hex = name.strip_prefix("sha256:").unwrap_or(name);
-        let is_id = !hex.is_empty()
-            && hex.len() <= 64
+        // One letter is a name that is missing rather than an id.
+        let is_id = (2..=64).contains(&hex.len())
             && hex.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase());
         if !is_id {
             reference?;

@@ -160,7 +160,6 @@ impl LayerBuilder {
 }
 
 /// Says why a test does nothing, and whether it must.
-#[allow(dead_code, reason = "not every test file needs root")]
 pub(crate) fn without_root(test: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
