@@ -3,9 +3,11 @@
 pub mod digest;
 pub mod document;
 pub mod facts;
+pub mod overlay;
 pub mod platform;
 pub mod progress;
 pub mod reference;
 pub mod registry;
 pub mod store;
 pub mod unpack;
+pub mod user;
