@@ -1,5 +1,7 @@
 //! References, registries, the blob store and unpacked layers.
 
+pub mod archive;
+pub mod compose;
 pub mod digest;
 pub mod document;
 pub mod facts;
