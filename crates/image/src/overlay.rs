@@ -89,7 +89,7 @@ pub enum OverlayError {
 
 impl OverlayPlan {
     /// A container's rootfs: `layers` (lowest first) below `directory`, which gets
-    /// `upper`, `work` and, for an image without layers, `empty`. `upper` is made with the
+    /// `upper`, `work` and, where the image has fewer than two layers, empty directories. `upper` is made with the
     /// owner, mode and times that the image's root has.
     ///
     /// # Errors
@@ -112,8 +112,8 @@ impl OverlayPlan {
         Ok(plan)
     }
 
-    /// A read-only view of `layers` (lowest first). `directory` may get `empty`:
-    /// overlayfs wants two directories where there is no upper one.
+    /// A read-only view of `layers` (lowest first). `directory` may get `empty` and
+    /// `empty2`: overlayfs wants two directories where there is no upper one.
     ///
     /// # Errors
     /// [`OverlayError::Directory`].
@@ -126,8 +126,8 @@ impl OverlayPlan {
                 break;
             }
         }
-        if lower.len() < 2 {
-            let empty = directory.join("empty");
+        for name in ["empty", "empty2"].iter().take(2_usize.saturating_sub(lower.len())) {
+            let empty = directory.join(name);
             make(&empty)?;
             lower.push(empty);
         }

@@ -21,6 +21,10 @@ pub enum Event<'a> {
     Done(Digest),
     /// A transfer broke off and is tried again; why.
     Retry(Digest, &'a str),
+    /// A step of a build begins: its stage, number and text.
+    Step(&'a str),
+    /// The step's result was in the cache.
+    CachedStep,
     /// Something that the user should see.
     Warning(&'a str),
 }

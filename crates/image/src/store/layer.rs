@@ -149,6 +149,15 @@ impl LayerBuild {
         open_directory(&self.scratch.join("diff"))
     }
 
+    /// Takes a directory that is in overlayfs's form already, on the store's file system.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub(crate) fn adopt(&self, directory: &Path) -> Result<(), StoreError> {
+        let diff = self.scratch.join("diff");
+        std::fs::rename(directory, &diff).map_err(io_error("rename", directory))
+    }
+
     /// Empties the directory for another attempt.
     ///
     /// # Errors
