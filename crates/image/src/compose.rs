@@ -2,8 +2,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::config::ImageConfig;
 use crate::digest::Digest;
-use crate::document::{Descriptor, ImageConfig, Manifest, media};
+use crate::document::{Descriptor, Manifest, media};
 use crate::store::{ImageRecord, Store, StoreError};
 
 /// Which dialect the documents are written in.

@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::config::ImageConfig;
 use crate::digest::clip;
-use crate::document::ImageConfig;
 
 /// The checked `config` of an image.
 #[derive(Clone, Debug, Default, PartialEq)]

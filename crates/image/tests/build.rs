@@ -12,7 +12,7 @@ use std::sync::Mutex;
 
 use husk_image::build::dockerfile::Dockerfile;
 use husk_image::build::{BuildOptions, RunStep, Runner, build, open_context};
-use husk_image::document::ImageConfig;
+use husk_image::config::ImageConfig;
 use husk_image::overlay::OverlayPlan;
 use husk_image::platform::Platform;
 use husk_image::progress::{Event, Progress};

@@ -16,8 +16,8 @@ use fake::FakeImage;
 use husk_image::archive::{
     Format, ImportOptions, import, load_directory, load_stream, save_directory, save_stream,
 };
+use husk_image::config::RunConfig;
 use husk_image::digest::Digest;
-use husk_image::document::RunConfig;
 use husk_image::overlay::OverlayPlan;
 use husk_image::progress::Silent;
 use husk_image::reference::Reference;

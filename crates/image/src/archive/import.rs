@@ -4,8 +4,9 @@ use std::io::{BufRead, Write};
 
 use super::ArchiveError;
 use crate::compose::{Dialect, compose, timestamp};
+use crate::config::{History, ImageConfig, RootFs, RunConfig};
 use crate::digest::{Digest, Hasher};
-use crate::document::{Descriptor, History, ImageConfig, RootFs, RunConfig, media};
+use crate::document::{Descriptor, media};
 use crate::progress::Progress;
 use crate::reference::Reference;
 use crate::registry::{PullOptions, unpack_image};

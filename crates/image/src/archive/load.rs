@@ -9,10 +9,11 @@ use serde::Deserialize;
 
 use super::{ArchiveError, Loaded};
 use crate::compose::{Dialect, compose_of};
+use crate::config::ImageConfig;
 use crate::digest::{Digest, clip};
 use crate::document::{
-    Descriptor, Document, DocumentError, ImageConfig, Index, MAX_CONFIG, MAX_LAYERS, MAX_MANIFEST,
-    Manifest, json, media,
+    Descriptor, Document, DocumentError, Index, MAX_CONFIG, MAX_LAYERS, MAX_MANIFEST, Manifest,
+    json, media,
 };
 use crate::progress::{Event, Progress};
 use crate::reference::Reference;

@@ -7,26 +7,25 @@
 //! key (security-cases "Build").
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::BuildError;
-use super::copy::{Attributes, CopyError, Source, Target};
+use super::copy::{Attributes, Target};
 use super::dockerfile::{Command, Copy, Dockerfile, Instruction, Stage, Step, Word};
 use super::error::DockerfileError;
 use super::ignore::Ignore;
+use super::layer_step::layer_step;
 use super::state::{Parent, StageState, absolute};
 use crate::compose::{Dialect, compose, timestamp};
-use crate::digest::Digest;
-use crate::document::{Descriptor, History, ImageConfig, RootFs, media};
+use crate::config::{History, ImageConfig, RootFs};
+use crate::document::Descriptor;
 use crate::facts::parse_port;
-use crate::overlay::OverlayPlan;
-use crate::pack::{TreeHash, pack};
+use crate::pack::TreeHash;
 use crate::platform::Platform;
 use crate::progress::{Event, Progress};
 use crate::reference::Reference;
-use crate::store::{CachedStep, ImageLayer, ImageRecord, LayerClaim, Store};
-use crate::unpack::{UnpackOptions, UnpackReport};
+use crate::store::{ImageRecord, Store};
+use crate::unpack::UnpackOptions;
 use crate::user::{Identity, lookup};
 
 /// What a build needs of the engine.
@@ -146,18 +145,15 @@ pub fn build(
     build.finish(target)
 }
 
-struct Build<'a> {
-    store: &'a Store,
-    dockerfile: &'a Dockerfile,
-    options: &'a BuildOptions,
-    runner: &'a mut dyn Runner,
-    progress: &'a dyn Progress,
-    done: Vec<Option<StageState>>,
-    used_arguments: BTreeSet<String>,
+pub(super) struct Build<'a> {
+    pub(super) store: &'a Store,
+    pub(super) dockerfile: &'a Dockerfile,
+    pub(super) options: &'a BuildOptions,
+    pub(super) runner: &'a mut dyn Runner,
+    pub(super) progress: &'a dyn Progress,
+    pub(super) done: Vec<Option<StageState>>,
+    pub(super) used_arguments: BTreeSet<String>,
 }
-
-/// What a layer step is made of.
-type Make<'m> = dyn FnMut(&OwnedFd) -> Result<(), BuildError> + 'm;
 
 impl Build<'_> {
     /// The stages that `target` is made from, in the file's order: a stage refers to
@@ -180,90 +176,8 @@ impl Build<'_> {
         needed
     }
 
-    fn wrong(&self, word: &Word, message: impl Into<String>) -> BuildError {
+    pub(super) fn wrong(&self, word: &Word, message: impl Into<String>) -> BuildError {
         BuildError::Dockerfile(self.dockerfile.error(word.position, message))
-    }
-
-    fn expand(&self, word: &Word, state: &StageState) -> Result<String, BuildError> {
-        self.expand_with(word, &|name| state.variable(name))
-    }
-
-    fn expand_with(
-        &self,
-        word: &Word,
-        lookup: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<String, BuildError> {
-        super::expand::expand(&word.text, self.dockerfile.escape, lookup).map_err(|error| {
-            let before = word.text.get(..error.offset).unwrap_or_default().chars().count();
-            let mut position = word.position;
-            position.column += before;
-            BuildError::Dockerfile(self.dockerfile.error(position, error.message))
-        })
-    }
-
-    /// `--build-arg` of a name.
-    fn build_argument(&self, name: &str) -> Option<String> {
-        let given = self.options.arguments.iter().rev().find(|(known, _)| known == name);
-        given.map(|(_, value)| value.clone())
-    }
-
-    /// A variable of FROM lines and of ARGs without a value: global ARGs and the
-    /// platform's.
-    fn global(&mut self, name: &str) -> Result<Option<String>, BuildError> {
-        let platform = &self.options.platform;
-        let host = Platform::host();
-        let automatic = match name {
-            "TARGETPLATFORM" => Some(platform.to_string()),
-            "TARGETOS" => Some(platform.os.clone()),
-            "TARGETARCH" => Some(platform.architecture.clone()),
-            "TARGETVARIANT" => Some(platform.variant.clone().unwrap_or_default()),
-            "BUILDPLATFORM" => Some(host.to_string()),
-            "BUILDOS" => Some(host.os),
-            "BUILDARCH" => Some(host.architecture),
-            "BUILDVARIANT" => Some(host.variant.unwrap_or_default()),
-            _ => None,
-        };
-        let dockerfile = self.dockerfile;
-        // A default may use the ARGs before it.
-        let mut values: Vec<(String, String)> = Vec::new();
-        for argument in &dockerfile.global_args {
-            let known = argument.name.text.clone();
-            let value = match (self.build_argument(&known), &argument.default) {
-                (Some(value), _) => {
-                    self.used_arguments.insert(known.clone());
-                    Some(value)
-                }
-                (None, Some(default)) => {
-                    let lookup = |name: &str| {
-                        let found = values.iter().rev().find(|(known, _)| known == name);
-                        found.map(|(_, value)| value.clone())
-                    };
-                    Some(self.expand_with(default, &lookup)?)
-                }
-                (None, None) => None,
-            };
-            values.extend(value.map(|value| (known, value)));
-        }
-        let found = values.into_iter().rev().find(|(known, _)| known == name);
-        Ok(found.map(|(_, value)| value).or(automatic))
-    }
-
-    fn expand_global(&mut self, word: &Word) -> Result<String, BuildError> {
-        // The names are collected first: looking one up may fail.
-        let names = std::cell::RefCell::new(BTreeSet::new());
-        let collect = |name: &str| {
-            names.borrow_mut().insert(name.to_owned());
-            Some("x".to_owned())
-        };
-        self.expand_with(word, &collect)?;
-        let mut values = Vec::new();
-        for name in names.into_inner() {
-            let value = self.global(&name)?;
-            values.extend(value.map(|value| (name, value)));
-        }
-        self.expand_with(word, &|name| {
-            values.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
-        })
     }
 
     fn stage(&mut self, index: usize) -> Result<(), BuildError> {
@@ -307,7 +221,7 @@ impl Build<'_> {
         Ok(StageState::of_image(&image, &manifest, config))
     }
 
-    fn image(
+    pub(super) fn image(
         &mut self,
         word: &Word,
         name: &str,
@@ -404,7 +318,7 @@ impl Build<'_> {
                         let port = parse_port(port)
                             .map_err(|problem| self.wrong(word, format!("{port:?}: {problem}")))?;
                         let ports = state.config.exposed_ports.get_or_insert_default();
-                        ports.insert(port.to_string(), crate::document::Empty {});
+                        ports.insert(port.to_string(), crate::config::Empty {});
                     }
                 }
             }
@@ -415,7 +329,7 @@ impl Build<'_> {
                         return Err(self.wrong(word, "a volume cannot be the root"));
                     }
                     let volumes = state.config.volumes.get_or_insert_default();
-                    volumes.insert(path, crate::document::Empty {});
+                    volumes.insert(path, crate::config::Empty {});
                 }
             }
             Instruction::StopSignal(word) => {
@@ -499,135 +413,6 @@ impl Build<'_> {
         env
     }
 
-    fn copy(
-        &mut self,
-        state: &mut StageState,
-        step: &Step,
-        copy: &Copy,
-        index: usize,
-    ) -> Result<(), BuildError> {
-        let text = self.expand(&copy.destination, state)?;
-        let mut sources = Vec::new();
-        for word in &copy.sources {
-            sources.push((word, self.expand(word, state)?));
-        }
-        let chown = copy.chown.as_ref().map(|word| self.expand(word, state)).transpose()?;
-        let mode =
-            match &copy.chmod {
-                Some(word) => {
-                    let digits = self.expand(word, state)?;
-                    let octal = u32::from_str_radix(&digits, 8).ok().filter(|mode| *mode <= 0o7777);
-                    let octal = octal.filter(|_| digits.bytes().all(|b| b.is_ascii_digit()));
-                    Some(octal.ok_or_else(|| {
-                        self.wrong(word, "--chmod takes octal digits, as in 0755")
-                    })?)
-                }
-                None => None,
-            };
-        let view = match &copy.from {
-            Some(from) => Some(self.view(from, index, state)?),
-            None => None,
-        };
-        let source = match (&view, &self.options.context) {
-            (Some(view), _) => Some(Source { root: view.mount.as_fd(), ignore: None }),
-            (None, Some(context)) => {
-                Some(Source { root: context.as_fd(), ignore: Some(&self.options.ignore) })
-            }
-            (None, None) => None,
-        };
-        let mut paths = Vec::new();
-        for (word, pattern) in &sources {
-            let source = source
-                .as_ref()
-                .ok_or_else(|| self.wrong(word, "this build has no context to copy from"))?;
-            let found = source.find(pattern).map_err(|e| self.copy_error(word, e))?;
-            paths.extend(found.into_iter().map(|path| (*word, path)));
-        }
-        let destination = absolute(&text, state.working_dir());
-        let several = paths.len() + copy.inline.len() > 1;
-        let slash = text.ends_with('/') || text.ends_with("/.") || text == ".";
-        if several && !slash {
-            return Err(
-                self.wrong(&copy.destination, "several sources need a destination that ends in /")
-            );
-        }
-        let mut inline = Vec::new();
-        for heredoc in &copy.inline {
-            let content = match heredoc.expand {
-                true => {
-                    let word = Word { text: quoted(&heredoc.content), position: step.position };
-                    self.expand(&word, state)?
-                }
-                false => heredoc.content.clone(),
-            };
-            inline.push((heredoc.name.clone(), content));
-        }
-        let mut key = state.key(if copy.add { "ADD" } else { "COPY" });
-        key.field(text.as_bytes());
-        key.field(destination.as_bytes());
-        key.field(chown.as_deref().unwrap_or_default().as_bytes());
-        key.field(&mode.unwrap_or(u32::MAX).to_le_bytes());
-        for (word, path) in &paths {
-            if let Some(source) = &source {
-                source.hash(&mut key, path).map_err(|e| self.copy_error(word, e))?;
-            }
-        }
-        for (name, content) in &inline {
-            key.field(name.as_bytes());
-            key.field(content.as_bytes());
-        }
-        let make = &mut |rootfs: &OwnedFd| {
-            let (uid, gid) = match &chown {
-                Some(text) => self.owner(rootfs, copy, text)?,
-                None => (0, 0),
-            };
-            let attributes = Attributes { uid, gid, mode };
-            let options = &self.options.unpack;
-            let target = Target { root: rootfs.as_fd(), attributes, options };
-            let into = slash || target.is_directory(&destination);
-            for (word, path) in &paths {
-                if let Some(source) = &source {
-                    target
-                        .copy(source, path, &destination, into, copy.add)
-                        .map_err(|e| self.copy_error(word, e))?;
-                }
-            }
-            for (name, content) in &inline {
-                let name = into.then_some(name.as_str());
-                target.write(&destination, name, content.as_bytes()).map_err(BuildError::Copy)?;
-            }
-            Ok(())
-        };
-        layer_step(self.store, self.options, self.progress, state, key, make)
-    }
-
-    fn copy_error(&self, word: &Word, error: CopyError) -> BuildError {
-        self.wrong(word, error.to_string())
-    }
-
-    /// `--chown`: without a group its id is the user's.
-    fn owner(&self, rootfs: &OwnedFd, copy: &Copy, text: &str) -> Result<(u32, u32), BuildError> {
-        let found = lookup(rootfs.as_fd(), text, &[]).map_err(|error| {
-            self.wrong(copy.chown.as_ref().unwrap_or(&copy.destination), error.to_string())
-        })?;
-        Ok((found.uid, if text.contains(':') { found.gid } else { found.uid }))
-    }
-
-    /// The files of a stage or an image, for `--from`.
-    fn view(&mut self, from: &Word, index: usize, state: &StageState) -> Result<View, BuildError> {
-        let layers = match self.dockerfile.stage(&from.text, index) {
-            Some(earlier) => {
-                let done = self.done.get(earlier).and_then(Option::as_ref);
-                done.map(StageState::chain_ids).unwrap_or_default()
-            }
-            None => self.image(from, &from.text.clone(), &state.platform)?.chain_ids(),
-        };
-        let scratch = Scratch::new(self.store)?;
-        let layers = self.store.layers(&layers)?;
-        let mount = OverlayPlan::read_only(&layers, &scratch.0)?.mount()?;
-        Ok(View { mount, _scratch: scratch })
-    }
-
     fn finish(&mut self, target: usize) -> Result<ImageRecord, BuildError> {
         for (name, _) in &self.options.arguments {
             if !self.used_arguments.contains(name) {
@@ -667,103 +452,6 @@ impl Build<'_> {
     }
 }
 
-/// A here-document's text as one word: only `$` and its escape mean anything in it.
-fn quoted(content: &str) -> String {
-    format!("\"{}\"", content.replace('"', "\\\""))
-}
-
-struct View {
-    mount: OwnedFd,
-    _scratch: Scratch,
-}
-
-/// A directory of the store's `tmp`.
-struct Scratch(std::path::PathBuf);
-
-impl Scratch {
-    fn new(store: &Store) -> Result<Scratch, BuildError> {
-        let path = store.scratch_path("build");
-        std::fs::create_dir(&path)
-            .map_err(|source| BuildError::Scratch { path: path.clone(), source })?;
-        Ok(Scratch(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What is left is collected: nothing else reads `tmp`.
-        let _ = crate::store::remove_tree(&self.0);
-    }
-}
-
-/// Adds the layer that `make` makes, or the cached one. A step that changes nothing adds
-/// none.
-fn layer_step(
-    store: &Store,
-    options: &BuildOptions,
-    progress: &dyn Progress,
-    state: &mut StageState,
-    key: TreeHash,
-    make: &mut Make<'_>,
-) -> Result<(), BuildError> {
-    let key = key.finish();
-    if !options.no_cache
-        && let Some(cached) = store.step(&key)?
-        && cached.layers.len() <= state.layers.len() + 1
-    {
-        progress.event(Event::CachedStep);
-        if let Some(layer) = cached.layers.get(state.layers.len()) {
-            state.layers.push((layer.clone(), media::OCI_LAYER_GZIP.to_owned()));
-        }
-        return Ok(());
-    }
-    let scratch = Scratch::new(store)?;
-    let below = store.layers(&state.chain_ids())?;
-    let plan = OverlayPlan::prepare(&below, &scratch.0)?;
-    let mount = plan.mount()?;
-    make(&mount)?;
-    // Unmounts: the upper directory is ours alone again.
-    drop(mount);
-    let upper = scratch.0.join("upper");
-    if let Some(layer) = keep(store, options, progress, state.chain_ids().last(), &upper)? {
-        state.layers.push((layer, media::OCI_LAYER_GZIP.to_owned()));
-    }
-    let layers = state.layers.iter().map(|(layer, _)| layer.clone()).collect();
-    store.put_step(&key, &CachedStep { layers })?;
-    Ok(())
-}
-
-/// Packs an upper directory and keeps it as the layer on top of `parent`.
-fn keep(
-    store: &Store,
-    options: &BuildOptions,
-    progress: &dyn Progress,
-    parent: Option<&Digest>,
-    upper: &std::path::Path,
-) -> Result<Option<ImageLayer>, BuildError> {
-    let root = File::open(upper)
-        .map_err(|source| BuildError::Scratch { path: upper.to_owned(), source })?;
-    let mut packed = None;
-    let (blob, size) = store.put_blob(|writer| {
-        packed = Some(pack(root.as_fd(), writer)?);
-        Ok::<(), BuildError>(())
-    })?;
-    let Some(packed) = packed.filter(|packed| packed.entries > 0) else { return Ok(None) };
-    for warning in &packed.warnings {
-        progress.event(Event::Warning(warning));
-    }
-    let chain_id = parent.map_or(packed.diff_id, |parent| parent.chain(&packed.diff_id));
-    if let LayerClaim::Absent(build) = store.claim_layer(&chain_id, &|| {})? {
-        build.adopt(upper)?;
-        // The upper directory has the attributes of what it was copied up from.
-        let report =
-            UnpackReport { bytes: packed.bytes, names_root: true, ..UnpackReport::default() };
-        build.commit(parent, &packed.diff_id, &report, &options.unpack)?;
-    }
-    Ok(Some(ImageLayer { blob, size, diff_id: packed.diff_id, chain_id }))
-}
-
-/// The parents of [`StageState`] in words of the store.
 impl From<DockerfileError> for BuildError {
     fn from(error: DockerfileError) -> BuildError {
         BuildError::Dockerfile(error)
@@ -772,7 +460,7 @@ impl From<DockerfileError> for BuildError {
 
 impl StageState {
     /// A key that begins with what is below the step and what the step is.
-    fn key(&self, operation: &str) -> TreeHash {
+    pub(super) fn key(&self, operation: &str) -> TreeHash {
         let mut key = TreeHash::new();
         key.field(b"husk build step 1");
         match self.parent() {

@@ -6,12 +6,16 @@
 
 mod builder;
 mod copy;
+mod copy_step;
 pub mod dockerfile;
 pub mod error;
 pub(crate) mod expand;
 pub mod ignore;
+mod instruction;
+mod layer_step;
 pub mod lines;
 mod state;
+mod variables;
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};

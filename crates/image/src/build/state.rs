@@ -1,8 +1,9 @@
 //! What a stage has come to: its config, its layers and its variables.
 
 use super::dockerfile::Command;
+use crate::config::{History, ImageConfig, RunConfig};
 use crate::digest::Digest;
-use crate::document::{History, ImageConfig, Manifest, RunConfig, media};
+use crate::document::{Manifest, media};
 use crate::platform::Platform;
 use crate::store::{ImageLayer, ImageRecord};
 

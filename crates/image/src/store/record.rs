@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::{FileLock, Store, StoreError, io_error};
+use crate::config::ImageConfig;
 use crate::digest::Digest;
-use crate::document::{Descriptor, Document, ImageConfig, MAX_CONFIG, MAX_MANIFEST, Manifest};
+use crate::document::{Descriptor, Document, MAX_CONFIG, MAX_MANIFEST, Manifest};
 use crate::platform::Platform;
 use crate::reference::Reference;
 
