@@ -1,6 +1,6 @@
 //! Building images from Dockerfiles.
 //!
-//! [`dockerfile`] parses; [`builder`] resolves variables and stages, asks the cache, and
+//! [`dockerfile`] parses; `builder` resolves variables and stages, asks the cache, and
 //! makes layers. What needs a container, RUN, is behind [`Runner`], which the engine
 //! implements. COPY and ADD see the context by descriptor only and never leave it.
 

@@ -1,7 +1,7 @@
 //! A layer's blob into a directory that overlayfs can stack.
 //!
 //! The apply step is where engines are broken into, so it is our own and works on file
-//! descriptors only: [`tree`] walks, [`apply`] makes, [`entry`] reads the tar. The
+//! descriptors only: `tree` walks, `apply` makes, `entry` reads the tar. The
 //! policy, in one place:
 //!
 //! - absolute names, `..`, whiteouts of `.`/`..`, data behind links, two sizes for one
