@@ -1,0 +1,474 @@
+//! A build: stages in order, each step from the cache or made anew.
+//!
+//! A step that makes files does so in an overlayfs mount on the layers below; its upper
+//! directory then becomes the next layer, both as a blob and, moved as it is, as the
+//! unpacked layer. A step's cache key is made of the chain id below it and of everything
+//! that goes into it, each field with its length before it, so that no two steps share a
+//! key (security-cases "Build").
+
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::BuildError;
+use super::copy::{Attributes, Target};
+use super::dockerfile::{Command, Copy, Dockerfile, Instruction, Stage, Step, Word};
+use super::error::DockerfileError;
+use super::ignore::Ignore;
+use super::layer_step::layer_step;
+use super::state::{Parent, StageState, absolute};
+use crate::compose::{Dialect, compose, timestamp};
+use crate::config::{History, ImageConfig, RootFs};
+use crate::document::Descriptor;
+use crate::facts::parse_port;
+use crate::pack::TreeHash;
+use crate::platform::Platform;
+use crate::progress::{Event, Progress};
+use crate::reference::Reference;
+use crate::store::{ImageRecord, Store};
+use crate::unpack::UnpackOptions;
+use crate::user::{Identity, lookup};
+
+/// What a build needs of the engine.
+pub trait Runner {
+    /// Runs a command in a container on `step.rootfs` and returns when it has ended and
+    /// nothing uses the rootfs any more. An exit status but zero is an error.
+    ///
+    /// # Errors
+    /// One line for the user.
+    fn run(&mut self, step: &RunStep<'_>) -> Result<(), String>;
+
+    /// Finds an image, pulling it where it is not in the store, unpacked.
+    ///
+    /// # Errors
+    /// One line for the user.
+    fn image(&mut self, reference: &Reference, platform: &Platform) -> Result<ImageRecord, String>;
+}
+
+/// A RUN.
+#[derive(Debug)]
+pub struct RunStep<'a> {
+    /// The root file system: a mount, attached nowhere, that changes are written to.
+    pub rootfs: &'a OwnedFd,
+    /// What is executed.
+    pub arguments: Vec<String>,
+    /// The environment, PATH among it.
+    pub env: Vec<(String, String)>,
+    /// Who runs it.
+    pub user: Identity,
+    /// Where; it exists.
+    pub working_dir: String,
+    /// The instruction as it stands, for messages.
+    pub text: &'a str,
+}
+
+/// How an image is built.
+#[derive(Debug)]
+pub struct BuildOptions {
+    /// The context, for COPY and ADD.
+    pub context: Option<OwnedFd>,
+    /// What of the context is left out.
+    pub ignore: Ignore,
+    /// `--build-arg`.
+    pub arguments: Vec<(String, String)>,
+    /// `--target`: a stage's name or number; the last one without.
+    pub target: Option<String>,
+    /// What the image is for.
+    pub platform: Platform,
+    /// Make every step anew.
+    pub no_cache: bool,
+    /// `--label`.
+    pub labels: Vec<(String, String)>,
+    /// `--tag`.
+    pub names: Vec<Reference>,
+    /// How layers are made.
+    pub unpack: UnpackOptions,
+}
+
+impl BuildOptions {
+    /// The defaults, for this machine.
+    #[must_use]
+    pub fn new() -> BuildOptions {
+        BuildOptions {
+            context: None,
+            ignore: Ignore::default(),
+            arguments: Vec::new(),
+            target: None,
+            platform: Platform::host(),
+            no_cache: false,
+            labels: Vec::new(),
+            names: Vec::new(),
+            unpack: UnpackOptions::of_this_process(),
+        }
+    }
+}
+
+impl Default for BuildOptions {
+    fn default() -> BuildOptions {
+        BuildOptions::new()
+    }
+}
+
+/// Builds an image.
+///
+/// # Errors
+/// [`BuildError`]; what was made stays in the cache for the next attempt.
+pub fn build(
+    store: &Store,
+    dockerfile: &Dockerfile,
+    options: &BuildOptions,
+    runner: &mut dyn Runner,
+    progress: &dyn Progress,
+) -> Result<ImageRecord, BuildError> {
+    let _activity = store.activity()?;
+    let target = match &options.target {
+        Some(name) => dockerfile
+            .stage(name, dockerfile.stages.len())
+            .ok_or_else(|| BuildError::Target(name.clone()))?,
+        None => dockerfile.stages.len().saturating_sub(1),
+    };
+    for warning in &dockerfile.warnings {
+        progress.event(Event::Warning(warning));
+    }
+    let mut build = Build {
+        store,
+        dockerfile,
+        options,
+        runner,
+        progress,
+        done: vec![None; dockerfile.stages.len()],
+        used_arguments: BTreeSet::new(),
+    };
+    let needed = build.needed(target);
+    for index in needed {
+        build.stage(index)?;
+    }
+    build.finish(target)
+}
+
+pub(super) struct Build<'a> {
+    pub(super) store: &'a Store,
+    pub(super) dockerfile: &'a Dockerfile,
+    pub(super) options: &'a BuildOptions,
+    pub(super) runner: &'a mut dyn Runner,
+    pub(super) progress: &'a dyn Progress,
+    pub(super) done: Vec<Option<StageState>>,
+    pub(super) used_arguments: BTreeSet<String>,
+}
+
+impl Build<'_> {
+    /// The stages that `target` is made from, in the file's order: a stage refers to
+    /// earlier ones only.
+    fn needed(&self, target: usize) -> BTreeSet<usize> {
+        let mut needed = BTreeSet::new();
+        let mut pending = vec![target];
+        while let Some(index) = pending.pop() {
+            let Some(stage) = self.dockerfile.stages.get(index) else { continue };
+            if !needed.insert(index) {
+                continue;
+            }
+            pending.extend(self.dockerfile.stage(&stage.base.text, index));
+            for step in &stage.steps {
+                if let Instruction::Copy(Copy { from: Some(from), .. }) = &step.instruction {
+                    pending.extend(self.dockerfile.stage(&from.text, index));
+                }
+            }
+        }
+        needed
+    }
+
+    pub(super) fn wrong(&self, word: &Word, message: impl Into<String>) -> BuildError {
+        BuildError::Dockerfile(self.dockerfile.error(word.position, message))
+    }
+
+    fn stage(&mut self, index: usize) -> Result<(), BuildError> {
+        let dockerfile = self.dockerfile;
+        let Some(stage) = dockerfile.stages.get(index) else { return Ok(()) };
+        let mut state = self.base(stage, index)?;
+        let total = stage.steps.len();
+        for (number, step) in stage.steps.iter().enumerate() {
+            let place = stage.name.clone().unwrap_or_else(|| index.to_string());
+            let text = format!("[{place} {}/{total}] {}", number + 1, step.text);
+            self.progress.event(Event::Step(&text));
+            self.step(&mut state, step, index)?;
+        }
+        if let Some(slot) = self.done.get_mut(index) {
+            *slot = Some(state);
+        }
+        Ok(())
+    }
+
+    fn base(&mut self, stage: &Stage, index: usize) -> Result<StageState, BuildError> {
+        let name = self.expand_global(&stage.base)?;
+        let platform = match &stage.platform {
+            Some(word) => {
+                let text = self.expand_global(word)?;
+                text.parse()
+                    .map_err(|e: crate::platform::PlatformError| self.wrong(word, e.to_string()))?
+            }
+            None => self.options.platform.clone(),
+        };
+        if name == "scratch" {
+            return Ok(StageState::scratch(platform));
+        }
+        if let Some(earlier) = self.dockerfile.stage(&name, index) {
+            let done = self.done.get(earlier).and_then(Option::as_ref);
+            return Ok(done
+                .cloned()
+                .map_or_else(|| StageState::scratch(platform), |state| state.on_top()));
+        }
+        let image = self.image(&stage.base, &name, &platform)?;
+        let (manifest, config) = self.store.documents(&image)?;
+        Ok(StageState::of_image(&image, &manifest, config))
+    }
+
+    pub(super) fn image(
+        &mut self,
+        word: &Word,
+        name: &str,
+        platform: &Platform,
+    ) -> Result<ImageRecord, BuildError> {
+        let reference: Reference = name
+            .parse()
+            .map_err(|e: crate::reference::ReferenceError| self.wrong(word, e.to_string()))?;
+        let found = self.runner.image(&reference.or_latest(), platform);
+        found.map_err(|message| self.wrong(word, message))
+    }
+
+    fn step(
+        &mut self,
+        state: &mut StageState,
+        step: &Step,
+        index: usize,
+    ) -> Result<(), BuildError> {
+        let layers = state.layers.len();
+        match &step.instruction {
+            Instruction::Run(command) => self.run(state, step, command)?,
+            Instruction::Copy(copy) => self.copy(state, step, copy, index)?,
+            Instruction::Workdir(word) => self.workdir(state, word)?,
+            Instruction::Arg(arguments) => {
+                for argument in arguments {
+                    let name = argument.name.text.clone();
+                    let given = self.build_argument(&name);
+                    if given.is_some() {
+                        self.used_arguments.insert(name.clone());
+                    }
+                    let value = match (given, &argument.default) {
+                        (Some(value), _) => Some(value),
+                        (None, Some(default)) => Some(self.expand(default, state)?),
+                        (None, None) => self.global(&name)?,
+                    };
+                    state.set_argument(&name, value);
+                }
+            }
+            instruction => self.metadata(state, instruction)?,
+        }
+        state.history.push(History {
+            created: Some(timestamp()),
+            created_by: Some(step.text.clone()),
+            empty_layer: state.layers.len() == layers,
+            ..History::default()
+        });
+        Ok(())
+    }
+
+    fn metadata(
+        &mut self,
+        state: &mut StageState,
+        instruction: &Instruction,
+    ) -> Result<(), BuildError> {
+        match instruction {
+            Instruction::Env(pairs) => {
+                // All values of one ENV see the variables as they were before it.
+                let mut values = Vec::new();
+                for (name, value) in pairs {
+                    values.push((self.expand(name, state)?, self.expand(value, state)?));
+                }
+                for (name, value) in values {
+                    state.set_env(&name, &value);
+                }
+            }
+            Instruction::Label(pairs) => {
+                for (name, value) in pairs {
+                    let (name, value) = (self.expand(name, state)?, self.expand(value, state)?);
+                    state.config.labels.get_or_insert_default().insert(name, value);
+                }
+            }
+            Instruction::User(word) => {
+                let user = self.expand(word, state)?;
+                if user.contains(['\0', '\n', ' ']) || user.is_empty() {
+                    return Err(self.wrong(word, "USER takes user[:group]"));
+                }
+                state.config.user = Some(user);
+            }
+            Instruction::Entrypoint(command) => {
+                state.config.entrypoint = Some(state.argv(command));
+                // A CMD of the base image was meant for its own entrypoint.
+                if !state.has_cmd {
+                    state.config.cmd = None;
+                }
+            }
+            Instruction::Cmd(command) => {
+                state.config.cmd = Some(state.argv(command));
+                state.has_cmd = true;
+            }
+            Instruction::Expose(words) => {
+                for word in words {
+                    let text = self.expand(word, state)?;
+                    for port in text.split_whitespace() {
+                        let port = parse_port(port)
+                            .map_err(|problem| self.wrong(word, format!("{port:?}: {problem}")))?;
+                        let ports = state.config.exposed_ports.get_or_insert_default();
+                        ports.insert(port.to_string(), crate::config::Empty {});
+                    }
+                }
+            }
+            Instruction::Volume(words) => {
+                for word in words {
+                    let path = absolute(&self.expand(word, state)?, state.working_dir());
+                    if path == "/" {
+                        return Err(self.wrong(word, "a volume cannot be the root"));
+                    }
+                    let volumes = state.config.volumes.get_or_insert_default();
+                    volumes.insert(path, crate::config::Empty {});
+                }
+            }
+            Instruction::StopSignal(word) => {
+                let signal = self.expand(word, state)?;
+                let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'+' || b == b'-';
+                if signal.is_empty() || !signal.bytes().all(plain) {
+                    return Err(self.wrong(word, "STOPSIGNAL takes a signal's name or number"));
+                }
+                state.config.stop_signal = Some(signal);
+            }
+            Instruction::Shell(shell) => state.config.shell = Some(shell.clone()),
+            Instruction::Maintainer(author) => state.author = Some(author.clone()),
+            Instruction::Run(_)
+            | Instruction::Copy(_)
+            | Instruction::Workdir(_)
+            | Instruction::Arg(_) => {}
+        }
+        Ok(())
+    }
+
+    fn workdir(&mut self, state: &mut StageState, word: &Word) -> Result<(), BuildError> {
+        let text = self.expand(word, state)?;
+        if text.is_empty() || text.contains('\0') {
+            return Err(self.wrong(word, "WORKDIR takes a path"));
+        }
+        let path = absolute(&text, state.working_dir());
+        let mut key = state.key("WORKDIR");
+        key.field(path.as_bytes());
+        let unpack = &self.options.unpack;
+        let make = &mut |rootfs: &OwnedFd| {
+            let attributes = Attributes::default();
+            let target = Target { root: rootfs.as_fd(), attributes, options: unpack };
+            target.directory(&path).map(drop).map_err(BuildError::Copy)
+        };
+        layer_step(self.store, self.options, self.progress, state, key, make)?;
+        state.config.working_dir = Some(path);
+        Ok(())
+    }
+
+    fn run(
+        &mut self,
+        state: &mut StageState,
+        step: &Step,
+        command: &Command,
+    ) -> Result<(), BuildError> {
+        let arguments = state.argv(command);
+        let env = self.run_environment(state);
+        let user = state.config.user.clone().unwrap_or_default();
+        let working_dir = state.working_dir().to_owned();
+        let mut key = state.key("RUN");
+        for list in [&arguments, &env.iter().map(|(n, v)| format!("{n}={v}")).collect()] {
+            key.field(&(list.len() as u64).to_le_bytes());
+            list.iter().for_each(|word| key.field(word.as_bytes()));
+        }
+        key.field(user.as_bytes());
+        key.field(working_dir.as_bytes());
+        let failed =
+            |message: String| BuildError::Run(self.dockerfile.error(step.position, message));
+        let runner = &mut *self.runner;
+        let make = &mut |rootfs: &OwnedFd| {
+            let user = lookup(rootfs.as_fd(), &user, &[]).map_err(|e| failed(e.to_string()))?;
+            let (arguments, env) = (arguments.clone(), env.clone());
+            let (working_dir, text) = (working_dir.clone(), step.text.as_str());
+            let run = RunStep { rootfs, arguments, env, user, working_dir, text };
+            runner.run(&run).map_err(failed)
+        };
+        layer_step(self.store, self.options, self.progress, state, key, make)
+    }
+
+    fn run_environment(&mut self, state: &StageState) -> Vec<(String, String)> {
+        // These need no ARG (Dockerfile reference, "Predefined ARGs").
+        const PROXIES: [&str; 5] =
+            ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"];
+        let mut env = state.run_environment();
+        for name in PROXIES.iter().flat_map(|name| [(*name).to_owned(), name.to_lowercase()]) {
+            if let Some(value) = self.build_argument(&name) {
+                self.used_arguments.insert(name.clone());
+                env.push((name, value));
+            }
+        }
+        env
+    }
+
+    fn finish(&mut self, target: usize) -> Result<ImageRecord, BuildError> {
+        for (name, _) in &self.options.arguments {
+            if !self.used_arguments.contains(name) {
+                let text = format!("--build-arg {name} is used by no ARG");
+                self.progress.event(Event::Warning(&text));
+            }
+        }
+        let state = self.done.get(target).cloned().flatten();
+        let mut state = state.unwrap_or_else(|| StageState::scratch(self.options.platform.clone()));
+        for (name, value) in &self.options.labels {
+            state.config.labels.get_or_insert_default().insert(name.clone(), value.clone());
+        }
+        let config = ImageConfig {
+            created: Some(timestamp()),
+            author: state.author.clone(),
+            architecture: state.platform.architecture.clone(),
+            os: state.platform.os.clone(),
+            variant: state.platform.variant.clone(),
+            config: Some(state.config.clone()),
+            rootfs: RootFs {
+                kind: "layers".to_owned(),
+                diff_ids: state.layers.iter().map(|(layer, _)| layer.diff_id).collect(),
+            },
+            history: Some(state.history.clone()),
+        };
+        let layers = state
+            .layers
+            .iter()
+            .map(|(layer, kind)| Descriptor::new(kind, layer.blob, layer.size))
+            .collect();
+        let image = compose(self.store, &config, layers, Dialect::Oci)?;
+        self.store.add_image(&image)?;
+        for name in &self.options.names {
+            self.store.tag(name, &image.manifest, &image.manifest)?;
+        }
+        Ok(image)
+    }
+}
+
+impl From<DockerfileError> for BuildError {
+    fn from(error: DockerfileError) -> BuildError {
+        BuildError::Dockerfile(error)
+    }
+}
+
+impl StageState {
+    /// A key that begins with what is below the step and what the step is.
+    pub(super) fn key(&self, operation: &str) -> TreeHash {
+        let mut key = TreeHash::new();
+        key.field(b"husk build step 1");
+        match self.parent() {
+            Parent::Scratch => key.field(b""),
+            Parent::Chain(chain) => key.field(chain.to_string().as_bytes()),
+        }
+        key.field(self.platform.to_string().as_bytes());
+        key.field(operation.as_bytes());
+        key
+    }
+}

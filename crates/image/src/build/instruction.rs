@@ -1,0 +1,339 @@
+//! One logical line of a Dockerfile into its instruction.
+
+use super::dockerfile::{Argument, Command, Copy, Dockerfile, Instruction, Stage, Step, Word};
+use super::expand::words;
+use super::lines::Line;
+
+const KNOWN: [&str; 18] = [
+    "FROM",
+    "RUN",
+    "COPY",
+    "ADD",
+    "ENV",
+    "ARG",
+    "WORKDIR",
+    "USER",
+    "ENTRYPOINT",
+    "CMD",
+    "EXPOSE",
+    "VOLUME",
+    "LABEL",
+    "SHELL",
+    "STOPSIGNAL",
+    "MAINTAINER",
+    "HEALTHCHECK",
+    "ONBUILD",
+];
+
+/// A byte offset in the line, and what is wrong there.
+pub(super) type Problem = (usize, String);
+
+pub(super) struct LineParser<'a> {
+    pub(super) line: &'a Line,
+    pub(super) escape: char,
+}
+
+fn problem<T>(offset: usize, message: impl Into<String>) -> Result<T, Problem> {
+    Err((offset, message.into()))
+}
+
+impl LineParser<'_> {
+    pub(super) fn parse(&self, dockerfile: &mut Dockerfile) -> Result<(), Problem> {
+        let text = self.line.text.as_str();
+        let end = text.find(char::is_whitespace).unwrap_or(text.len());
+        let keyword = text.get(..end).unwrap_or(text).to_ascii_uppercase();
+        let rest = text.get(end..).unwrap_or_default();
+        let start = end + (rest.len() - rest.trim_start().len());
+        let rest = rest.trim();
+        if !KNOWN.contains(&keyword.as_str()) {
+            return problem(0, unknown(&keyword));
+        }
+        if rest.is_empty() {
+            return problem(end, format!("{keyword} needs an argument"));
+        }
+        if keyword == "FROM" {
+            let stage = self.from(rest, start, dockerfile)?;
+            dockerfile.stages.push(stage);
+            return Ok(());
+        }
+        if keyword == "ARG" && dockerfile.stages.is_empty() {
+            dockerfile.global_args.extend(self.arguments(rest, start)?);
+            return Ok(());
+        }
+        let instruction = self.instruction(&keyword, rest, start)?;
+        let step = Step { instruction, position: self.line.place(0), text: text.trim().to_owned() };
+        match dockerfile.stages.last_mut() {
+            Some(stage) => stage.steps.push(step),
+            None => return problem(0, format!("{keyword} before the first FROM")),
+        }
+        Ok(())
+    }
+
+    fn word(&self, offset: usize, text: &str) -> Word {
+        Word { text: text.to_owned(), position: self.line.place(offset) }
+    }
+
+    fn words(&self, text: &str, start: usize) -> Vec<(usize, Word)> {
+        let split = words(text, self.escape).into_iter();
+        split.map(|(at, word)| (start + at, self.word(start + at, word))).collect()
+    }
+
+    fn instruction(&self, keyword: &str, rest: &str, start: usize) -> Result<Instruction, Problem> {
+        let single = || self.word(start, rest);
+        Ok(match keyword {
+            "RUN" => Instruction::Run(self.run(rest, start)?),
+            "COPY" | "ADD" => Instruction::Copy(self.copy(keyword == "ADD", rest, start)?),
+            "ENV" => Instruction::Env(self.pairs(keyword, rest, start)?),
+            "LABEL" => Instruction::Label(self.pairs(keyword, rest, start)?),
+            "ARG" => Instruction::Arg(self.arguments(rest, start)?),
+            "WORKDIR" => Instruction::Workdir(single()),
+            "USER" => Instruction::User(single()),
+            "STOPSIGNAL" => Instruction::StopSignal(single()),
+            "ENTRYPOINT" => Instruction::Entrypoint(self.command(rest, start)?),
+            "CMD" => Instruction::Cmd(self.command(rest, start)?),
+            "EXPOSE" => {
+                Instruction::Expose(self.words(rest, start).into_iter().map(|(_, w)| w).collect())
+            }
+            "VOLUME" => Instruction::Volume(match json_list(rest) {
+                Some(list) => list.iter().map(|text| self.word(start, text)).collect(),
+                None => self.words(rest, start).into_iter().map(|(_, word)| word).collect(),
+            }),
+            "SHELL" => match json_list(rest) {
+                Some(list) if !list.is_empty() => Instruction::Shell(list),
+                _ => return problem(start, "SHELL needs a list, as in [\"/bin/sh\", \"-c\"]"),
+            },
+            "MAINTAINER" => Instruction::Maintainer(rest.to_owned()),
+            other => return problem(0, format!("{other} is not supported yet")),
+        })
+    }
+
+    fn from(&self, rest: &str, start: usize, known: &Dockerfile) -> Result<Stage, Problem> {
+        let (flags, rest, start) = self.flags(rest, start)?;
+        let mut platform = None;
+        for (offset, name, value) in flags {
+            match (name.as_str(), value) {
+                ("platform", Some(value)) => platform = Some(value),
+                _ => return problem(offset, format!("FROM has no flag --{name}")),
+            }
+        }
+        let words = self.words(rest, start);
+        let (base, name) = match words.as_slice() {
+            [(_, base)] => (base.clone(), None),
+            [(_, base), (_, keyword), (offset, name)]
+                if keyword.text.eq_ignore_ascii_case("as") =>
+            {
+                let text = name.text.to_ascii_lowercase();
+                let first = text.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
+                let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+                if !first || !text.bytes().all(plain) {
+                    return problem(
+                        *offset,
+                        "a stage's name is a letter and then letters, digits, - _ .",
+                    );
+                }
+                if known.stages.iter().any(|stage| stage.name.as_ref() == Some(&text)) {
+                    return problem(*offset, format!("there is a stage {text:?} already"));
+                }
+                (base.clone(), Some(text))
+            }
+            [] => return problem(start, "FROM needs an image"),
+            [_, (offset, _), ..] => return problem(*offset, "FROM takes: image [AS name]"),
+        };
+        Ok(Stage { base, name, platform, steps: Vec::new() })
+    }
+
+    /// Leading `--name[=value]` words.
+    #[allow(clippy::type_complexity, reason = "one tuple, taken apart by each caller at once")]
+    fn flags<'t>(
+        &self,
+        text: &'t str,
+        start: usize,
+    ) -> Result<(Vec<(usize, String, Option<Word>)>, &'t str, usize), Problem> {
+        let mut flags = Vec::new();
+        let mut at = 0;
+        for (offset, word) in words(text, self.escape) {
+            let Some(flag) = word.strip_prefix("--") else {
+                return Ok((flags, text.get(offset..).unwrap_or_default(), start + offset));
+            };
+            at = offset + word.len();
+            if flag.is_empty() {
+                break;
+            }
+            let (name, value) = match flag.split_once('=') {
+                Some((name, value)) => {
+                    let place = start + offset + 3 + name.len();
+                    (name, Some(self.word(place, value)))
+                }
+                None => (flag, None),
+            };
+            flags.push((start + offset, name.to_owned(), value));
+        }
+        let rest = text.get(at..).unwrap_or_default();
+        let blank = rest.len() - rest.trim_start().len();
+        Ok((flags, rest.trim_start(), start + at + blank))
+    }
+
+    fn run(&self, rest: &str, start: usize) -> Result<Command, Problem> {
+        let (flags, rest, start) = self.flags(rest, start)?;
+        if let Some((offset, name, _)) = flags.first() {
+            return problem(*offset, format!("RUN --{name} is not supported yet"));
+        }
+        if rest.is_empty() {
+            return problem(start, "RUN needs a command");
+        }
+        if self.line.heredocs.is_empty() {
+            return self.command(rest, start);
+        }
+        let words = words(rest, self.escape);
+        if let ([heredoc], [_]) = (self.line.heredocs.as_slice(), words.as_slice())
+            && !heredoc.content.starts_with("#!")
+        {
+            return Ok(Command::Shell(heredoc.content.clone()));
+        }
+        // The shell has here-documents itself.
+        let mut script = format!("{rest}\n");
+        for heredoc in &self.line.heredocs {
+            if heredoc.content.starts_with("#!") && words.len() == 1 {
+                return problem(
+                    start,
+                    "a here-document with its own interpreter is not supported yet",
+                );
+            }
+            script.push_str(&heredoc.content);
+            script.push_str(&heredoc.name);
+            script.push('\n');
+        }
+        Ok(Command::Shell(script))
+    }
+
+    fn command(&self, rest: &str, start: usize) -> Result<Command, Problem> {
+        match json_list(rest) {
+            Some(list) if list.iter().any(|word| word.contains('\0')) => {
+                problem(start, "a word contains a NUL")
+            }
+            Some(list) => Ok(Command::Exec(list)),
+            None if rest.contains('\0') => problem(start, "the command contains a NUL"),
+            None => Ok(Command::Shell(rest.to_owned())),
+        }
+    }
+
+    fn copy(&self, add: bool, rest: &str, start: usize) -> Result<Copy, Problem> {
+        let keyword = if add { "ADD" } else { "COPY" };
+        let (flags, rest, start) = self.flags(rest, start)?;
+        let (mut from, mut chown, mut chmod) = (None, None, None);
+        for (offset, name, value) in flags {
+            let place = match name.as_str() {
+                "from" if !add => &mut from,
+                "chown" => &mut chown,
+                "chmod" => &mut chmod,
+                _ => return problem(offset, format!("{keyword} --{name} is not supported")),
+            };
+            match value.filter(|value| !value.text.is_empty()) {
+                Some(value) => *place = Some(value),
+                None => return problem(offset, format!("{keyword} --{name} needs a value")),
+            }
+        }
+        let mut all: Vec<(usize, Word)> = match json_list(rest) {
+            Some(list) => list.iter().map(|text| (start, self.word(start, text))).collect(),
+            None => self.words(rest, start),
+        };
+        all.retain(|(_, word)| !word.text.starts_with("<<") || self.line.heredocs.is_empty());
+        let inline = self.line.heredocs.clone();
+        let Some((offset, destination)) = all.pop() else {
+            return problem(start, format!("{keyword} needs sources and a destination"));
+        };
+        if all.is_empty() && inline.is_empty() {
+            return problem(offset, format!("{keyword} needs a destination after its sources"));
+        }
+        for (offset, source) in &all {
+            let remote = ["http://", "https://", "git@", "git://"];
+            if add && remote.iter().any(|scheme| source.text.starts_with(scheme)) {
+                return problem(*offset, "ADD of a URL is not supported yet; fetch it with RUN");
+            }
+        }
+        let sources = all.into_iter().map(|(_, word)| word).collect();
+        Ok(Copy { add, sources, inline, destination, from, chown, chmod })
+    }
+
+    fn pairs(&self, keyword: &str, rest: &str, start: usize) -> Result<Vec<(Word, Word)>, Problem> {
+        let words = self.words(rest, start);
+        let mut pairs = Vec::new();
+        for (index, (offset, word)) in words.iter().enumerate() {
+            let Some((name, value)) = word.text.split_once('=') else {
+                // The old form: a name and the rest of the line.
+                if index == 0 && words.len() > 1 {
+                    let value = rest.get(word.text.len()..).unwrap_or_default();
+                    let blank = value.len() - value.trim_start().len();
+                    let place = start + word.text.len() + blank;
+                    return Ok(vec![(word.clone(), self.word(place, value.trim_start()))]);
+                }
+                return problem(*offset, format!("{keyword} takes name=value"));
+            };
+            if name.is_empty() {
+                return problem(
+                    *offset,
+                    format!("{keyword} takes name=value; the name is missing"),
+                );
+            }
+            let value = self.word(offset + name.len() + 1, value);
+            pairs.push((self.word(*offset, name), value));
+        }
+        Ok(pairs)
+    }
+
+    fn arguments(&self, rest: &str, start: usize) -> Result<Vec<Argument>, Problem> {
+        let mut arguments = Vec::new();
+        for (offset, word) in self.words(rest, start) {
+            let (name, default) = match word.text.split_once('=') {
+                Some((name, value)) => {
+                    (name.to_owned(), Some(self.word(offset + name.len() + 1, value)))
+                }
+                None => (word.text, None),
+            };
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+            if name.is_empty() || !name.bytes().all(plain) {
+                return problem(offset, "ARG takes name or name=default");
+            }
+            arguments.push(Argument { name: self.word(offset, &name), default });
+        }
+        Ok(arguments)
+    }
+}
+
+/// A JSON list of texts; anything else is a shell form, as with Docker.
+fn json_list(text: &str) -> Option<Vec<String>> {
+    text.starts_with('[').then(|| serde_json::from_str(text).ok()).flatten()
+}
+
+fn unknown(keyword: &str) -> String {
+    let near = KNOWN.iter().min_by_key(|known| distance(known, keyword));
+    match near.filter(|known| distance(known, keyword) <= 2) {
+        Some(near) => format!("unknown instruction {keyword:?}; did you mean {near}?"),
+        None => format!("unknown instruction {:?}", crate::digest::clip(keyword)),
+    }
+}
+
+/// Levenshtein's distance, of words of one line.
+fn distance(a: &str, b: &str) -> usize {
+    if b.len() > 40 {
+        return usize::MAX;
+    }
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let above = row.get(j + 1).copied().unwrap_or_default();
+            let cell = (diagonal + usize::from(x != y)).min(above + 1).min(left + 1);
+            diagonal = above;
+            if let Some(slot) = row.get_mut(j) {
+                *slot = left;
+            }
+            left = cell;
+        }
+        if let Some(slot) = row.last_mut() {
+            *slot = left;
+        }
+    }
+    row.last().copied().unwrap_or(usize::MAX)
+}

@@ -1,0 +1,508 @@
+//! One registry: who we are there, and its requests.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ureq::http::{Method, StatusCode};
+
+use super::challenge::{self, Challenge};
+pub use super::http::TimeLimits;
+use super::http::{Answer, Content, Http, is_loopback, join, origin};
+use super::{Credentials, RegistryError};
+use crate::digest::Digest;
+use crate::document::{MAX_MANIFEST, media};
+use crate::reference::Reference;
+
+/// How a registry is reached.
+#[derive(Clone, Debug, Default)]
+pub struct ClientOptions {
+    /// `--tls-verify=false`: any certificate, and plain HTTP where there is no TLS.
+    /// For loopback addresses this is always so.
+    pub insecure: bool,
+    /// Who we are.
+    pub credentials: Option<Credentials>,
+    /// Time limits.
+    pub limits: TimeLimits,
+}
+
+/// A client of one registry, for several threads.
+#[derive(Debug)]
+pub struct Client {
+    http: Http,
+    /// As references name it.
+    registry: String,
+    host: String,
+    insecure: bool,
+    options: ClientOptions,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// `https` or `http`, once known.
+    scheme: Option<&'static str>,
+    /// Authorization headers by scope, and when they end.
+    tokens: HashMap<String, (String, Instant)>,
+}
+
+/// A manifest or index as the registry gave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchedManifest {
+    /// The bytes, to be kept as they are.
+    pub bytes: Vec<u8>,
+    /// Their digest.
+    pub digest: Digest,
+    /// The Content-Type.
+    pub content_type: Option<String>,
+}
+
+/// What of a repository is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    Pull,
+    Push,
+}
+
+impl Client {
+    /// A client for the registry of `reference`. Connects when first used.
+    #[must_use]
+    pub fn new(reference: &Reference, options: ClientOptions) -> Client {
+        let host = reference.registry_host();
+        Client::for_registry(reference.registry(), host, options)
+    }
+
+    /// A client for a registry without a repository, for `login`.
+    #[must_use]
+    pub fn of_registry(registry: &str, options: ClientOptions) -> Client {
+        let docker = registry == crate::reference::DEFAULT_REGISTRY;
+        let host = if docker { "registry-1.docker.io" } else { registry };
+        Client::for_registry(registry, host, options)
+    }
+
+    fn for_registry(registry: &str, host: &str, options: ClientOptions) -> Client {
+        let insecure = options.insecure || is_loopback(host);
+        Client {
+            http: Http::new(host, insecure, options.limits),
+            registry: registry.to_owned(),
+            host: host.to_owned(),
+            insecure,
+            options,
+            state: Mutex::new(State::default()),
+        }
+    }
+
+    /// The registry as references name it.
+    #[must_use]
+    pub fn registry(&self) -> &str {
+        &self.registry
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        // Nothing that holds it can panic half way through a change.
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub(super) fn protocol(&self, problem: impl Into<String>) -> RegistryError {
+        RegistryError::Protocol { host: self.registry.clone(), problem: problem.into() }
+    }
+
+    /// The scheme: TLS, unless a registry that need not have it does not.
+    fn base(&self) -> Result<String, RegistryError> {
+        let known = self.state().scheme;
+        let scheme = match known {
+            Some(scheme) => scheme,
+            None => {
+                let scheme = self.probe()?;
+                self.state().scheme = Some(scheme);
+                scheme
+            }
+        };
+        Ok(format!("{scheme}://{}", self.host))
+    }
+
+    fn probe(&self) -> Result<&'static str, RegistryError> {
+        if !self.insecure {
+            return Ok("https");
+        }
+        let url = format!("https://{}/v2/", self.host);
+        match self.http.send(&Method::GET, &url, &[], Content::None) {
+            Ok(_) => Ok("https"),
+            // Whoever answers a TLS greeting with anything else speaks plain HTTP.
+            Err(RegistryError::Tls { .. } | RegistryError::Connect { .. }) => Ok("http"),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Checks that the registry is one and takes our credentials (`login`).
+    ///
+    /// # Errors
+    /// [`RegistryError::Denied`] where it does not.
+    pub fn check_login(&self) -> Result<(), RegistryError> {
+        let url = format!("{}/v2/", self.base()?);
+        let answer = self.call(&Method::GET, &url, &[], "", || Ok(Content::None))?;
+        match answer.status {
+            StatusCode::OK => Ok(()),
+            _ => Err(self.failure(answer, "the API (/v2/)")),
+        }
+    }
+
+    /// Fetches a manifest or index by tag or digest.
+    ///
+    /// # Errors
+    /// [`RegistryError::NotFound`], [`RegistryError::DigestMismatch`] where the bytes are
+    /// not those of the digest asked for or announced.
+    pub fn manifest(&self, reference: &Reference) -> Result<FetchedManifest, RegistryError> {
+        let name = reference.manifest_name();
+        let url = format!("{}/v2/{}/manifests/{name}", self.base()?, reference.repository());
+        let accept = [("accept", media::ACCEPTED.join(", "))];
+        let scope = scope(reference, Access::Pull);
+        let answer =
+            self.retried(|| self.call(&Method::GET, &url, &accept, &scope, || Ok(Content::None)))?;
+        match answer.status {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => {
+                let message = answer.message();
+                return Err(RegistryError::NotFound { reference: reference.familiar(), message });
+            }
+            _ => return Err(self.failure(answer, &reference.familiar())),
+        }
+        let content_type = answer.header("content-type").map(str::to_owned);
+        let announced = answer.header("docker-content-digest").map(str::to_owned);
+        let bytes = answer.bytes(&self.registry, MAX_MANIFEST)?;
+        let digest = Digest::of(&bytes);
+        let announced = announced.and_then(|text| text.parse::<Digest>().ok());
+        for expected in [reference.digest().copied(), announced].into_iter().flatten() {
+            if expected != digest {
+                return Err(RegistryError::DigestMismatch {
+                    host: self.registry.clone(),
+                    what: "the manifest",
+                    expected,
+                    found: digest,
+                });
+            }
+        }
+        Ok(FetchedManifest { bytes, digest, content_type })
+    }
+
+    /// Opens a blob for reading from `offset` on. The status is 200 (from the
+    /// beginning, whatever was asked) or 206.
+    pub(super) fn blob(
+        &self,
+        reference: &Reference,
+        digest: &Digest,
+        offset: u64,
+    ) -> Result<Answer, RegistryError> {
+        let url = format!("{}/v2/{}/blobs/{digest}", self.base()?, reference.repository());
+        let mut headers = Vec::new();
+        if offset > 0 {
+            headers.push(("range", format!("bytes={offset}-")));
+        }
+        let scope = scope(reference, Access::Pull);
+        let answer = self.call(&Method::GET, &url, &headers, &scope, || Ok(Content::None))?;
+        match answer.status {
+            StatusCode::OK | StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
+                Ok(answer)
+            }
+            StatusCode::NOT_FOUND => {
+                let message = answer.message();
+                Err(RegistryError::NotFound { reference: digest.to_string(), message })
+            }
+            _ => Err(self.failure(answer, &format!("blob {digest}"))),
+        }
+    }
+
+    /// Whether the repository has a blob.
+    pub(super) fn has_blob(
+        &self,
+        reference: &Reference,
+        digest: &Digest,
+    ) -> Result<bool, RegistryError> {
+        let url = format!("{}/v2/{}/blobs/{digest}", self.base()?, reference.repository());
+        let scope = scope(reference, Access::Push);
+        let answer =
+            self.retried(|| self.call(&Method::HEAD, &url, &[], &scope, || Ok(Content::None)))?;
+        match answer.status {
+            StatusCode::OK => Ok(true),
+            StatusCode::NOT_FOUND => Ok(false),
+            _ => Err(self.failure(answer, &format!("blob {digest}"))),
+        }
+    }
+
+    /// Begins an upload and gives the URL that takes the blob.
+    pub(super) fn begin_upload(&self, reference: &Reference) -> Result<String, RegistryError> {
+        let url = format!("{}/v2/{}/blobs/uploads/", self.base()?, reference.repository());
+        let scope = scope(reference, Access::Push);
+        let answer = self.call(&Method::POST, &url, &[], &scope, || Ok(Content::None))?;
+        if answer.status != StatusCode::ACCEPTED {
+            return Err(self.failure(answer, &format!("upload to {}", reference.familiar_name())));
+        }
+        let location = answer.header("location").and_then(|to| join(&url, to));
+        location.ok_or_else(|| self.protocol("the upload's Location is missing or malformed"))
+    }
+
+    /// Sends a blob to the URL of [`Client::begin_upload`].
+    pub(super) fn upload<'a>(
+        &self,
+        reference: &Reference,
+        location: &str,
+        digest: &Digest,
+        mut content: impl FnMut() -> Result<(Box<dyn std::io::Read + 'a>, u64), RegistryError>,
+    ) -> Result<(), RegistryError> {
+        let joint = if location.contains('?') { '&' } else { '?' };
+        let url = format!("{location}{joint}digest={digest}");
+        let headers = [("content-type", "application/octet-stream".to_owned())];
+        let scope = scope(reference, Access::Push);
+        let answer = self.call(&Method::PUT, &url, &headers, &scope, || {
+            let (reader, length) = content()?;
+            Ok(Content::Stream(reader, length))
+        })?;
+        match answer.status {
+            StatusCode::CREATED | StatusCode::NO_CONTENT => Ok(()),
+            _ => Err(self.failure(answer, &format!("upload of blob {digest}"))),
+        }
+    }
+
+    /// Puts a manifest under the reference's tag, or its digest where it has no tag.
+    pub(super) fn put_manifest(
+        &self,
+        reference: &Reference,
+        media_type: &str,
+        bytes: &[u8],
+    ) -> Result<Digest, RegistryError> {
+        let digest = Digest::of(bytes);
+        let name = reference.tag().map_or_else(|| digest.to_string(), str::to_owned);
+        let url = format!("{}/v2/{}/manifests/{name}", self.base()?, reference.repository());
+        let headers = [("content-type", media_type.to_owned())];
+        let scope = scope(reference, Access::Push);
+        let answer =
+            self.call(&Method::PUT, &url, &headers, &scope, || Ok(Content::Bytes(bytes)))?;
+        if answer.status != StatusCode::CREATED {
+            return Err(self.failure(answer, &format!("manifest of {}", reference.familiar())));
+        }
+        let announced = answer.header("docker-content-digest").and_then(|d| d.parse().ok());
+        match announced {
+            Some(found) if found != digest => Err(RegistryError::DigestMismatch {
+                host: self.registry.clone(),
+                what: "the manifest that the registry stored",
+                expected: digest,
+                found,
+            }),
+            _ => Ok(digest),
+        }
+    }
+
+    /// Sends a request with what proves who we are; asked for a token, fetches one and
+    /// sends the request again. `content` is called for each sending.
+    fn call<'a>(
+        &self,
+        method: &Method,
+        url: &str,
+        headers: &[(&str, String)],
+        scope: &str,
+        mut content: impl FnMut() -> Result<Content<'a>, RegistryError>,
+    ) -> Result<Answer, RegistryError> {
+        // An upload's URL may be another host's; nothing of ours goes there.
+        let own = origin(url) == origin(&self.base()?);
+        let with = |token: Option<String>| {
+            let mut all: Vec<(&str, String)> = headers.to_vec();
+            all.extend(token.filter(|_| own).map(|token| ("authorization", token)));
+            all
+        };
+        let known = {
+            let state = self.state();
+            let token = state.tokens.get(scope).filter(|(_, end)| *end > Instant::now());
+            token.map(|(token, _)| token.clone())
+        };
+        let answer = self.http.send(method, url, &with(known), content()?)?;
+        if answer.status != StatusCode::UNAUTHORIZED || !own {
+            return Ok(answer);
+        }
+        let challenges: Vec<Challenge> = answer
+            .headers
+            .get_all("www-authenticate")
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(challenge::parse)
+            .collect();
+        let Some(token) = self.authorize(&challenges, scope)? else {
+            return Ok(answer);
+        };
+        self.http.send(method, url, &with(Some(token)), content()?)
+    }
+
+    /// An Authorization header that answers one of the challenges, if there is one.
+    fn authorize(
+        &self,
+        challenges: &[Challenge],
+        wanted: &str,
+    ) -> Result<Option<String>, RegistryError> {
+        for challenge in challenges {
+            let (header, life) = match (challenge, &self.options.credentials) {
+                (Challenge::Basic, Some(Credentials::Password { user, password })) => {
+                    (basic(user, password), Duration::from_secs(86_400))
+                }
+                (Challenge::Basic, _) => continue,
+                (Challenge::Bearer { realm, service, scope }, _) => {
+                    let scope = if wanted.is_empty() { scope.as_deref() } else { Some(wanted) };
+                    let (token, life) = self.token(realm, service.as_deref(), scope)?;
+                    (format!("Bearer {token}"), life)
+                }
+            };
+            let end = Instant::now() + life;
+            self.state().tokens.insert(wanted.to_owned(), (header.clone(), end));
+            return Ok(Some(header));
+        }
+        Ok(None)
+    }
+
+    /// Fetches a bearer token (distribution "Token Authentication Specification").
+    fn token(
+        &self,
+        realm: &str,
+        service: Option<&str>,
+        scope: Option<&str>,
+    ) -> Result<(String, Duration), RegistryError> {
+        let parsed = origin(realm);
+        let (scheme, host, _) =
+            parsed.ok_or_else(|| self.protocol(format!("token server {realm:?} is not a URL")))?;
+        if scheme != "https" && !self.insecure && !is_loopback(&host) {
+            return Err(self.protocol(format!("token server {host} without TLS")));
+        }
+        // That this registry is loopback's says nothing of the token server, which gets
+        // the password: its certificate is checked unless the user said otherwise.
+        let other;
+        let http = match origin(&self.base()?).is_some_and(|(_, own, _)| own == host) {
+            true => &self.http,
+            false => {
+                let insecure = self.options.insecure || is_loopback(&host);
+                other = Http::new(&host, insecure, self.options.limits);
+                &other
+            }
+        };
+        let mut pairs = Vec::new();
+        pairs.extend(service.map(|service| ("service", service)));
+        pairs.extend(scope.map(|scope| ("scope", scope)));
+        let answer = match &self.options.credentials {
+            Some(Credentials::IdentityToken(token)) => {
+                pairs.push(("grant_type", "refresh_token"));
+                pairs.push(("client_id", "husk"));
+                pairs.push(("refresh_token", token));
+                let kind = ("content-type", "application/x-www-form-urlencoded".to_owned());
+                let form = encode(&pairs);
+                http.send(&Method::POST, realm, &[kind], Content::Bytes(form.as_bytes()))?
+            }
+            credentials => {
+                let mut headers = Vec::new();
+                if let Some(Credentials::Password { user, password }) = credentials {
+                    pairs.push(("account", user));
+                    headers.push(("authorization", basic(user, password)));
+                }
+                let joint = if realm.contains('?') { '&' } else { '?' };
+                let url = format!("{realm}{joint}{}", encode(&pairs));
+                http.send(&Method::GET, &url, &headers, Content::None)?
+            }
+        };
+        if answer.status != StatusCode::OK {
+            return Err(self.failure(answer, "a token"));
+        }
+        let bytes = answer.bytes(&self.registry, 1 << 20)?;
+        let answer: serde_json::Value = serde_json::from_slice(&bytes)
+            .map_err(|_| self.protocol(format!("token server {host} does not answer JSON")))?;
+        let text = |name: &str| answer.get(name).and_then(serde_json::Value::as_str);
+        let token = text("token").or_else(|| text("access_token"));
+        let token = token.filter(|token| token.bytes().all(|b| b.is_ascii_graphic()));
+        let token =
+            token.ok_or_else(|| self.protocol(format!("token server {host} gives no token")))?;
+        let life = answer.get("expires_in").and_then(serde_json::Value::as_u64).unwrap_or(60);
+        // A margin for what is under way when it ends.
+        Ok((token.to_owned(), Duration::from_secs(life.min(86_400).saturating_sub(10))))
+    }
+
+    /// Tries again what a busy or broken registry refused for now.
+    fn retried(
+        &self,
+        send: impl Fn() -> Result<Answer, RegistryError>,
+    ) -> Result<Answer, RegistryError> {
+        for attempt in 0..3_u32 {
+            let wait = match send() {
+                Ok(answer) if is_transient(answer.status) => {
+                    let header = answer.header("retry-after").and_then(|text| text.parse().ok());
+                    Duration::from_secs(header.unwrap_or(1 << attempt).min(30))
+                }
+                Err(RegistryError::Connect { problem, .. }) if is_broken_off(&problem) => {
+                    Duration::from_millis(200 << attempt)
+                }
+                other => return other,
+            };
+            std::thread::sleep(wait);
+        }
+        send()
+    }
+
+    pub(super) fn failure(&self, answer: Answer, what: &str) -> RegistryError {
+        let (host, what, status) = (self.registry.clone(), what.to_owned(), answer.status);
+        let message = answer.message();
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                RegistryError::Denied { host, what, message }
+            }
+            _ => RegistryError::Status { host, what, status: status.as_u16(), message },
+        }
+    }
+}
+
+pub(super) fn is_transient(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
+}
+
+/// A connection that was there and went, as against one that was never made.
+fn is_broken_off(problem: &str) -> bool {
+    ["reset", "closed", "unexpected end", "Peer disconnected", "broken pipe"]
+        .iter()
+        .any(|word| problem.contains(word))
+}
+
+fn scope(reference: &Reference, access: Access) -> String {
+    let actions = if access == Access::Push { "pull,push" } else { "pull" };
+    format!("repository:{}:{actions}", reference.repository())
+}
+
+fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
+}
+
+/// `application/x-www-form-urlencoded`.
+fn encode(pairs: &[(&str, &str)]) -> String {
+    let mut text = String::new();
+    for (key, value) in pairs {
+        if !text.is_empty() {
+            text.push('&');
+        }
+        text.push_str(key);
+        text.push('=');
+        for byte in value.bytes() {
+            match byte {
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                    text.push(char::from(byte));
+                }
+                other => text.push_str(&format!("%{other:02X}")),
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_are_encoded() {
+        let pairs = [("scope", "repository:a/b:pull,push"), ("x", "a b&c=ä")];
+        assert_eq!(encode(&pairs), "scope=repository%3Aa%2Fb%3Apull%2Cpush&x=a%20b%26c%3D%C3%A4");
+        assert_eq!(basic("u", "p"), "Basic dTpw");
+    }
+}

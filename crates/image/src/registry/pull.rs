@@ -1,0 +1,556 @@
+//! Pull: fetch, verify, decompress and unpack at once, layers side by side.
+//!
+//! Each layer is one worker's: it takes the layer's lock, then the blob's (always in
+//! that order, so two processes cannot wait for each other), fetches into the partial
+//! blob and hands the same buffers on to be unpacked. Only when the blob's digest and
+//! the uncompressed stream's are both right is the layer put in its place, after the one
+//! below it. A failure of one layer stops the others; what was fetched stays as partial
+//! blobs, what was unpacked goes.
+
+use std::io::{BufReader, Read};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use ureq::http::StatusCode;
+
+use super::client::is_transient;
+use super::http::{Answer, body_error};
+use super::{Client, FetchedManifest, RegistryError};
+use crate::config::ImageConfig;
+use crate::digest::Digest;
+use crate::document::{Document, DocumentError, MAX_CONFIG};
+use crate::platform::Platform;
+use crate::progress::{Event, Progress};
+use crate::reference::Reference;
+use crate::store::{
+    BlobClaim, ImageLayer, ImageRecord, LayerBuild, LayerClaim, PartialBlob, Store, StoreError,
+};
+use crate::unpack::stream::{self, ChunkWriter};
+use crate::unpack::{UnpackError, UnpackOptions, UnpackReport, unpack};
+
+/// Attempts of a transfer that makes no progress in between.
+const ATTEMPTS: u32 = 5;
+const CHUNK: usize = 128 << 10;
+
+/// How an image is pulled.
+#[derive(Clone, Debug)]
+pub struct PullOptions {
+    /// Which image of an index.
+    pub platform: Platform,
+    /// How layers are unpacked.
+    pub unpack: UnpackOptions,
+    /// Layers under way at once.
+    pub parallel: usize,
+    /// Wait until all is on disk before the image gets its name. Without it a power
+    /// failure within about half a minute may leave files of a layer empty, as with
+    /// other engines; with it a pull takes as long as the disk does.
+    pub sync: bool,
+}
+
+impl Default for PullOptions {
+    fn default() -> PullOptions {
+        PullOptions {
+            platform: Platform::host(),
+            unpack: UnpackOptions::of_this_process(),
+            parallel: 3,
+            sync: false,
+        }
+    }
+}
+
+/// What a pull gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pulled {
+    /// The image, unpacked, with the reference pointing at it.
+    pub image: ImageRecord,
+    /// The digest that the registry knows the reference by: the manifest's, or the
+    /// index's that it was chosen from.
+    pub target: Digest,
+    /// The reference pointed at this very image before.
+    pub up_to_date: bool,
+}
+
+/// Pulls an image, unpacks it and points the reference at it.
+///
+/// # Errors
+/// [`RegistryError`]. The store is then as it was, but for partial blobs.
+pub fn pull(
+    store: &Store,
+    client: &Client,
+    reference: &Reference,
+    options: &PullOptions,
+    progress: &dyn Progress,
+) -> Result<Pulled, RegistryError> {
+    let reference = reference.clone().or_latest();
+    let activity = store.activity()?;
+    let named = |source| RegistryError::Document { what: reference.familiar(), source };
+    let first = client.manifest(&reference)?;
+    let target = first.digest;
+    let (fetched, manifest) = choose(client, &reference, first, options)?;
+    let config = fetch_config(store, client, &reference, &manifest.config)?;
+    let config = ImageConfig::parse(&config, manifest.layers.len()).map_err(named)?;
+    if options.platform.rank(&config.platform()).is_none() {
+        let text = format!(
+            "{} is for {}, not {}",
+            reference.familiar(),
+            config.platform(),
+            options.platform
+        );
+        progress.event(Event::Warning(&text));
+    }
+    store.put_document(&fetched.bytes)?;
+    let image = ImageRecord::new(fetched.digest, &manifest, &config);
+    fetch_layers(store, Some((client, &reference)), &image, options, progress)?;
+    if options.sync {
+        store.sync()?;
+    }
+    let before = store.find_reference(&reference)?;
+    let up_to_date = before.is_some_and(|before| before.manifest == image.manifest);
+    store.add_image(&image)?;
+    store.tag(&reference, &image.manifest, &target)?;
+    drop(activity);
+    Ok(Pulled { image, target, up_to_date })
+}
+
+/// Unpacks the layers of an image whose blobs are all in the store (`load`, `build`).
+/// The caller holds an [`crate::store::Activity`].
+///
+/// # Errors
+/// [`RegistryError`], chiefly of unpacking; the layers are then as they were.
+pub fn unpack_image(
+    store: &Store,
+    image: &ImageRecord,
+    options: &PullOptions,
+    progress: &dyn Progress,
+) -> Result<(), RegistryError> {
+    fetch_layers(store, None, image, options, progress)
+}
+
+fn choose(
+    client: &Client,
+    reference: &Reference,
+    fetched: FetchedManifest,
+    options: &PullOptions,
+) -> Result<(FetchedManifest, crate::document::Manifest), RegistryError> {
+    let named = |source| RegistryError::Document { what: reference.familiar(), source };
+    let parsed = Document::parse(&fetched.bytes, fetched.content_type.as_deref()).map_err(named)?;
+    let index = match parsed {
+        Document::Manifest(manifest) => return Ok((fetched, manifest)),
+        Document::Index(index) => index,
+    };
+    let chosen = index.choose(&options.platform).map_err(named)?;
+    let fetched = client.manifest(&reference.at(chosen.digest))?;
+    if fetched.bytes.len() as u64 != chosen.size {
+        let (found, expected) = (fetched.bytes.len() as u64, chosen.size);
+        return Err(StoreError::Size { digest: chosen.digest, expected, found }.into());
+    }
+    // The index's word for it, where the registry's Content-Type says nothing of use.
+    let kind = fetched.content_type.as_deref().or(Some(&chosen.media_type));
+    let manifest = Document::parse_manifest(&fetched.bytes, kind).map_err(named)?;
+    Ok((fetched, manifest))
+}
+
+fn fetch_config(
+    store: &Store,
+    client: &Client,
+    reference: &Reference,
+    descriptor: &crate::document::Descriptor,
+) -> Result<Vec<u8>, RegistryError> {
+    if let Ok(bytes) = store.read_document(&descriptor.digest, MAX_CONFIG) {
+        return Ok(bytes);
+    }
+    let answer = client.blob(reference, &descriptor.digest, 0)?;
+    let bytes = answer.bytes(client.registry(), descriptor.size)?;
+    let found = Digest::of(&bytes);
+    if found != descriptor.digest {
+        return Err(RegistryError::DigestMismatch {
+            host: client.registry().to_owned(),
+            what: "the image config",
+            expected: descriptor.digest,
+            found,
+        });
+    }
+    store.put_document(&bytes)?;
+    Ok(bytes)
+}
+
+/// What the workers of one pull share.
+struct Job<'a> {
+    store: &'a Store,
+    source: Option<(&'a Client, &'a Reference)>,
+    image: &'a ImageRecord,
+    options: &'a PullOptions,
+    progress: &'a dyn Progress,
+    next: AtomicUsize,
+    stopped: AtomicBool,
+    /// How many layers, from the lowest on, are in their place.
+    placed: Mutex<usize>,
+    placed_more: Condvar,
+    failure: Mutex<Option<RegistryError>>,
+}
+
+fn fetch_layers(
+    store: &Store,
+    source: Option<(&Client, &Reference)>,
+    image: &ImageRecord,
+    options: &PullOptions,
+    progress: &dyn Progress,
+) -> Result<(), RegistryError> {
+    let listed: Vec<(Digest, u64)> =
+        image.layers.iter().map(|layer| (layer.blob, layer.size)).collect();
+    progress.event(Event::Layers(&listed));
+    let job = Job {
+        store,
+        source,
+        image,
+        options,
+        progress,
+        next: AtomicUsize::new(0),
+        stopped: AtomicBool::new(false),
+        placed: Mutex::new(0),
+        placed_more: Condvar::new(),
+        failure: Mutex::new(None),
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..options.parallel.clamp(1, 16).min(image.layers.len()) {
+            let builder = std::thread::Builder::new().name("layer".to_owned());
+            if let Err(error) = builder.spawn_scoped(scope, || job.work()) {
+                job.fail(RegistryError::Thread(error));
+            }
+        }
+    });
+    let failure = job.failure.into_inner().unwrap_or_else(PoisonError::into_inner);
+    failure.map_or(Ok(()), Err)
+}
+
+impl Job<'_> {
+    fn work(&self) {
+        loop {
+            let index = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some(layer) = self.image.layers.get(index) else { return };
+            if self.stopped.load(Ordering::Relaxed) {
+                return;
+            }
+            match self.layer(index, layer) {
+                Ok(()) => self.progress.event(Event::Done(layer.blob)),
+                Err(error) => return self.fail(error),
+            }
+        }
+    }
+
+    fn fail(&self, error: RegistryError) {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        self.stopped.store(true, Ordering::Relaxed);
+        // The first one is the reason; the others stop because of it.
+        failure.get_or_insert(error);
+        drop(failure);
+        let _placed = self.placed.lock().unwrap_or_else(PoisonError::into_inner);
+        self.placed_more.notify_all();
+    }
+
+    fn layer(&self, index: usize, layer: &ImageLayer) -> Result<(), RegistryError> {
+        let waiting = || self.progress.event(Event::Waiting(layer.blob));
+        let build = match self.store.claim_layer(&layer.chain_id, &waiting)? {
+            LayerClaim::Absent(build) => Some(build),
+            LayerClaim::Present(_) => None,
+        };
+        if build.is_none() && self.store.has_blob(&layer.blob) {
+            self.progress.event(Event::Present(layer.blob));
+            return self.placed(index);
+        }
+        let report = self.make(layer, build.as_ref())?;
+        self.wait_for(index)?;
+        if let (Some(build), Some(report)) = (build, report) {
+            let parent = index.checked_sub(1).and_then(|below| self.image.layers.get(below));
+            let parent = parent.map(|below| &below.chain_id);
+            let options = &self.options.unpack;
+            let (_, warnings) = build.commit(parent, &layer.diff_id, &report, options)?;
+            let more = report.warning_count.saturating_sub(report.warnings.len() as u64);
+            for warning in report.warnings.iter().chain(&warnings) {
+                self.progress.event(Event::Warning(warning));
+            }
+            if more > 0 {
+                self.progress.event(Event::Warning(&format!("and {more} warnings more")));
+            }
+        }
+        self.placed(index)
+    }
+
+    /// Waits until all layers below `index` are in their place.
+    fn wait_for(&self, index: usize) -> Result<(), RegistryError> {
+        let mut placed = self.placed.lock().unwrap_or_else(PoisonError::into_inner);
+        while *placed < index {
+            if self.stopped.load(Ordering::Relaxed) {
+                return Err(RegistryError::Stopped);
+            }
+            placed = self.placed_more.wait(placed).unwrap_or_else(PoisonError::into_inner);
+        }
+        Ok(())
+    }
+
+    fn placed(&self, index: usize) -> Result<(), RegistryError> {
+        self.wait_for(index)?;
+        let mut placed = self.placed.lock().unwrap_or_else(PoisonError::into_inner);
+        *placed = index + 1;
+        self.placed_more.notify_all();
+        Ok(())
+    }
+
+    /// Makes sure of the blob and, where there is a build, unpacks it.
+    fn make(
+        &self,
+        layer: &ImageLayer,
+        build: Option<&LayerBuild>,
+    ) -> Result<Option<UnpackReport>, RegistryError> {
+        let waiting = || self.progress.event(Event::Waiting(layer.blob));
+        let claim = self.store.claim_blob(&layer.blob, layer.size, &waiting)?;
+        let partial = match (claim, build) {
+            (BlobClaim::Present(file), Some(build)) => {
+                let reader = BufReader::with_capacity(CHUNK, file);
+                return self.unpack(layer, build, reader).map(Some);
+            }
+            (BlobClaim::Present(_), None) => return Ok(None),
+            (BlobClaim::Absent(partial), _) => partial,
+        };
+        let kept = partial.kept()?;
+        let made = match build {
+            Some(build) => self.fetch_and_unpack(layer, partial, build).map(Some),
+            None => self.fetch_only(partial).map(|()| None),
+        };
+        match made {
+            // What an earlier attempt left may be what is wrong; it is gone now.
+            Err(error) if kept > 0 && is_contents_fault(&error) => {
+                self.progress.event(Event::Retry(layer.blob, &error.to_string()));
+                build.map_or(Ok(()), LayerBuild::reset)?;
+                self.make(layer, build)
+            }
+            made => made,
+        }
+    }
+
+    fn fetch_only(&self, mut partial: Box<PartialBlob>) -> Result<(), RegistryError> {
+        self.fetch(&mut partial, None)?;
+        Ok(partial.finish()?)
+    }
+
+    fn unpack(
+        &self,
+        layer: &ImageLayer,
+        build: &LayerBuild,
+        blob: impl std::io::BufRead + Send,
+    ) -> Result<UnpackReport, RegistryError> {
+        let tell = |bytes| self.progress.event(Event::Unpacked(layer.blob, bytes));
+        let directory = build.directory()?;
+        unpack(blob, directory, Some(&layer.diff_id), &self.options.unpack, &tell)
+            .map_err(|source| RegistryError::Unpack { digest: layer.blob, source })
+    }
+
+    fn fetch_and_unpack(
+        &self,
+        layer: &ImageLayer,
+        mut partial: Box<PartialBlob>,
+        build: &LayerBuild,
+    ) -> Result<UnpackReport, RegistryError> {
+        let (mut writer, reader) = stream::channel();
+        std::thread::scope(|scope| {
+            let unpacking = std::thread::Builder::new()
+                .name("unpack".to_owned())
+                .spawn_scoped(scope, || self.unpack(layer, build, reader))
+                .map_err(RegistryError::Thread)?;
+            // Verified before the unpacking side may see the end: a stream that is
+            // not the blob's must not look complete.
+            let (verified, left) = match self.fetch(&mut partial, Some(&mut writer)) {
+                Ok(()) => (partial.finish().map_err(RegistryError::from), None),
+                Err(error) => (Err(error), Some(partial)),
+            };
+            match &verified {
+                Ok(()) => writer.finish(),
+                Err(_) => drop(writer),
+            }
+            let unpacked = unpacking.join().unwrap_or(Err(RegistryError::Stopped));
+            match (verified, unpacked) {
+                // Unpacking stopped and the fetch noticed: the cause is the former.
+                (Err(RegistryError::Stopped), Err(cause)) => {
+                    if let (Some(mut partial), true) = (left, is_contents_fault(&cause)) {
+                        partial.restart()?;
+                    }
+                    Err(cause)
+                }
+                (Err(cause), _) => Err(cause),
+                (Ok(()), unpacked) => unpacked,
+            }
+        })
+    }
+
+    /// Fetches what of a blob is missing, handing all of it to `sink`.
+    fn fetch(
+        &self,
+        partial: &mut PartialBlob,
+        mut sink: Option<&mut ChunkWriter>,
+    ) -> Result<(), RegistryError> {
+        let digest = *partial.digest();
+        let Some((client, reference)) = self.source else {
+            return Err(StoreError::NoBlob(digest).into());
+        };
+        let resumed = partial.resume(|chunk| match &mut sink {
+            Some(sink) => sink.send(chunk),
+            None => Ok(()),
+        });
+        match resumed {
+            // Unpacking has failed, and says why.
+            Err(StoreError::Io { operation: "unpack", .. }) => return Err(RegistryError::Stopped),
+            other => other?,
+        }
+        if partial.offset() > 0 {
+            self.progress.event(Event::Resumed(digest, partial.offset()));
+        }
+        let mut failures = 0;
+        while partial.missing() > 0 {
+            let before = partial.offset();
+            let problem = match client.blob(reference, &digest, before) {
+                Ok(answer) if is_transient(answer.status) => answer.status.to_string(),
+                Ok(answer) => match self.receive(client, partial, answer, &mut sink) {
+                    Ok(()) => continue,
+                    Err(Failure::Final(error)) => return Err(error),
+                    Err(Failure::BrokenOff(problem)) => problem,
+                },
+                Err(RegistryError::Status { status, message, .. })
+                    if StatusCode::from_u16(status).is_ok_and(is_transient) =>
+                {
+                    format!("status {status}{message}")
+                }
+                Err(error @ (RegistryError::Connect { .. } | RegistryError::Timeout { .. })) => {
+                    error.to_string()
+                }
+                Err(error) => return Err(error),
+            };
+            failures = if partial.offset() > before { 1 } else { failures + 1 };
+            if failures >= ATTEMPTS {
+                return Err(RegistryError::Broken {
+                    host: client.registry().to_owned(),
+                    digest,
+                    offset: partial.offset(),
+                    size: partial.offset() + partial.missing(),
+                    problem,
+                });
+            }
+            self.progress.event(Event::Retry(digest, &problem));
+            std::thread::sleep(Duration::from_millis(100 << failures));
+        }
+        Ok(())
+    }
+
+    fn receive(
+        &self,
+        client: &Client,
+        partial: &mut PartialBlob,
+        answer: Answer,
+        sink: &mut Option<&mut ChunkWriter>,
+    ) -> Result<(), Failure> {
+        let digest = *partial.digest();
+        let mut skip = self.check_range(client, partial, &answer)?;
+        let mut reader = answer.body.into_with_config().limit(u64::MAX).reader();
+        loop {
+            if self.stopped.load(Ordering::Relaxed) {
+                return Err(Failure::Final(RegistryError::Stopped));
+            }
+            let mut chunk = Vec::with_capacity(CHUNK);
+            let read = (&mut reader).take(CHUNK as u64).read_to_end(&mut chunk);
+            if skip > 0 {
+                let known = usize::try_from(skip).unwrap_or(usize::MAX).min(chunk.len());
+                chunk.drain(..known);
+                skip -= known as u64;
+                if chunk.is_empty() && read.as_ref().is_ok_and(|read| *read > 0) {
+                    continue;
+                }
+            }
+            partial.write(&chunk).map_err(|error| Failure::Final(error.into()))?;
+            self.progress.event(Event::Transferred(digest, partial.offset()));
+            let end = chunk.is_empty();
+            if let Some(sink) = sink
+                && sink.send(chunk).is_err()
+            {
+                return Err(Failure::Final(RegistryError::Stopped));
+            }
+            match read {
+                Ok(_) if !end => {}
+                Ok(_) if partial.missing() == 0 => return Ok(()),
+                Ok(_) => return Err(Failure::BrokenOff("the transfer ended early".to_owned())),
+                Err(error) => {
+                    let error = body_error(client.registry(), &error);
+                    return Err(Failure::BrokenOff(error.to_string()));
+                }
+            }
+        }
+    }
+
+    /// How many bytes at the beginning of the answer are known already; refuses an
+    /// answer of another length than the descriptor's.
+    fn check_range(
+        &self,
+        client: &Client,
+        partial: &PartialBlob,
+        answer: &Answer,
+    ) -> Result<u64, Failure> {
+        let protocol = |problem: String| Failure::Final(client.protocol(problem));
+        let digest = partial.digest();
+        let skip = match answer.status {
+            StatusCode::PARTIAL_CONTENT => {
+                let range = answer.header("content-range").unwrap_or_default();
+                let start = range.strip_prefix("bytes ").and_then(|r| r.split('-').next());
+                if start.and_then(|start| start.parse().ok()) != Some(partial.offset()) {
+                    let problem = format!("blob {digest}: range {range:?} was not asked for");
+                    return Err(protocol(problem));
+                }
+                0
+            }
+            StatusCode::OK => partial.offset(),
+            status => return Err(protocol(format!("blob {digest}: status {status} for a range"))),
+        };
+        let length = answer.header("content-length").and_then(|text| text.parse::<u64>().ok());
+        let expected = partial.missing() + skip;
+        match length {
+            Some(length) if length != expected => Err(protocol(format!(
+                "blob {digest}: sends {length} bytes where the descriptor says {expected}"
+            ))),
+            _ => Ok(skip),
+        }
+    }
+}
+
+/// Whether the bytes of a layer are at fault, not the network or the disk.
+fn is_contents_fault(error: &RegistryError) -> bool {
+    match error {
+        RegistryError::Store(StoreError::DigestMismatch { .. }) => true,
+        RegistryError::Unpack { source, .. } => matches!(
+            source,
+            UnpackError::Tar(_)
+                | UnpackError::Read(_)
+                | UnpackError::Refused { .. }
+                | UnpackError::DiffId { .. }
+                | UnpackError::TooLarge(_)
+        ),
+        _ => false,
+    }
+}
+
+enum Failure {
+    /// Trying again may help.
+    BrokenOff(String),
+    /// It will not.
+    Final(RegistryError),
+}
+
+impl RegistryError {
+    /// Whether the image itself is at fault: pulling again gives the same.
+    #[must_use]
+    pub fn is_images_fault(&self) -> bool {
+        match self {
+            RegistryError::Document { source, .. } => {
+                !matches!(source, DocumentError::NotJson { .. })
+            }
+            error => is_contents_fault(error),
+        }
+    }
+}

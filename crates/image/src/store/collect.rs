@@ -1,0 +1,105 @@
+//! Collection of what no image, container or build step needs.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use super::{FileLock, Store, StoreError, io_error, remove_tree};
+use crate::digest::Digest;
+
+/// What a collection freed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Blobs removed.
+    pub blobs: usize,
+    /// Layers removed.
+    pub layers: usize,
+    /// Bytes of the blobs and of the layers' file data.
+    pub bytes: u64,
+    /// Another process is adding something, so nothing was removed; the next collection
+    /// finds the same.
+    pub busy: bool,
+}
+
+impl Store {
+    /// Removes blobs and layers that no image and no build step refers to, and what
+    /// crashed processes left in `tmp`. Partial blobs stay, for a later pull.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what was not yet removed stays.
+    pub fn collect(&self) -> Result<Collected, StoreError> {
+        let path = self.lock_path("activity");
+        let lock = FileLock::try_exclusive(&path).map_err(io_error("lock", &path))?;
+        let mut collected = Collected::default();
+        if lock.is_none() {
+            collected.busy = true;
+            return Ok(collected);
+        }
+        let mut blobs: HashSet<Digest> = HashSet::new();
+        let mut layers: HashSet<Digest> = HashSet::new();
+        for image in self.images()? {
+            blobs.extend([image.record.id, image.record.manifest]);
+            blobs.extend(image.record.layers.iter().map(|layer| layer.blob));
+            layers.extend(image.record.layers.iter().map(|layer| layer.chain_id));
+        }
+        for step in self.cached_steps()? {
+            blobs.extend(step.blobs());
+            layers.extend(step.chain_ids());
+        }
+        self.remove_unlisted("blobs/sha256", &blobs, |_, path| {
+            collected.blobs += 1;
+            collected.bytes += std::fs::metadata(path).map_or(0, |meta| meta.len());
+            std::fs::remove_file(path).map_err(io_error("remove", path))
+        })?;
+        self.remove_unlisted("layers", &layers, |digest, _| {
+            collected.layers += 1;
+            // A layer whose record is malformed is one more reason to remove it.
+            let layer = self.layer(&digest).ok().flatten();
+            collected.bytes += layer.map_or(0, |layer| layer.record.size);
+            self.remove_layer(&digest)
+        })?;
+        // Nothing is being added, so nobody works in `tmp`.
+        for name in self.names_in("tmp")? {
+            let path = self.root.join("tmp").join(name);
+            match path.is_dir() {
+                true => remove_tree(&path)?,
+                false => std::fs::remove_file(&path).map_err(io_error("remove", &path))?,
+            }
+        }
+        drop(lock);
+        Ok(collected)
+    }
+
+    fn remove_unlisted(
+        &self,
+        section: &str,
+        keep: &HashSet<Digest>,
+        mut remove: impl FnMut(Digest, &Path) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        for name in self.names_in(section)? {
+            let Ok(digest) = Digest::from_hex(&name) else { continue };
+            if !keep.contains(&digest) {
+                remove(digest, &self.root.join(section).join(&name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the partial blobs of transfers that broke off, but those under way.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn remove_partials(&self) -> Result<u64, StoreError> {
+        let mut bytes = 0;
+        for name in self.names_in("partial")? {
+            let lock = self.lock_path(&format!("blob-{name}"));
+            if FileLock::try_exclusive(&lock).map_err(io_error("lock", &lock))?.is_none() {
+                continue;
+            }
+            let path = self.root.join("partial").join(&name);
+            bytes += std::fs::metadata(&path).map_or(0, |meta| meta.len());
+            std::fs::remove_file(&path).map_err(io_error("remove", &path))?;
+            let _ = std::fs::remove_file(&lock);
+        }
+        Ok(bytes)
+    }
+}

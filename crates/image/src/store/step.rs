@@ -1,0 +1,80 @@
+//! Results of build steps, by cache key.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ImageLayer, Store, StoreError, io_error};
+use crate::digest::Digest;
+
+/// The layers that an image has after a build step, lowest first. They are kept until
+/// [`Store::remove_steps`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CachedStep {
+    /// The layers.
+    pub layers: Vec<ImageLayer>,
+}
+
+impl CachedStep {
+    pub(super) fn blobs(&self) -> impl Iterator<Item = Digest> {
+        self.layers.iter().map(|layer| layer.blob)
+    }
+
+    pub(super) fn chain_ids(&self) -> impl Iterator<Item = Digest> {
+        self.layers.iter().map(|layer| layer.chain_id)
+    }
+}
+
+impl Store {
+    fn step_path(&self, key: &Digest) -> PathBuf {
+        self.root.join("cache").join(format!("{}.json", key.hex()))
+    }
+
+    /// The result of the step with this key, if its layers are all still there.
+    ///
+    /// # Errors
+    /// [`StoreError::Record`].
+    pub fn step(&self, key: &Digest) -> Result<Option<CachedStep>, StoreError> {
+        let Some(step) = self.read_record::<CachedStep>(&self.step_path(key))? else {
+            return Ok(None);
+        };
+        for layer in &step.layers {
+            if !self.has_blob(&layer.blob) || self.layer(&layer.chain_id)?.is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(step))
+    }
+
+    /// Keeps the result of a step.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn put_step(&self, key: &Digest, step: &CachedStep) -> Result<(), StoreError> {
+        let path = self.step_path(key);
+        let bytes = serde_json::to_vec(step)
+            .map_err(|source| StoreError::Record { path: path.clone(), source })?;
+        self.write_record(&path, &bytes)
+    }
+
+    /// Forgets all build steps; [`Store::collect`] then frees what they held.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn remove_steps(&self) -> Result<usize, StoreError> {
+        let names = self.names_in("cache")?;
+        for name in &names {
+            let path = self.root.join("cache").join(name);
+            std::fs::remove_file(&path).map_err(io_error("remove", &path))?;
+        }
+        Ok(names.len())
+    }
+
+    pub(super) fn cached_steps(&self) -> Result<Vec<CachedStep>, StoreError> {
+        let mut steps = Vec::new();
+        for name in self.names_in("cache")? {
+            steps.extend(self.read_record(&self.root.join("cache").join(name))?);
+        }
+        Ok(steps)
+    }
+}

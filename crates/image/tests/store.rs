@@ -1,0 +1,191 @@
+//! Names, pins and collection.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panic")]
+#![allow(dead_code, reason = "what the test files share, not each uses")]
+
+mod layer;
+
+use husk_image::digest::Digest;
+use husk_image::document::media;
+use husk_image::platform::Platform;
+use husk_image::reference::Reference;
+use husk_image::store::{
+    BlobClaim, CachedStep, ImageLayer, ImageRecord, LayerClaim, Removal, Store, StoreError,
+};
+use husk_image::unpack::{UnpackOptions, UnpackReport};
+use layer::Scratch;
+
+/// An image of documents and one layer that need not be real.
+fn image(store: &Store, name: &str) -> ImageRecord {
+    let layer = format!("layer of {name}");
+    let blob = store.put_document(layer.as_bytes()).unwrap();
+    let diff_id = Digest::of(name.as_bytes());
+    let record = ImageRecord {
+        id: store.put_document(format!("config of {name}").as_bytes()).unwrap(),
+        manifest: store.put_document(format!("manifest of {name}").as_bytes()).unwrap(),
+        media_type: media::OCI_MANIFEST.to_owned(),
+        platform: Platform::host(),
+        created: None,
+        layers: vec![ImageLayer { blob, size: layer.len() as u64, diff_id, chain_id: diff_id }],
+    };
+    unpacked(store, &record);
+    store.add_image(&record).unwrap();
+    record
+}
+
+fn unpacked(store: &Store, record: &ImageRecord) {
+    let layer = &record.layers[0];
+    let LayerClaim::Absent(build) = store.claim_layer(&layer.chain_id, &|| {}).unwrap() else {
+        return;
+    };
+    let report = UnpackReport { names_root: true, ..UnpackReport::default() };
+    build.commit(None, &layer.diff_id, &report, &UnpackOptions::of_this_process()).unwrap();
+}
+
+fn tag(store: &Store, name: &str, record: &ImageRecord) {
+    let reference: Reference = name.parse().unwrap();
+    store.tag(&reference, &record.manifest, &record.manifest).unwrap();
+}
+
+fn store(scratch: &Scratch) -> Store {
+    Store::open(scratch.path().join("store")).unwrap()
+}
+
+#[test]
+fn images_are_found_by_name_id_and_digest() {
+    let scratch = Scratch::new("store");
+    let store = store(&scratch);
+    let (a, b) = (image(&store, "a"), image(&store, "b"));
+    tag(&store, "a", &a);
+    tag(&store, "r.io:5000/x/y:z", &a);
+    tag(&store, "b:1", &b);
+    let long = format!("{}/x", "n".repeat(200));
+    tag(&store, &long, &b);
+    for name in ["a", "a:latest", "docker.io/library/a", "r.io:5000/x/y:z"] {
+        assert_eq!(store.find(name).unwrap(), a, "{name}");
+    }
+    assert_eq!(store.find(&long).unwrap(), b);
+    assert_eq!(store.find(&a.id.to_string()).unwrap(), a);
+    assert_eq!(store.find(&a.id.short()).unwrap(), a);
+    assert_eq!(store.find(&format!("a@{}", a.manifest)).unwrap(), a);
+    for missing in ["b", "c", "a:2", "0000000000000000", "r.io:5000/x/y"] {
+        assert!(matches!(store.find(missing), Err(StoreError::NoImage(_))), "{missing}");
+    }
+    assert!(store.find("A").unwrap_err().to_string().contains("lower-case"));
+    let images = store.images().unwrap();
+    assert_eq!(images.len(), 2);
+    let names: Vec<String> = images[0].names.iter().map(|(name, _)| name.familiar()).collect();
+    assert_eq!(names, ["a:latest", "r.io:5000/x/y:z"]);
+}
+
+#[test]
+fn a_tag_that_moves_leaves_a_dangling_image() {
+    let scratch = Scratch::new("store");
+    let store = store(&scratch);
+    let (a, b) = (image(&store, "a"), image(&store, "b"));
+    tag(&store, "x", &a);
+    tag(&store, "x", &b);
+    assert_eq!(store.find("x").unwrap(), b);
+    let images = store.images().unwrap();
+    assert!(images[1].names.is_empty() && images[1].record == a);
+    assert_eq!(store.remove(&a.id.short(), false).unwrap(), [Removal::Deleted(a.id)]);
+    assert!(!store.has_blob(&a.manifest) && store.layer(&a.layers[0].chain_id).unwrap().is_none());
+    assert!(store.has_blob(&b.manifest) && store.layer(&b.layers[0].chain_id).unwrap().is_some());
+}
+
+#[test]
+fn removing_takes_names_first_and_respects_containers() {
+    let scratch = Scratch::new("store");
+    let store = store(&scratch);
+    let a = image(&store, "a");
+    tag(&store, "x", &a);
+    tag(&store, "y", &a);
+    let error = store.remove(&a.id.short(), false).unwrap_err();
+    assert!(matches!(&error, StoreError::SeveralNames { .. }), "{error}");
+    let x: Reference = "x:latest".parse().unwrap();
+    assert_eq!(store.remove("x", false).unwrap(), [Removal::Untagged(x)]);
+    store.pin("container", &a.manifest).unwrap();
+    let error = store.remove("y", false).unwrap_err().to_string();
+    assert!(error.contains("container container"), "{error}");
+    let y: Reference = "y:latest".parse().unwrap();
+    assert_eq!(store.remove("y", true).unwrap(), [Removal::Untagged(y)]);
+    assert!(store.layer(&a.layers[0].chain_id).unwrap().is_some());
+    assert_eq!(store.pins().unwrap(), [("container".to_owned(), a.manifest)]);
+    store.unpin("container").unwrap();
+    store.unpin("container").unwrap();
+    assert_eq!(store.remove(&a.id.short(), false).unwrap(), [Removal::Deleted(a.id)]);
+    for section in ["blobs/sha256", "layers", "images", "names", "pins", "tmp"] {
+        assert_eq!(std::fs::read_dir(store.root().join(section)).unwrap().count(), 0, "{section}");
+    }
+    assert!(matches!(store.pin("c", &a.manifest), Err(StoreError::NoImage(_))));
+}
+
+#[test]
+fn collection_waits_for_those_who_add_and_keeps_build_steps() {
+    let scratch = Scratch::new("store");
+    let store = store(&scratch);
+    let a = image(&store, "a");
+    let orphan = store.put_document(b"orphan").unwrap();
+    store.put_step(&Digest::of(b"key"), &CachedStep { layers: a.layers.clone() }).unwrap();
+    let activity = store.activity().unwrap();
+    assert!(store.collect().unwrap().busy);
+    assert!(store.has_blob(&orphan));
+    drop(activity);
+    std::fs::create_dir(store.root().join("tmp/left-behind")).unwrap();
+    let collected = store.collect().unwrap();
+    assert_eq!((collected.blobs, collected.layers, collected.bytes), (1, 0, 6));
+    assert!(!store.root().join("tmp/left-behind").exists());
+    store.remove(&a.id.short(), false).unwrap();
+    assert!(store.has_blob(&a.layers[0].blob), "a build step needs it");
+    assert!(store.step(&Digest::of(b"key")).unwrap().is_some());
+    assert_eq!(store.remove_steps().unwrap(), 1);
+    assert_eq!(store.collect().unwrap().layers, 1);
+}
+
+#[test]
+fn a_layer_that_is_not_committed_leaves_nothing() {
+    let scratch = Scratch::new("store");
+    let store = store(&scratch);
+    let id = Digest::of(b"x");
+    let LayerClaim::Absent(build) = store.claim_layer(&id, &|| {}).unwrap() else { panic!() };
+    drop(build);
+    assert_eq!(std::fs::read_dir(store.root().join("tmp")).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(store.root().join("locks")).unwrap().count(), 0);
+    assert!(store.layer(&id).unwrap().is_none());
+}
+
+#[test]
+fn blobs_are_verified_on_their_way_in_and_documents_on_their_way_out() {
+    let scratch = Scratch::new("store");
+    let store = store(&scratch);
+    let claim = |digest: &Digest, size| match store.claim_blob(digest, size, &|| {}).unwrap() {
+        BlobClaim::Absent(partial) => partial,
+        BlobClaim::Present(_) => panic!("{digest} is there"),
+    };
+    let digest = Digest::of(b"hello");
+    let mut partial = claim(&digest, 5);
+    partial.write(b"hel").unwrap();
+    assert!(matches!(partial.finish(), Err(StoreError::Size { found: 3, .. })));
+    let mut partial = claim(&digest, 5);
+    let mut seen = Vec::new();
+    let take = |chunk: Vec<u8>| {
+        seen.extend(chunk);
+        Ok(())
+    };
+    partial.resume(take).unwrap();
+    assert_eq!((seen.as_slice(), partial.offset(), partial.missing()), (&b"hel"[..], 3, 2));
+    assert!(matches!(partial.write(b"lo!"), Err(StoreError::Size { .. })));
+    drop(partial);
+    let mut partial = claim(&digest, 5);
+    partial.resume(|_| Ok(())).unwrap();
+    partial.write(b"jello").unwrap();
+    assert!(matches!(partial.finish(), Err(StoreError::DigestMismatch { .. })));
+    let mut partial = claim(&digest, 5);
+    partial.write(b"hello").unwrap();
+    partial.finish().unwrap();
+    assert!(matches!(store.claim_blob(&digest, 5, &|| {}).unwrap(), BlobClaim::Present(_)));
+    assert!(matches!(store.claim_blob(&digest, 6, &|| {}), Err(StoreError::Size { .. })));
+    std::fs::write(store.root().join("blobs/sha256").join(digest.hex()), b"HELLO").unwrap();
+    let read = store.read_document(&digest, 100);
+    assert!(matches!(read, Err(StoreError::DigestMismatch { .. })));
+}
