@@ -21,6 +21,12 @@ use machine::Ending;
 use options::Options;
 use payload::Payload;
 
+/// The package whose own tests are about this machine: every controller, systemd, delegation.
+const CGROUP: &str = "husk-cgroup";
+
+/// Its tests, for root and for the user alike.
+const CGROUP_TESTS: [&str; 3] = ["lifecycle", "limits", "systemd"];
+
 /// Suites that need no root: they make their containers in a user namespace.
 const ROOTLESS_SUITES: [&str; 1] = ["rootless"];
 
@@ -112,10 +118,17 @@ fn payload(options: &Options) -> anyhow::Result<Payload> {
         });
         tests = cargo::executables(&mut command, "test", Some(cargo::SUITES_DIRECTORY))?;
     }
-    for package in &options.packages {
+    let mut packages = options.packages.clone();
+    if beyond_smoke && options.command.is_none() && options.suites.is_empty() {
+        packages.push(CGROUP.to_owned());
+    }
+    for package in &packages {
         let mut command = cargo::command();
         command.args(["test", "--no-run", "--package", package]);
-        tests.extend(cargo::test_executables(&mut command)?);
+        for (name, path) in cargo::test_executables(&mut command)? {
+            // A crate's test may have a suite's name.
+            tests.insert(format!("{package}-{name}"), path);
+        }
     }
     let runtime = options.runtime.clone().unwrap_or_else(|| "/husk/husk-oci".to_owned());
     let script = match &options.command {
@@ -154,6 +167,19 @@ fn script(options: &Options, suites: &[String]) -> String {
             }
         }
     }
+    for part in options.parts.iter().filter(|_| options.suites.is_empty()) {
+        let prefix = match part.as_str() {
+            "root" => "",
+            "user" => "/husk/as-user ",
+            _ => continue,
+        };
+        for test in CGROUP_TESTS {
+            script += &format!(
+                "echo '---- {part}: {CGROUP} {test}'\n\
+                 {prefix}/husk/deps/{CGROUP}-{test} --nocapture{filters} || failed=1\n"
+            );
+        }
+    }
     script + "exit $failed\n"
 }
 
@@ -176,5 +202,6 @@ mod tests {
         assert!(script.contains("\n/husk/deps/conformance 'memory' ||"), "{script}");
         assert!(script.contains("\n/husk/as-user /husk/deps/rootless 'memory' ||"), "{script}");
         assert!(!script.contains("as-user /husk/deps/conformance"), "{script}");
+        assert!(script.contains("as-user /husk/deps/husk-cgroup-limits"), "{script}");
     }
 }

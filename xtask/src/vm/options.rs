@@ -18,15 +18,17 @@ and AppArmor, the freshly built programs in /husk, and runs parts of the black-b
 there. The image is built once, as root, and kept in $XDG_CACHE_HOME/husk-vm.
 
   smoke      a few checks of each of the following (--smoke is the same)
-  root       the suites as root, cgroupfs driver
+  root       the suites and husk-cgroup's tests as root, cgroupfs driver
   systemd    the suites as root, with --systemd-cgroup
-  user       the suites that can do without root, as a user with a delegated cgroup
+  user       the suites that can do without root and husk-cgroup's tests, as a user with a
+             delegated cgroup
   CMD        any command, as root, with /husk first on PATH; its exit code is ours.
              /husk/as-user CMD runs it as the user without privileges
 
   --suite NAME     only this suite of tests/ (repeatable)
   --filter WORD    only tests whose names contain WORD (repeatable)
-  --package NAME   put the test executables of this package into /husk/deps too
+  --package NAME   put the test executables of this package into /husk/deps too, as
+                   NAME-TEST (NAME-husk_x for the unit tests)
   --file PATH      put this file into /husk/files
   --runtime PATH   another runtime under test: a path inside the machine
                    (/usr/bin/crun and /usr/sbin/runc are there)
