@@ -150,6 +150,14 @@ fn a_layer_that_is_not_committed_leaves_nothing() {
     let LayerClaim::Absent(build) = store.claim_layer(&id, &|| {}).unwrap() else { panic!() };
     drop(build);
     assert_eq!(std::fs::read_dir(store.root().join("tmp")).unwrap().count(), 0);
+    // What a killed process leaves goes when the layer is made again.
+    let stale = store.root().join("tmp").join(format!("layer-{}-1-0", id.hex()));
+    let other = store.root().join("tmp").join(format!("layer-{}-1-0", Digest::of(b"y").hex()));
+    std::fs::create_dir_all(stale.join("diff/x")).unwrap();
+    std::fs::create_dir_all(&other).unwrap();
+    drop(store.claim_layer(&id, &|| {}).unwrap());
+    assert!(!stale.exists() && other.exists());
+    std::fs::remove_dir(other).unwrap();
     assert_eq!(std::fs::read_dir(store.root().join("locks")).unwrap().count(), 0);
     assert!(store.layer(&id).unwrap().is_none());
 }

@@ -104,7 +104,12 @@ impl Store {
         if let Some(layer) = self.layer(chain_id)? {
             return Ok(LayerClaim::Present(layer));
         }
-        let scratch = self.scratch_path("layer");
+        // Whoever made this layer before us and was killed held the same lock.
+        let name = format!("layer-{}", chain_id.hex());
+        for stale in self.names_in("tmp")?.iter().filter(|stale| stale.starts_with(&name)) {
+            remove_tree(&self.root.join("tmp").join(stale))?;
+        }
+        let scratch = self.scratch_path(&name);
         let diff = scratch.join("diff");
         make_directory(&scratch, 0o700)?;
         make_directory(&diff, 0o755)?;
