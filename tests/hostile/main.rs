@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod canary;
+mod cgroups;
 mod default_bundle;
 mod descriptors;
 mod devices;
