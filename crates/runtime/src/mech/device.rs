@@ -54,15 +54,12 @@ fn make(device: &Device, directory: BorrowedFd<'_>, name: &CStr) -> Result<(), R
     if device.owner == (0, 0) {
         return Ok(());
     }
+    // What was made, and not what a neighbour may have put in its place since.
+    let node = open_node(directory, name).op("openat")?;
+    check(device, &node)?;
     let (uid, gid) = device.owner;
-    fs::chownat(
-        directory,
-        name,
-        Some(Uid::from_raw(uid)),
-        Some(Gid::from_raw(gid)),
-        AtFlags::SYMLINK_NOFOLLOW,
-    )
-    .op("fchownat")
+    fs::chownat(&node, c"", Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), AtFlags::EMPTY_PATH)
+        .op("fchownat")
 }
 
 /// The host's node of the same path, over an empty file.
