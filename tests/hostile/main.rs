@@ -8,6 +8,7 @@ mod cgroups;
 mod default_bundle;
 mod descriptors;
 mod devices;
+mod faults;
 mod identity;
 mod lengths;
 mod links;

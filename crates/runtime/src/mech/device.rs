@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use super::mount::{move_onto, open_bind};
 use super::resolve::{self, Missing};
 use crate::fault::{Context, Fault, Refused, Step};
+use crate::inject;
 use crate::plan::{DEFAULT_LINKS, Device, DeviceKind};
 
 /// Makes all devices. The umask must be 0.
@@ -33,6 +34,7 @@ pub fn make_all(devices: &[Device], root: BorrowedFd<'_>) -> Result<(), Fault> {
                 .and_then(|(directory, name)| make(device, directory.as_fd(), &name)),
         };
         made.map_err(|refused| refused.at(Step::Device, device.index))?;
+        inject::after(Step::Device, device.index)?;
     }
     Ok(())
 }
