@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod canary;
+mod cgroups;
 mod default_bundle;
 mod descriptors;
 mod devices;
+mod faults;
 mod identity;
 mod lengths;
 mod links;

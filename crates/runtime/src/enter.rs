@@ -71,8 +71,14 @@ impl Target {
         use rustix::fs::OFlags;
         let path = format!("/proc/{}/root", self.record.pid);
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        rustix::fs::open(&path, flags, Mode::empty())
-            .map_err(|errno| Error::kernel(path, "open", errno))
+        let failed = |op: &'static str| {
+            let path = path.clone();
+            move |errno| Error::kernel(path, op, errno)
+        };
+        let root = rustix::fs::open(&path, flags, Mode::empty()).map_err(failed("open"))?;
+        // Alive now, so it was then, and the number in the path was not another's.
+        husk_sys::signal::send(self.init.as_fd(), 0).map_err(failed("pidfd_send_signal"))?;
+        Ok(root)
     }
 }
 

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 
 use rustix::io::Errno;
 
+use crate::inject;
+
 macro_rules! steps {
     ($($(#[$doc:meta])* $name:ident = $words:literal,)*) => {
         /// What was being done.
@@ -179,6 +181,8 @@ impl<T> Context<T> for Result<T, Errno> {
     }
 
     fn at(self, step: Step, index: usize, op: &'static str) -> Result<T, Fault> {
-        self.op(op).map_err(|refused| refused.at(step, index))
+        let done = self.op(op).map_err(|refused| refused.at(step, index))?;
+        inject::after(step, index)?;
+        Ok(done)
     }
 }

@@ -12,6 +12,7 @@ use rustix::net::SocketFlags;
 
 use crate::birth;
 use crate::fault::{Context, Fault, Step};
+use crate::inject;
 use crate::mech::namespace::Opened;
 use crate::mech::proc::Proc;
 use crate::mech::{
@@ -230,6 +231,7 @@ impl<'a> Init<'a> {
                 _ => mount::attach(one, root.as_fd(), tree),
             };
             done.map_err(|refused| refused.at(Step::Mount, index))?;
+            inject::after(Step::Mount, index)?;
         }
         if plan.populate_dev {
             device::make_all(&plan.devices, root.as_fd())?;

@@ -17,6 +17,7 @@ pub mod fault;
 pub mod foreground;
 pub mod host;
 pub mod init;
+pub mod inject;
 pub mod launch;
 pub mod lifecycle;
 pub mod mech;

@@ -202,7 +202,9 @@ pub fn delete(store: &Store, id: &str, force: bool) -> Result<()> {
     directory.lock()?;
     let record = match directory.read() {
         Ok(record) => record,
-        Err(error) if force => {
+        // Only what cannot be understood is given up. A record that could not be
+        // read this time (EMFILE, say) still names what is to be killed.
+        Err(error) if force && error.errno.is_none() => {
             report::warning(error);
             None
         }

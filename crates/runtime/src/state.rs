@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -374,6 +375,23 @@ impl Directory {
         }
     }
 
+    /// Names of everything in it. Read from the descriptor that is there, not from
+    /// a new one: this must work where there is none left to be had, too.
+    fn names(&self) -> Result<Vec<CString>, Errno> {
+        fs::seek(&self.fd, fs::SeekFrom::Start(0))?;
+        let mut buffer = [MaybeUninit::uninit(); 1024];
+        let mut entries = fs::RawDir::new(&self.fd, &mut buffer);
+        let mut names = Vec::new();
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            let name = entry.file_name();
+            if !matches!(name.to_bytes(), b"." | b"..") {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
     /// Removes the directory and everything in it.
     pub fn remove(&self) -> Result<()> {
         let failed = |errno| Error::kernel(self.path.display(), "remove", errno);
@@ -384,13 +402,7 @@ impl Directory {
             }
             fs::unlinkat(&self.fd, NOTIFY, AtFlags::REMOVEDIR).map_err(failed)?;
         }
-        let entries = fs::Dir::read_from(&self.fd).map_err(failed)?;
-        for entry in entries {
-            let entry = entry.map_err(failed)?;
-            let name: CString = entry.file_name().to_owned();
-            if matches!(name.as_bytes(), b"." | b"..") {
-                continue;
-            }
+        for name in self.names().map_err(failed)? {
             match fs::unlinkat(&self.fd, &name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(errno) => return Err(failed(errno)),

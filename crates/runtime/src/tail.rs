@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use husk_sys::exec::{self, CStringArray};
 use husk_sys::{keyring, schedule, signal};
-use rustix::fs::{self, Mode, OFlags, ResolveFlags};
+use rustix::fs::{self, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::executable;
@@ -210,10 +210,9 @@ fn join_keyring(name: &CStr) -> Result<(), Fault> {
 /// could lead to a descriptor of ours and with it to the host (CVE-2024-21626).
 fn enter_cwd(path: &CStr, make: bool) -> Result<(), Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     // `/` names the root of this process, which is the container's by now.
     let root = fs::open(c"/", flags, Mode::empty())?;
-    let open = || fs::openat2(&root, path, flags, Mode::empty(), resolve);
+    let open = || resolve::open_with(root.as_fd(), path, flags);
     let directory = match open() {
         Err(Errno::NOENT) if make => {
             resolve::open_or_make(root.as_fd(), path, Missing::Directory)?;

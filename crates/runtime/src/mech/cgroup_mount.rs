@@ -30,8 +30,7 @@ pub fn attach(
             move_onto(&tree, target.as_fd())
         }
         CgroupMount::BoundUnified { mount_point } => {
-            let tree = open_bind(&own_directory(mount_point, cgroup), false)?;
-            set_attributes(&tree, false, &mount.attributes)?;
+            let tree = bind_own(mount, mount_point, cgroup)?;
             move_onto(&tree, target.as_fd())
         }
         CgroupMount::Legacy { hierarchies, links, namespaced } => {
@@ -69,20 +68,26 @@ fn attach_hierarchy(
     let tree = if namespaced {
         new_filesystem(hierarchy.kind, &hierarchy.settings, mount.attributes.set)?
     } else {
-        let tree = open_bind(&own_directory(&hierarchy.mount_point, cgroup), false)?;
-        set_attributes(&tree, false, &mount.attributes)?;
-        tree
+        bind_own(mount, &hierarchy.mount_point, cgroup)?
     };
     move_onto(&tree, target.as_fd())
 }
 
-/// The container's directory below a hierarchy's mount point; the hierarchy
-/// itself where the container has none there.
-fn own_directory(mount_point: &CStr, cgroup: &Cgroup) -> CString {
+/// A copy of the mount of the container's directory below a hierarchy's mount
+/// point. Where it has none there, the whole hierarchy, which is others': to be
+/// seen and, whatever the options say, not written (CVE-2023-25809).
+fn bind_own(mount: &Mount, mount_point: &CStr, cgroup: &Cgroup) -> Result<OwnedFd, Refused> {
     let own = cgroup.directories().find(|directory| {
         let rest = directory.as_os_str().as_bytes().strip_prefix(mount_point.to_bytes());
         rest.is_some_and(|rest| rest.starts_with(b"/"))
     });
-    own.and_then(|directory| CString::new(directory.as_os_str().as_bytes()).ok())
-        .unwrap_or_else(|| mount_point.to_owned())
+    let own = own.and_then(|directory| CString::new(directory.as_os_str().as_bytes()).ok());
+    let mut attributes = mount.attributes;
+    if own.is_none() {
+        attributes.set |= ATTR_RDONLY;
+        attributes.clear &= !ATTR_RDONLY;
+    }
+    let tree = open_bind(own.as_deref().unwrap_or(mount_point), false)?;
+    set_attributes(&tree, false, &attributes)?;
+    Ok(tree)
 }

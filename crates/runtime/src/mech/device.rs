@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use super::mount::{move_onto, open_bind};
 use super::resolve::{self, Missing};
 use crate::fault::{Context, Fault, Refused, Step};
+use crate::inject;
 use crate::plan::{DEFAULT_LINKS, Device, DeviceKind};
 
 /// Makes all devices. The umask must be 0.
@@ -33,6 +34,7 @@ pub fn make_all(devices: &[Device], root: BorrowedFd<'_>) -> Result<(), Fault> {
                 .and_then(|(directory, name)| make(device, directory.as_fd(), &name)),
         };
         made.map_err(|refused| refused.at(Step::Device, device.index))?;
+        inject::after(Step::Device, device.index)?;
     }
     Ok(())
 }
@@ -54,15 +56,12 @@ fn make(device: &Device, directory: BorrowedFd<'_>, name: &CStr) -> Result<(), R
     if device.owner == (0, 0) {
         return Ok(());
     }
+    // What was made, and not what a neighbour may have put in its place since.
+    let node = open_node(directory, name).op("openat")?;
+    check(device, &node)?;
     let (uid, gid) = device.owner;
-    fs::chownat(
-        directory,
-        name,
-        Some(Uid::from_raw(uid)),
-        Some(Gid::from_raw(gid)),
-        AtFlags::SYMLINK_NOFOLLOW,
-    )
-    .op("fchownat")
+    fs::chownat(&node, c"", Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), AtFlags::EMPTY_PATH)
+        .op("fchownat")
 }
 
 /// The host's node of the same path, over an empty file.

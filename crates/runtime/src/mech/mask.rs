@@ -11,6 +11,7 @@ use rustix::mount::{OpenTreeFlags, open_tree};
 use super::mount::{move_onto, new_filesystem, open_bind};
 use super::resolve;
 use crate::fault::{Context, Fault, Refused, Step};
+use crate::inject;
 use crate::plan::Setting;
 
 const ATTR_RDONLY: u64 = 0x1;
@@ -24,6 +25,7 @@ pub fn mask(paths: &[CString], root: BorrowedFd<'_>) -> Result<(), Fault> {
             continue;
         };
         cover(&target, &mut empty).map_err(|refused| refused.at(Step::MaskedPath, index))?;
+        inject::after(Step::MaskedPath, index)?;
     }
     Ok(())
 }
@@ -95,6 +97,7 @@ pub fn make_readonly(paths: &[CString], root: BorrowedFd<'_>) -> Result<(), Faul
             move_onto(&tree, target.as_fd())
         };
         readonly().map_err(|refused| refused.at(Step::ReadonlyPath, index))?;
+        inject::after(Step::ReadonlyPath, index)?;
     }
     Ok(())
 }

@@ -41,6 +41,13 @@ pub fn open_plain(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {
     retry(|| fs::openat2(root, path, flags, Mode::empty(), resolve))
 }
 
+/// Opens a name of the filesystem that `directory` is on: no link, nothing that
+/// is mounted over it.
+pub fn open_same(directory: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let resolve = IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    retry(|| fs::openat2(directory, name, flags | OFlags::CLOEXEC, Mode::empty(), resolve))
+}
+
 /// With `RESOLVE_IN_ROOT` the kernel answers EAGAIN where a rename elsewhere
 /// makes it unsure about a `..` (openat2(2)); a hostile neighbour can cause
 /// that without end.

@@ -47,16 +47,20 @@ pub fn open(root: BorrowedFd<'_>, terminal: Terminal, process: &Process) -> Resu
 }
 
 fn open_pair(root: BorrowedFd<'_>) -> Result<Pair, Refused> {
-    let flags = OFlags::RDWR | OFlags::NOCTTY;
-    let master = match resolve::open_with(root, c"/dev/pts/ptmx", flags) {
-        Err(Errno::NOENT) => return Err(Refused::because("needs a devpts mounted at /dev/pts")),
-        done => done.op("openat2 /dev/pts/ptmx")?,
+    let missing = || Refused::because("needs a devpts mounted at /dev/pts");
+    let devpts = match resolve::open_with(root, c"/dev/pts", OFlags::PATH | OFlags::DIRECTORY) {
+        Err(Errno::NOENT) => return Err(missing()),
+        done => done.op("openat2 /dev/pts")?,
     };
+    // Before anything is opened in there: an open can have effects of its own.
+    if fs::fstatfs(&devpts).op("fstatfs")?.f_type as u64 != DEVPTS_SUPER_MAGIC {
+        return Err(missing());
+    }
+    let flags = OFlags::RDWR | OFlags::NOCTTY;
+    let master = resolve::open_same(devpts.as_fd(), c"ptmx", flags).op("openat2 /dev/pts/ptmx")?;
     let status = fs::fstat(&master).op("fstat")?;
-    let devpts = fs::fstatfs(&master).op("fstatfs")?.f_type as u64 == DEVPTS_SUPER_MAGIC;
     if FileType::from_raw_mode(status.st_mode) != FileType::CharacterDevice
         || status.st_rdev != fs::makedev(5, 2)
-        || !devpts
     {
         return Err(Refused::because("/dev/pts/ptmx is not that of a devpts"));
     }

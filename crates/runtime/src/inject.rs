@@ -1,0 +1,31 @@
+//! Failures on demand, for tests of what happens after them. In release builds
+//! there are none: nothing here reads the environment, and all of it is gone.
+
+use rustix::io::Errno;
+
+use crate::fault::{Fault, Step};
+
+/// `HUSK_FAULT=STEP:INDEX` has that step of the process that becomes the
+/// container fail with EIO, once what it does has been done. The step is the
+/// name of its variant.
+#[cfg(debug_assertions)]
+fn wanted(step: Step, index: usize) -> bool {
+    let Ok(wanted) = std::env::var("HUSK_FAULT") else { return false };
+    wanted
+        .split_once(':')
+        .is_some_and(|(name, number)| name == format!("{step:?}") && number.parse() == Ok(index))
+}
+
+#[cfg(not(debug_assertions))]
+const fn wanted(_: Step, _: usize) -> bool {
+    false
+}
+
+/// Fails where this step is to fail.
+#[inline]
+pub fn after(step: Step, index: usize) -> Result<(), Fault> {
+    if wanted(step, index) {
+        return Err(Fault { errno: Some(Errno::IO), ..Fault::because(step, index, "injected") });
+    }
+    Ok(())
+}
