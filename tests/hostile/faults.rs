@@ -165,6 +165,24 @@ fn too_few_descriptors() {
     case.assert_nothing_left();
 }
 
+/// EMFILE once more: a container that runs is not taken for a stopped one
+/// because its process cannot be looked at.
+#[test]
+fn a_running_container_is_not_deleted_for_want_of_descriptors() {
+    let case = Case::new();
+    let (_bundle, container) = case.sleeper();
+    for limit in 3..24 {
+        let what = format!("{limit} descriptors");
+        let state = with_descriptors(&case, limit, &["state", container.id()]).output();
+        if works_or_says_why(&state, &what) {
+            assert_eq!(state.json()["status"], "running", "{what}");
+        }
+        let delete = with_descriptors(&case, limit, &["delete", container.id()]).output();
+        assert!(!works_or_says_why(&delete, &what), "{what}: deleted while it runs");
+    }
+    assert!(!container.process().exited());
+}
+
 /// ENOSPC: the runtime's directory is on a full filesystem, by one page more
 /// room each time.
 #[test]

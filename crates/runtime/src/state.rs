@@ -88,6 +88,21 @@ impl Record {
     }
 }
 
+impl Record {
+    /// Whether the first process has ended. What cannot be found out (no
+    /// descriptor is left, say) does not count: a container that runs is not to be
+    /// taken for one that has stopped.
+    fn is_gone(&self) -> bool {
+        match process_start(self.pid) {
+            Some((state, start_time)) => {
+                start_time != self.start_time || matches!(state, b'Z' | b'X')
+            }
+            None => Pid::from_raw(self.pid)
+                .is_none_or(|pid| rustix::process::test_kill_process(pid) == Err(Errno::SRCH)),
+        }
+    }
+}
+
 /// State letter and start time of a process, proc_pid_stat(5), fields 3 and 22.
 pub fn process_start(pid: i32) -> Option<(u8, u64)> {
     let line = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
@@ -322,7 +337,7 @@ impl Directory {
                 Err(_) => Status::Creating,
             };
         }
-        if record.process().is_none() {
+        if record.is_gone() {
             return Status::Stopped;
         }
         if self.awaits_start() {
