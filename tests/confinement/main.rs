@@ -6,3 +6,4 @@
 mod core_scheduling;
 mod landlock;
 mod seccomp_explain;
+mod seccomp_notify;

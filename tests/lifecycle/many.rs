@@ -93,3 +93,31 @@ fn an_id_can_be_used_again_at_once() {
         case.assert_nothing_left();
     }
 }
+
+/// 500 containers with limits, made and deleted 8 at a time: no cgroup stays.
+#[test]
+fn five_hundred_with_limits_leave_no_cgroup() {
+    let case = Case::new();
+    thread::scope(|scope| {
+        for worker in 0..8 {
+            let case = &case;
+            scope.spawn(move || {
+                let mut bundle = case.bundle();
+                bundle.args(["/bin/true"]);
+                bundle.set(
+                    "/linux/resources",
+                    serde_json::json!({
+                        "memory": { "limit": 64 << 20 },
+                        "pids": { "limit": 32 },
+                        "cpu": { "shares": 512, "quota": 50_000, "period": 100_000 },
+                    }),
+                );
+                let share = 500 / 8 + usize::from(worker < 500 % 8);
+                for _ in 0..share {
+                    case.run(&bundle).ok();
+                }
+            });
+        }
+    });
+    case.assert_nothing_left();
+}
