@@ -1,0 +1,381 @@
+//! Commands that change containers.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{for_each, output};
+use crate::attach::{self, End, Options};
+use crate::container::state::Status;
+use crate::container::{Container, Source};
+use crate::error::{Error, Result, file};
+use crate::home::Home;
+use crate::monitor::protocol::Attachment;
+use crate::runtime::Runtime;
+use crate::{launch, remove};
+
+/// Containers.
+#[derive(Debug, Args)]
+pub(super) struct Several {
+    /// Names or ids
+    #[arg(required = true)]
+    containers: Vec<String>,
+}
+
+/// `start`.
+#[derive(Debug, Args)]
+pub(super) struct Start {
+    /// Stand at the container
+    #[arg(short, long)]
+    attach: bool,
+    /// Send our input too
+    #[arg(short, long)]
+    interactive: bool,
+    /// What typed in order detaches
+    #[arg(long, default_value = "ctrl-p,ctrl-q")]
+    detach_keys: String,
+    /// Names or ids
+    #[arg(required = true)]
+    containers: Vec<String>,
+}
+
+impl Start {
+    pub(super) fn run(&self, home: &Home) -> Result<u8> {
+        if !self.attach && !self.interactive {
+            return for_each(&self.containers, |name| {
+                let container = Container::find(home, name)?;
+                // Docker's: one that runs is left running.
+                if container.state()?.status != Status::Running {
+                    launch::start(home, &container, None)?;
+                }
+                output::line(name)
+            });
+        }
+        let [name] = self.containers.as_slice() else {
+            return Err(Error::other("one can stand at one container only"));
+        };
+        let container = Container::find(home, name)?;
+        let config = &container.record.config;
+        let options = Options {
+            stdin: self.interactive && config.interactive,
+            tty: config.tty,
+            detach_keys: attach::parse_keys(&self.detach_keys)?,
+            signals: true,
+        };
+        let started = launch::start(home, &container, Some(&options))?;
+        attach::attend(&started.attachment, started.signals.as_ref(), &options).map(code)
+    }
+}
+
+fn code(end: End) -> u8 {
+    match end {
+        End::Exited(code) => u8::try_from(code & 0xff).unwrap_or(255),
+        End::Detached => 0,
+    }
+}
+
+/// `stop` and `restart`.
+#[derive(Debug, Args)]
+pub(super) struct Stop {
+    /// Seconds from the stop signal to KILL
+    #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS")]
+    time: Option<u64>,
+    /// Names or ids
+    #[arg(required = true)]
+    containers: Vec<String>,
+}
+
+impl Stop {
+    pub(super) fn run(&self, home: &Home, again: bool) -> Result<u8> {
+        for_each(&self.containers, |name| {
+            let container = Container::find(home, name)?;
+            let patience = self.time.or(container.record.config.stop_timeout).unwrap_or(10);
+            {
+                let _lock = container.lock()?;
+                remove::stop(home, &container, Duration::from_secs(patience))?;
+            }
+            if again {
+                launch::start(home, &container, None)?;
+            }
+            output::line(name)
+        })
+    }
+}
+
+/// `kill`.
+#[derive(Debug, Args)]
+pub(super) struct Kill {
+    /// Name or number
+    #[arg(short, long, default_value = "KILL")]
+    signal: String,
+    /// Names or ids
+    #[arg(required = true)]
+    containers: Vec<String>,
+}
+
+impl Kill {
+    pub(super) fn run(&self, home: &Home) -> Result<u8> {
+        for_each(&self.containers, |name| {
+            let container = Container::find(home, name)?;
+            remove::signal(home, &container, &self.signal)?;
+            output::line(name)
+        })
+    }
+}
+
+/// `rm`.
+#[derive(Debug, Args)]
+pub(super) struct Rm {
+    /// Running ones too; no error for what is not there
+    #[arg(short, long)]
+    force: bool,
+    /// Their anonymous volumes too
+    #[arg(short, long)]
+    volumes: bool,
+    /// Names or ids
+    #[arg(required = true)]
+    containers: Vec<String>,
+}
+
+impl Rm {
+    pub(super) fn run(&self, home: &Home) -> Result<u8> {
+        for_each(&self.containers, |name| {
+            match self.remove(home, name) {
+                Err(Error::NoContainer(_)) if self.force => return Ok(()),
+                other => other?,
+            }
+            output::line(name)
+        })
+    }
+
+    fn remove(&self, home: &Home, name: &str) -> Result<()> {
+        let container = Container::find(home, name)?;
+        let _lock = container.lock()?;
+        if container.state()?.status == Status::Running {
+            if !self.force {
+                return Err(Error::other(format_args!(
+                    "container {name} is running: stop it first, or force with -f"
+                )));
+            }
+            remove::kill(home, &container)?;
+        }
+        if !container.directory.join("container.json").exists() {
+            // One of --rm: its monitor did it.
+            return Ok(());
+        }
+        // It may be writing how the container ended.
+        remove::wait_end(&container, Some(Duration::from_secs(10)))?;
+        remove::remove_stopped(home, &container, self.volumes)
+    }
+}
+
+fn running(container: &Container) -> Result<()> {
+    match container.state()?.status {
+        Status::Running => Ok(()),
+        _ => Err(Error::other(format_args!("container {} is not running", container.record.name))),
+    }
+}
+
+impl Several {
+    pub(super) fn pause(&self, home: &Home) -> Result<u8> {
+        for_each(&self.containers, |name| {
+            let container = Container::find(home, name)?;
+            let _lock = container.lock()?;
+            running(&container)?;
+            Runtime::find(home)?.output(&["pause", container.id()])?;
+            let mark = container.run.join("paused");
+            std::fs::write(&mark, b"").map_err(file("write", &mark))?;
+            output::line(name)
+        })
+    }
+
+    pub(super) fn unpause(&self, home: &Home) -> Result<u8> {
+        for_each(&self.containers, |name| {
+            let container = Container::find(home, name)?;
+            let _lock = container.lock()?;
+            running(&container)?;
+            Runtime::find(home)?.output(&["resume", container.id()])?;
+            let _ = std::fs::remove_file(container.run.join("paused"));
+            output::line(name)
+        })
+    }
+
+    pub(super) fn wait(&self, home: &Home) -> Result<u8> {
+        for_each(&self.containers, |name| {
+            let container = Container::find(home, name)?;
+            output::line(remove::wait_exit_code(&container)?)
+        })
+    }
+}
+
+/// `attach`.
+#[derive(Debug, Args)]
+pub(super) struct Attach {
+    /// Do not send our input
+    #[arg(long)]
+    no_stdin: bool,
+    /// Pass signals to the program
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    sig_proxy: bool,
+    /// What typed in order detaches
+    #[arg(long, default_value = "ctrl-p,ctrl-q")]
+    detach_keys: String,
+    /// Name or id
+    container: String,
+}
+
+impl Attach {
+    pub(super) fn run(&self, home: &Home) -> Result<u8> {
+        let container = Container::find(home, &self.container)?;
+        running(&container)?;
+        let config = &container.record.config;
+        let options = Options {
+            stdin: !self.no_stdin && config.interactive,
+            tty: config.tty,
+            detach_keys: attach::parse_keys(&self.detach_keys)?,
+            signals: self.sig_proxy,
+        };
+        let attachment = Attachment::connect(&container.run)?.ok_or_else(|| {
+            let name = &container.record.name;
+            Error::other(format_args!("the monitor of container {name} is gone"))
+        })?;
+        let signals = match self.sig_proxy {
+            true => {
+                Some(husk_sys::signal::block_all_into_fd().map_err(file("make", "a signalfd"))?)
+            }
+            false => None,
+        };
+        attach::begin(&attachment, &options)?;
+        attach::attend(&attachment, signals.as_ref(), &options).map(code)
+    }
+}
+
+/// `exec`.
+#[derive(Debug, Args)]
+pub(super) struct Exec {
+    /// Return when it runs
+    #[arg(short, long)]
+    detach: bool,
+    /// Keep its input open and send it ours
+    #[arg(short, long)]
+    interactive: bool,
+    /// Give it a terminal
+    #[arg(short, long)]
+    tty: bool,
+    /// NAME=VALUE
+    #[arg(short, long)]
+    env: Vec<String>,
+    /// Working directory
+    #[arg(short, long)]
+    workdir: Option<String>,
+    /// User and group, by name or number
+    #[arg(short, long)]
+    user: Option<String>,
+    /// With every capability
+    #[arg(long)]
+    privileged: bool,
+    /// Name or id
+    container: String,
+    /// The program and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+impl Exec {
+    pub(super) fn run(&self, home: &Home) -> Result<u8> {
+        let container = Container::find(home, &self.container)?;
+        running(&container)?;
+        if container.state()?.paused {
+            let name = &container.record.name;
+            return Err(Error::other(format_args!("container {name} is paused: unpause it first")));
+        }
+        if self.tty && !self.detach && !std::io::IsTerminal::is_terminal(&std::io::stdin()) {
+            return Err(Error::other("standard input is no terminal: leave out -t"));
+        }
+        let log = container.run.join(format!("exec-{}.log", std::process::id()));
+        let mut ended = None;
+        let runtime = Runtime::find(home)?;
+        let mut command = runtime.command();
+        command.arg("--log").arg(&log).args(["--log-format", "json", "exec"]);
+        for (given, flag) in [(self.detach, "--detach"), (self.tty, "--tty")] {
+            if given {
+                command.arg(flag);
+            }
+        }
+        for (flag, value) in [("--cwd", &self.workdir), ("--user", &self.user)] {
+            if let Some(value) = value {
+                command.arg(flag).arg(value);
+            }
+        }
+        for entry in &self.env {
+            command.arg("--env").arg(entry);
+        }
+        if self.privileged {
+            for name in crate::spec::capability::resolve(true, &[], &[]) {
+                command.arg("--cap").arg(name);
+            }
+        }
+        command.arg(container.id()).args(&self.command);
+        if !self.interactive && !self.tty {
+            command.stdin(std::process::Stdio::null());
+        }
+        if let Ok(status) = command.status() {
+            ended = status.code();
+        }
+        let failure = crate::runtime::failure(&log);
+        let _ = std::fs::remove_file(&log);
+        match (failure, ended) {
+            // It has said so itself.
+            (Some(status), _) => Ok(status),
+            (None, Some(code)) => Ok(u8::try_from(code).unwrap_or(255)),
+            (None, None) => Err(Error::other("husk-oci exec was killed")),
+        }
+    }
+}
+
+/// `top`.
+#[derive(Debug, Args)]
+pub(super) struct Top {
+    /// Name or id
+    container: String,
+    /// Options of ps(1)
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    options: Vec<String>,
+}
+
+impl Top {
+    pub(super) fn run(&self, home: &Home) -> Result<u8> {
+        let container = Container::find(home, &self.container)?;
+        running(&container)?;
+        let mut arguments = vec!["ps".to_owned(), container.id().to_owned()];
+        arguments.extend(self.options.iter().cloned());
+        output::print(&Runtime::find(home)?.output(&arguments)?)?;
+        Ok(0)
+    }
+}
+
+/// `rename`.
+#[derive(Debug, Args)]
+pub(super) struct Rename {
+    /// Name or id
+    container: String,
+    /// The new name
+    name: String,
+}
+
+impl Rename {
+    pub(super) fn run(&self, home: &Home) -> Result<u8> {
+        let mut container = Container::find(home, &self.container)?;
+        let _lock = container.lock()?;
+        container.rename(home, &self.name)?;
+        Ok(0)
+    }
+}
+
+/// The image id that listings show; empty for this machine's own root.
+pub(super) fn image_id(container: &Container) -> String {
+    match &container.record.source {
+        Source::Image { id, .. } => id.to_string(),
+        Source::Host => String::new(),
+    }
+}

@@ -1,0 +1,132 @@
+//! `run` and `create`.
+
+use clap::Args;
+use husk_image::facts::Facts;
+use husk_image::store::ImageRecord;
+
+use super::flags::Flags;
+use super::{embedded, image, output};
+use crate::attach::{self, End, Options};
+use crate::container::{Container, Parts, Source, name};
+use crate::error::{Error, Result};
+use crate::home::Home;
+use crate::{launch, remove};
+
+/// `run`.
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
+pub(super) struct Run {
+    /// Print the container's id and leave it running
+    #[arg(short, long)]
+    detach: bool,
+    /// Pass signals to the program
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    sig_proxy: bool,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// `create`.
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
+pub(super) struct Create {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// The image in the store, pulled where it is missing.
+fn find_image(home: &Home, flags: &Flags) -> Result<ImageRecord> {
+    let store = home.images()?;
+    let found = store.find(&flags.image);
+    match (flags.pull.as_str(), found) {
+        ("missing" | "never", Ok(record)) => return Ok(record),
+        ("missing" | "always" | "never", found) => {
+            if let Some(record) = embedded::image(home, &flags.image)? {
+                return Ok(record);
+            }
+            if flags.pull == "never" {
+                return Ok(found?);
+            }
+        }
+        (other, _) => {
+            return Err(Error::flag("--pull", other, "is none of always, missing, never"));
+        }
+    }
+    if flags.pull == "missing" && !flags.quiet {
+        eprintln!("husk: {} is not here: pulling it", flags.image);
+    }
+    let options = image::Registry { tls_verify: flags.tls_verify, quiet: flags.quiet };
+    image::pull(home, &flags.image, flags.platform.as_deref(), &options).map(|pulled| pulled.image)
+}
+
+/// Makes the container.
+fn make(home: &Home, flags: &Flags) -> Result<Container> {
+    let id = name::new_id()?;
+    if embedded::is_host(home, &flags.image)? {
+        let config = flags.resolve(&embedded::host_facts())?;
+        let parts = Parts { image: flags.image.clone(), source: Source::Host, config };
+        return Container::create(home, id, &flags.name, parts);
+    }
+    let store = home.images()?;
+    // From here to the pin nothing is collected.
+    let activity = store.activity()?;
+    let record = find_image(home, flags)?;
+    let facts = Facts::of(&store.config(&record)?)?;
+    let config = flags.resolve(&facts)?;
+    store.pin(&id, &record.manifest)?;
+    drop(activity);
+    let source = Source::Image { id: record.id, manifest: record.manifest };
+    let parts = Parts { image: flags.image.clone(), source, config };
+    let created = Container::create(home, id.clone(), &flags.name, parts);
+    if created.is_err() {
+        store.unpin(&id)?;
+    }
+    created
+}
+
+impl Create {
+    /// Runs it.
+    pub(super) fn run(&self, home: &Home) -> Result<u8> {
+        let container = make(home, &self.flags)?;
+        output::line(container.id())?;
+        Ok(0)
+    }
+}
+
+impl Run {
+    /// Runs it.
+    pub(super) fn run(&self, home: &Home) -> Result<u8> {
+        let flags = &self.flags;
+        if flags.tty && !self.detach && flags.interactive {
+            let terminal = std::io::IsTerminal::is_terminal(&std::io::stdin());
+            if !terminal {
+                return Err(Error::other("standard input is no terminal: leave out -t, or -i"));
+            }
+        }
+        let options = Options {
+            stdin: flags.interactive,
+            tty: flags.tty,
+            detach_keys: attach::parse_keys(&flags.detach_keys)?,
+            signals: self.sig_proxy,
+        };
+        let container = make(home, flags)?;
+        let attached = (!self.detach).then_some(&options);
+        let started = match launch::start(home, &container, attached) {
+            Ok(started) => started,
+            Err(error) => {
+                if flags.remove {
+                    remove::remove_stopped(home, &container, true)?;
+                }
+                return Err(error);
+            }
+        };
+        if self.detach {
+            output::line(container.id())?;
+            return Ok(0);
+        }
+        match attach::attend(&started.attachment, started.signals.as_ref(), &options)? {
+            End::Exited(code) => Ok(u8::try_from(code & 0xff).unwrap_or(255)),
+            End::Detached => Ok(0),
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The command line: Docker's words. Flags in, exit code out; what they mean is elsewhere.
+
+mod container;
+mod create;
+mod embedded;
+mod flags;
+mod image;
+mod listing;
+mod network;
+mod output;
+mod unbuilt;
+mod volume;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::error::{ENGINE_FAILED, Error, Result};
+use crate::home::Home;
+
+/// Containers without a daemon.
+#[derive(Debug, Parser)]
+#[command(name = "husk", version, disable_help_subcommand = true)]
+struct Cli {
+    /// Where images, containers and volumes are kept
+    #[arg(long, global = true, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Where is kept what ends with a reboot
+    #[arg(long, global = true, value_name = "DIR")]
+    runroot: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a container of an image and run its program
+    Run(create::Run),
+    /// Make a container; start runs its program
+    Create(create::Create),
+    /// Run the program of stopped containers
+    Start(container::Start),
+    /// End containers, politely at first
+    Stop(container::Stop),
+    /// Stop containers and start them again
+    Restart(container::Stop),
+    /// Send a signal to containers
+    Kill(container::Kill),
+    /// Remove containers
+    Rm(container::Rm),
+    /// Freeze containers
+    Pause(container::Several),
+    /// Thaw containers
+    Unpause(container::Several),
+    /// Wait until containers have ended and print their exit status
+    Wait(container::Several),
+    /// Stand at a running container
+    Attach(container::Attach),
+    /// Run one more program in a running container
+    Exec(container::Exec),
+    /// Print what a container has written
+    Logs(listing::Logs),
+    /// List containers
+    Ps(listing::Ps),
+    /// List the processes of a container
+    Top(container::Top),
+    /// Print what is known of containers or images, as JSON
+    Inspect(listing::Inspect),
+    /// List the published ports of a container
+    Port(listing::Port),
+    /// Give a container another name
+    Rename(container::Rename),
+    /// Pull an image from a registry
+    Pull(image::Pull),
+    /// Push an image to a registry
+    Push(image::Push),
+    /// List images
+    Images(image::Images),
+    /// Remove images
+    Rmi(image::Rmi),
+    /// Give an image one more name
+    Tag(image::Tag),
+    /// Write images to a tar
+    Save(image::Save),
+    /// Read images from a tar
+    Load(image::Load),
+    /// Make an image of a tar of a root file system
+    Import(image::Import),
+    /// Print how an image came to be
+    History(image::History),
+    /// Remember a user and password of a registry
+    Login(image::Login),
+    /// Forget them
+    Logout(image::Logout),
+    /// Networks
+    #[command(subcommand)]
+    Network(network::Network),
+    /// Volumes
+    #[command(subcommand)]
+    Volume(volume::Volume),
+    /// Beside a running container; not for people
+    #[command(hide = true)]
+    Monitor {
+        /// The container's id.
+        id: String,
+    },
+}
+
+/// The program: parses, runs, and says what went wrong in one line.
+pub fn main() -> ExitCode {
+    let command = unbuilt::extend(Cli::command());
+    let matches = match command.try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => {
+            let _ = error.print();
+            return match error.use_stderr() {
+                true => ExitCode::from(ENGINE_FAILED),
+                false => ExitCode::SUCCESS,
+            };
+        }
+    };
+    let done = unbuilt::refuse(&matches)
+        .and_then(|()| Cli::from_arg_matches(&matches).map_err(Error::other))
+        .and_then(run);
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            output::error(&error);
+            ExitCode::from(exit_status(&matches, &error))
+        }
+    }
+}
+
+/// `run`, `create`, `start` and `exec` end as the container's program would; other
+/// commands' failures are 1, as Docker's.
+fn exit_status(matches: &clap::ArgMatches, error: &Error) -> u8 {
+    match matches.subcommand_name() {
+        Some("run" | "create" | "exec") => error.status(),
+        Some("start") if error.status() != ENGINE_FAILED => error.status(),
+        _ => 1,
+    }
+}
+
+fn run(cli: Cli) -> Result<u8> {
+    let home = Home::new(cli.root, cli.runroot)?;
+    match cli.command {
+        Command::Run(run) => run.run(&home),
+        Command::Create(create) => create.run(&home),
+        Command::Start(start) => start.run(&home),
+        Command::Stop(stop) => stop.run(&home, false),
+        Command::Restart(stop) => stop.run(&home, true),
+        Command::Kill(kill) => kill.run(&home),
+        Command::Rm(rm) => rm.run(&home),
+        Command::Pause(several) => several.pause(&home),
+        Command::Unpause(several) => several.unpause(&home),
+        Command::Wait(several) => several.wait(&home),
+        Command::Attach(attach) => attach.run(&home),
+        Command::Exec(exec) => exec.run(&home),
+        Command::Logs(logs) => logs.run(&home),
+        Command::Ps(ps) => ps.run(&home),
+        Command::Top(top) => top.run(&home),
+        Command::Inspect(inspect) => inspect.run(&home),
+        Command::Port(port) => port.run(&home),
+        Command::Rename(rename) => rename.run(&home),
+        Command::Pull(pull) => pull.run(&home),
+        Command::Push(push) => push.run(&home),
+        Command::Images(images) => images.run(&home),
+        Command::Rmi(rmi) => rmi.run(&home),
+        Command::Tag(tag) => tag.run(&home),
+        Command::Save(save) => save.run(&home),
+        Command::Load(load) => load.run(&home),
+        Command::Import(import) => import.run(&home),
+        Command::History(history) => history.run(&home),
+        Command::Login(login) => login.run(),
+        Command::Logout(logout) => logout.run(),
+        Command::Network(network) => network.run(&home),
+        Command::Volume(volume) => volume.run(&home),
+        Command::Monitor { id } => crate::monitor::run(&home, &id).map(|()| 0),
+    }
+}
+
+/// Does something for each of several objects; goes on where one fails, and fails then.
+fn for_each<T: AsRef<str>>(names: &[T], mut work: impl FnMut(&str) -> Result<()>) -> Result<u8> {
+    let mut code = 0;
+    for name in names {
+        if let Err(error) = work(name.as_ref()) {
+            output::error(&error);
+            code = 1;
+        }
+    }
+    Ok(code)
+}

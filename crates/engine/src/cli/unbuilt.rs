@@ -1,0 +1,114 @@
+//! Docker's words that husk does not have yet: known, so that the error can say so instead
+//! of suggesting another.
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use crate::error::{Error, Result};
+
+/// Flags of `run` and `create` that take a value.
+const VALUES: [&str; 36] = [
+    "annotation",
+    "blkio-weight-device",
+    "cgroup-parent",
+    "cgroupns",
+    "cidfile",
+    "cpu-count",
+    "cpu-percent",
+    "cpu-rt-period",
+    "cpu-rt-runtime",
+    "device-cgroup-rule",
+    "device-read-bps",
+    "device-read-iops",
+    "device-write-bps",
+    "device-write-iops",
+    "disable-content-trust",
+    "gpus",
+    "health-cmd",
+    "health-interval",
+    "health-retries",
+    "health-start-interval",
+    "health-start-period",
+    "health-timeout",
+    "io-maxbandwidth",
+    "isolation",
+    "kernel-memory",
+    "label-file",
+    "link",
+    "link-local-ip",
+    "mac-address",
+    "memory-swappiness",
+    "network-alias",
+    "restart",
+    "runtime",
+    "storage-opt",
+    "userns",
+    "volume-driver",
+];
+/// Those that may take one and those that take none.
+const SWITCHES: [&str; 4] = ["init", "no-healthcheck", "oom-kill-disable", "use-api-socket"];
+/// Those of one value that came too late for the table above.
+const MORE: [&str; 2] = ["volumes-from", "attach"];
+/// Commands.
+const COMMANDS: [&str; 19] = [
+    "build",
+    "commit",
+    "compose",
+    "container",
+    "cp",
+    "diff",
+    "events",
+    "export",
+    "image",
+    "info",
+    "manifest",
+    "plugin",
+    "prune",
+    "search",
+    "secret",
+    "stats",
+    "swarm",
+    "system",
+    "update",
+];
+
+/// Adds them, hidden from the help.
+pub(super) fn extend(mut command: Command) -> Command {
+    for name in ["run", "create"] {
+        command = command.mut_subcommand(name, |mut sub| {
+            for flag in VALUES.iter().chain(&MORE) {
+                let arg = Arg::new(*flag).long(*flag).hide(true).action(ArgAction::Append);
+                sub = sub.arg(arg.num_args(1).allow_hyphen_values(true));
+            }
+            for flag in SWITCHES {
+                sub = sub.arg(Arg::new(flag).long(flag).hide(true).action(ArgAction::SetTrue));
+            }
+            sub
+        });
+    }
+    for name in COMMANDS {
+        let rest = Arg::new("rest").num_args(..).trailing_var_arg(true).allow_hyphen_values(true);
+        command =
+            command.subcommand(Command::new(name).hide(true).disable_help_flag(true).arg(rest));
+    }
+    command
+}
+
+/// Refuses them by name.
+///
+/// # Errors
+/// The command or flag is not built yet.
+pub(super) fn refuse(matches: &ArgMatches) -> Result<()> {
+    let Some((name, sub)) = matches.subcommand() else { return Ok(()) };
+    if COMMANDS.contains(&name) {
+        return Err(Error::other(format_args!("husk {name} is not built yet")));
+    }
+    if !matches!(name, "run" | "create") {
+        return Ok(());
+    }
+    let given =
+        |flag: &&&str| sub.value_source(flag) == Some(clap::parser::ValueSource::CommandLine);
+    match VALUES.iter().chain(&MORE).chain(&SWITCHES).find(given) {
+        Some(flag) => Err(Error::other(format_args!("husk {name} --{flag} is not built yet"))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,197 @@
+//! How a container is to run: plain data, written at `create`, read at every start.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// What the flags and the image together say.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Config {
+    /// Entrypoint and command.
+    pub args: Vec<String>,
+    /// How many of `args` are the entrypoint, for inspect and ps.
+    pub entrypoint_length: usize,
+    /// `NAME=value`.
+    pub env: Vec<String>,
+    /// Absolute.
+    pub working_dir: String,
+    /// `user[:group]`.
+    pub user: String,
+    /// `--group-add`.
+    pub groups: Vec<String>,
+    /// `-t`.
+    pub tty: bool,
+    /// `-i`.
+    pub interactive: bool,
+    /// `--hostname`; empty for the short id.
+    pub hostname: String,
+    /// `--domainname`.
+    pub domainname: String,
+    /// `--add-host`.
+    pub add_hosts: Vec<String>,
+    /// `--dns`.
+    pub dns: Vec<std::net::IpAddr>,
+    /// `--dns-search`.
+    pub dns_search: Vec<String>,
+    /// `--dns-option`.
+    pub dns_options: Vec<String>,
+    /// `--network`.
+    pub networks: Vec<String>,
+    /// `--ip` and `--ip6`, of the first network.
+    pub addresses: Vec<std::net::IpAddr>,
+    /// `--publish`.
+    pub publishes: Vec<String>,
+    /// What the image and `--expose` say.
+    pub exposed: Vec<String>,
+    /// `--publish-all`.
+    pub publish_all: bool,
+    /// `-v`, `--mount`, `--tmpfs`, in order.
+    pub mounts: Vec<Mount>,
+    /// `--device`: host path, path inside, access.
+    pub devices: Vec<(String, String, String)>,
+    /// `--read-only`.
+    pub read_only: bool,
+    /// `--privileged`.
+    pub privileged: bool,
+    /// `--cap-add`, as CAP_NAME or ALL.
+    pub cap_add: Vec<String>,
+    /// `--cap-drop`, as CAP_NAME or ALL.
+    pub cap_drop: Vec<String>,
+    /// `--security-opt`.
+    pub security: Security,
+    /// Limits of the cgroup.
+    pub limits: Limits,
+    /// `--ulimit`: name, soft, hard.
+    pub ulimits: Vec<(String, u64, u64)>,
+    /// `--shm-size`, in bytes.
+    pub shm_size: u64,
+    /// `--sysctl`.
+    pub sysctls: BTreeMap<String, String>,
+    /// `--oom-score-adj`.
+    pub oom_score_adj: Option<i32>,
+    /// `--pid host`, `--ipc host`, `--uts host`, `--cgroupns host`.
+    pub host_namespaces: Vec<husk_spec::NamespaceType>,
+    /// The image's and `--label`.
+    pub labels: BTreeMap<String, String>,
+    /// Signal of `stop`, a name or a number; empty for TERM.
+    pub stop_signal: String,
+    /// `--stop-timeout`, in seconds.
+    pub stop_timeout: Option<u64>,
+    /// `--rm`.
+    pub auto_remove: bool,
+    /// `--log-driver` and `--log-opt`.
+    pub log: LogOptions,
+}
+
+/// One mount that the user asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "type")]
+pub enum Mount {
+    /// A path of the host.
+    Bind {
+        /// Absolute.
+        source: String,
+        /// Absolute, inside.
+        target: String,
+        /// Read-only.
+        read_only: bool,
+        /// `rprivate` and its kin; empty for `rprivate`.
+        propagation: String,
+    },
+    /// A volume of the engine.
+    Volume {
+        /// Its name.
+        name: String,
+        /// Absolute, inside.
+        target: String,
+        /// Read-only.
+        read_only: bool,
+        /// Made for this container alone, and removed with it (`rm -v`, `--rm`).
+        anonymous: bool,
+    },
+    /// A tmpfs.
+    Tmpfs {
+        /// Absolute, inside.
+        target: String,
+        /// mount(8) options.
+        options: Vec<String>,
+    },
+}
+
+impl Mount {
+    /// Where it is inside.
+    pub fn target(&self) -> &str {
+        match self {
+            Self::Bind { target, .. }
+            | Self::Volume { target, .. }
+            | Self::Tmpfs { target, .. } => target,
+        }
+    }
+}
+
+/// `--security-opt`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Security {
+    /// `no-new-privileges`.
+    pub no_new_privileges: bool,
+    /// `seccomp=unconfined`.
+    pub seccomp_unconfined: bool,
+    /// `seccomp=FILE`: the file's content in the runtime-spec's form.
+    pub seccomp_profile: Option<husk_spec::Seccomp>,
+    /// `seccomp=+NAME`: groups of calls that the default refuses.
+    pub seccomp_allow: Vec<String>,
+    /// `apparmor=PROFILE`.
+    pub apparmor: Option<String>,
+    /// `label=...` as an SELinux label.
+    pub selinux_label: Option<String>,
+    /// `systempaths=unconfined`.
+    pub unmasked: bool,
+}
+
+/// Limits of the cgroup; `None` is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Limits {
+    /// Bytes.
+    pub memory: Option<i64>,
+    /// Bytes of memory and swap together; -1 for no limit.
+    pub memory_swap: Option<i64>,
+    /// Bytes.
+    pub memory_reservation: Option<i64>,
+    /// `--cpus`, in microseconds of every 100000.
+    pub cpu_quota: Option<i64>,
+    /// Microseconds.
+    pub cpu_period: Option<u64>,
+    /// `--cpu-shares`.
+    pub cpu_shares: Option<u64>,
+    /// `--cpuset-cpus`.
+    pub cpuset_cpus: Option<String>,
+    /// `--cpuset-mems`.
+    pub cpuset_mems: Option<String>,
+    /// `--pids-limit`.
+    pub pids: Option<i64>,
+    /// `--blkio-weight`.
+    pub blkio_weight: Option<u16>,
+}
+
+/// Where a container's output goes besides those attached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LogOptions {
+    /// `none` instead of `json-file`.
+    pub disabled: bool,
+    /// Bytes a file may have.
+    pub max_size: u64,
+    /// How many files are kept, the current one included.
+    pub max_files: u32,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        // Bounded without being asked: a log that fills the disk is the complaint heard
+        // most of engines that do not.
+        Self { disabled: false, max_size: 10 << 20, max_files: 3 }
+    }
+}

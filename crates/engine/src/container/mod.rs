@@ -1,0 +1,358 @@
+//! Containers as directories: no database, no daemon.
+//!
+//! ```text
+//! <root>/containers/ID/
+//!   lock              held while a command changes the container
+//!   container.json    what it is: as asked for at create
+//!   state.json        how far it is: replaced whole at every change
+//!   log.json, log.json.1, ...
+//!   upper/ work/      its changes to the image
+//! <run>/containers/ID/
+//!   monitor.lock      held by the monitor as long as that lives
+//!   attach.sock       the monitor's socket
+//!   config.json, rootfs/, hosts, hostname, resolv.conf    of the current run
+//! <root>/container-names/NAME    the id, made with O_EXCL: two cannot have one name
+//! ```
+
+pub mod config;
+pub mod name;
+pub mod state;
+
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use husk_image::digest::Digest;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result, file};
+use crate::home::{Home, make_directory};
+use crate::lock::Lock;
+use config::Config;
+use state::State;
+
+/// What a container's root is made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Source {
+    /// An image of the store.
+    Image {
+        /// The image id.
+        id: Digest,
+        /// The manifest's digest: what the store finds it by.
+        manifest: Digest,
+    },
+    /// The root of this machine, below an overlay.
+    Host,
+}
+
+/// What a container is; written at `create`, and by `rename` and `update`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// Unique among containers.
+    pub name: String,
+    /// RFC 3339.
+    pub created: String,
+    /// The image as it was asked for.
+    pub image: String,
+    /// What its root is made of.
+    pub source: Source,
+    /// How it is to run.
+    pub config: Config,
+}
+
+/// One container.
+#[derive(Clone, Debug)]
+pub struct Container {
+    /// What it is.
+    pub record: Record,
+    /// Its directory.
+    pub directory: PathBuf,
+    /// Its directory of the current run.
+    pub run: PathBuf,
+}
+
+fn directory_of(home: &Home, id: &str) -> PathBuf {
+    home.root.join("containers").join(id)
+}
+
+fn names_of(home: &Home) -> PathBuf {
+    home.root.join("container-names")
+}
+
+/// Writes a small file whole or not at all.
+///
+/// # Errors
+/// The errno of what failed.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let scratch = path.with_extension(format!("new-{}", std::process::id()));
+    let written = std::fs::write(&scratch, bytes).map_err(file("write", &scratch));
+    let renamed =
+        written.and_then(|()| std::fs::rename(&scratch, path).map_err(file("rename", path)));
+    if renamed.is_err() {
+        let _ = std::fs::remove_file(&scratch);
+    }
+    renamed
+}
+
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let record = |source| Error::Record { path: path.display().to_string(), source };
+    write_whole(path, &serde_json::to_vec(value).map_err(record)?)
+}
+
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(file("read", path)(error)),
+    };
+    let record = |source| Error::Record { path: path.display().to_string(), source };
+    serde_json::from_slice(&bytes).map(Some).map_err(record)
+}
+
+impl Container {
+    /// Opens a container by its whole id.
+    ///
+    /// # Errors
+    /// [`Error::NoContainer`].
+    pub fn open(home: &Home, id: &str) -> Result<Self> {
+        let directory = directory_of(home, id);
+        let record: Option<Record> = read_json(&directory.join("container.json"))?;
+        let record = record.ok_or_else(|| Error::NoContainer(id.to_owned()))?;
+        Ok(Self { record, directory, run: home.run.join("containers").join(id) })
+    }
+
+    /// Finds a container by its name, its id or the beginning of its id.
+    ///
+    /// # Errors
+    /// [`Error::NoContainer`]; several whose ids begin so.
+    pub fn find(home: &Home, wanted: &str) -> Result<Self> {
+        let missing = || Error::NoContainer(wanted.to_owned());
+        let plain = wanted.strip_prefix('/').unwrap_or(wanted);
+        if plain.is_empty() || plain.starts_with('.') || plain.contains(['/', '\0']) {
+            return Err(missing());
+        }
+        if let Ok(id) = std::fs::read_to_string(names_of(home).join(plain))
+            && let Ok(container) = Self::open(home, id.trim())
+        {
+            return Ok(container);
+        }
+        if !plain.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(missing());
+        }
+        let mut ids = Self::ids(home)?;
+        ids.retain(|id| id.starts_with(plain));
+        match ids.as_slice() {
+            [] => Err(missing()),
+            [id] => Self::open(home, id),
+            _ => Err(Error::other(format_args!(
+                "{wanted:?} is the beginning of {} containers' ids; give more of it",
+                ids.len()
+            ))),
+        }
+    }
+
+    fn ids(home: &Home) -> Result<Vec<String>> {
+        let path = home.root.join("containers");
+        let entries = match std::fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(file("list", &path)(error)),
+        };
+        let mut ids = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(file("list", &path))?.file_name().into_string();
+            ids.extend(name.ok().filter(|name| name.len() == 64));
+        }
+        Ok(ids)
+    }
+
+    /// Every container, the youngest first.
+    ///
+    /// # Errors
+    /// A directory that cannot be read, a malformed record.
+    pub fn all(home: &Home) -> Result<Vec<Self>> {
+        let mut all = Vec::new();
+        for id in Self::ids(home)? {
+            match Self::open(home, &id) {
+                Ok(container) => all.push(container),
+                // Being made, or being removed by another.
+                Err(Error::NoContainer(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        all.sort_by(|a, b| b.record.created.cmp(&a.record.created));
+        Ok(all)
+    }
+
+    /// Makes the directory of a container and takes its name. With `name` empty one is
+    /// generated.
+    ///
+    /// # Errors
+    /// [`Error::NameInUse`].
+    pub fn create(home: &Home, id: String, name: &str, parts: Parts) -> Result<Self> {
+        let directory = directory_of(home, &id);
+        make_directory(&directory)?;
+        let name = match take_name(home, &id, name) {
+            Ok(name) => name,
+            Err(error) => {
+                let _ = std::fs::remove_dir(&directory);
+                return Err(error);
+            }
+        };
+        let record = Record {
+            id: id.clone(),
+            name,
+            created: crate::clock::timestamp(),
+            image: parts.image,
+            source: parts.source,
+            config: parts.config,
+        };
+        let run = home.run.join("containers").join(&id);
+        let container = Self { record, directory, run };
+        let written = container.write_state(&State::default()).and_then(|()| container.write());
+        if let Err(error) = written {
+            container.forget(home);
+            return Err(error);
+        }
+        Ok(container)
+    }
+
+    /// The id.
+    pub fn id(&self) -> &str {
+        &self.record.id
+    }
+
+    /// Writes the record.
+    ///
+    /// # Errors
+    /// The errno of what failed.
+    pub fn write(&self) -> Result<()> {
+        write_json(&self.directory.join("container.json"), &self.record)
+    }
+
+    /// Writes the state.
+    ///
+    /// # Errors
+    /// The errno of what failed.
+    pub fn write_state(&self, state: &State) -> Result<()> {
+        write_json(&self.directory.join("state.json"), state)
+    }
+
+    /// The state as it was last written; see [`Container::state`] for what is true.
+    ///
+    /// # Errors
+    /// An unreadable or malformed file.
+    pub fn written_state(&self) -> Result<State> {
+        Ok(read_json(&self.directory.join("state.json"))?.unwrap_or_default())
+    }
+
+    /// Takes the container's lock: no other command changes it meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::NoContainer`] where it was removed while we waited.
+    pub fn lock(&self) -> Result<Lock> {
+        let path = self.directory.join("lock");
+        let gone = || Error::NoContainer(self.record.name.clone());
+        if !self.directory.exists() {
+            return Err(gone());
+        }
+        let lock = Lock::exclusive(&path)?;
+        // A directory is removed with its lock in it: what was locked may be nameless.
+        if self.directory.join("container.json").exists() { Ok(lock) } else { Err(gone()) }
+    }
+
+    /// The lock that says that a monitor lives.
+    pub fn monitor_lock(&self) -> PathBuf {
+        self.run.join("monitor.lock")
+    }
+
+    /// Another name.
+    ///
+    /// # Errors
+    /// [`Error::NameInUse`].
+    pub fn rename(&mut self, home: &Home, name: &str) -> Result<()> {
+        let taken = take_name(home, self.id(), name)?;
+        let old = std::mem::replace(&mut self.record.name, taken);
+        self.write()?;
+        let path = names_of(home).join(old);
+        std::fs::remove_file(&path).map_err(file("remove", &path))
+    }
+
+    /// Removes the directories and gives the name back; tries every step.
+    pub fn forget(&self, home: &Home) {
+        // The record first: without it the container is gone for everyone.
+        let _ = std::fs::remove_file(self.directory.join("container.json"));
+        let name = names_of(home).join(&self.record.name);
+        if std::fs::read_to_string(&name).is_ok_and(|id| id == self.record.id) {
+            let _ = std::fs::remove_file(&name);
+        }
+        let _ = std::fs::remove_dir_all(&self.run);
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// What [`Container::create`] is told.
+#[derive(Debug)]
+pub struct Parts {
+    /// The image as it was asked for.
+    pub image: String,
+    /// What its root is made of.
+    pub source: Source,
+    /// How it is to run.
+    pub config: Config,
+}
+
+fn take_name(home: &Home, id: &str, wanted: &str) -> Result<String> {
+    let names = names_of(home);
+    make_directory(&names)?;
+    if !wanted.is_empty() {
+        name::validate(wanted)?;
+        return match claim_name(home, &names.join(wanted), id)? {
+            None => Ok(wanted.to_owned()),
+            Some(owner) => {
+                let id = name::short(&owner).to_owned();
+                Err(Error::NameInUse { name: wanted.to_owned(), id })
+            }
+        };
+    }
+    for attempt in 0..100 {
+        let name = name::generated(attempt)?;
+        if claim_name(home, &names.join(&name), id)?.is_none() {
+            return Ok(name);
+        }
+    }
+    Err(Error::other("no free name was found in 100 attempts; give one with --name"))
+}
+
+/// Gives the id of who has the name, if another has.
+fn claim_name(home: &Home, path: &Path, id: &str) -> Result<Option<String>> {
+    // link(2) makes the name appear with its content, and fails where it is there.
+    let scratch = path.with_file_name(format!(".{id}"));
+    let mut opened = std::fs::File::create(&scratch).map_err(file("create", &scratch))?;
+    opened.write_all(id.as_bytes()).map_err(file("write", &scratch))?;
+    let claimed = loop {
+        match std::fs::hard_link(&scratch, path) {
+            Ok(()) => break Ok(None),
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                break Err(file("link", path)(error));
+            }
+            Err(_) => {}
+        }
+        let owner = std::fs::read_to_string(path).unwrap_or_default();
+        if owner.len() == 64 && directory_of(home, &owner).exists() {
+            break Ok(Some(owner));
+        }
+        // Left behind by an engine that was killed between two steps.
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                break Err(file("remove", path)(error));
+            }
+            _ => {}
+        }
+    };
+    let _ = std::fs::remove_file(&scratch);
+    claimed
+}

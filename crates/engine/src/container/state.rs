@@ -1,0 +1,138 @@
+//! How far a container is, and whether what was written down is still true.
+
+use serde::{Deserialize, Serialize};
+
+use super::Container;
+use crate::error::Result;
+use crate::lock::Lock;
+
+/// What the engine knows of a container's life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Never started.
+    #[default]
+    Created,
+    /// Its process runs.
+    Running,
+    /// Its process has ended.
+    Exited,
+}
+
+/// `state.json`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct State {
+    /// As of when it was written.
+    pub status: Status,
+    /// The container's process; 0 where none runs.
+    pub pid: i32,
+    /// When that process started, in clock ticks since boot: a pid alone can be another
+    /// process by now.
+    pub start_ticks: u64,
+    /// The boot that `pid` is of (/proc/sys/kernel/random/boot_id).
+    pub boot: String,
+    /// The monitor's pid, for inspect.
+    pub monitor: i32,
+    /// RFC 3339; empty where it was never started.
+    pub started: String,
+    /// RFC 3339; empty where it has not ended.
+    pub finished: String,
+    /// Exit status, 128+N where a signal ended it; 255 where nobody saw it end.
+    pub exit_code: i32,
+    /// The kernel killed in it for want of memory.
+    pub oom_killed: bool,
+    /// Why it could not be started, or that nobody saw it end.
+    pub error: String,
+    /// Frozen by `pause`: there is a file of this name in its run directory.
+    #[serde(skip)]
+    pub paused: bool,
+}
+
+/// This boot's id.
+pub fn boot_id() -> String {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    text.trim().to_owned()
+}
+
+/// When a process started, in clock ticks since boot; `None` where there is none or it is
+/// dead already (proc_pid_stat(5), fields 3 and 22).
+pub fn start_ticks(pid: i32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The command may hold blanks and parentheses: what follows the last one counts.
+    let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace();
+    let state = fields.next()?;
+    if matches!(state, "Z" | "X" | "x") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
+}
+
+impl State {
+    /// Whether the process that was written down lives.
+    pub fn is_alive(&self) -> bool {
+        self.status == Status::Running
+            && self.pid > 0
+            && self.boot == boot_id()
+            && start_ticks(self.pid) == Some(self.start_ticks)
+    }
+}
+
+impl Container {
+    /// The state as it is: what says "running" is checked against the kernel.
+    ///
+    /// A container whose machine was rebooted, or whose monitor was killed and whose
+    /// process has ended since, has exited; nobody knows its status, which is then 255.
+    ///
+    /// # Errors
+    /// An unreadable or malformed file.
+    pub fn state(&self) -> Result<State> {
+        let mut state = self.written_state()?;
+        if state.status != Status::Running || state.is_alive() {
+            state.paused = state.status == Status::Running && self.run.join("paused").exists();
+            return Ok(state);
+        }
+        if Lock::is_held(&self.monitor_lock()) {
+            // The monitor is about to write how it ended.
+            return Ok(state);
+        }
+        // It may have done so since, and let go.
+        let mut state = self.written_state()?;
+        if state.status == Status::Running {
+            let why = match state.boot == boot_id() {
+                true => "its monitor was killed before it ended",
+                false => "the machine was restarted",
+            };
+            state.status = Status::Exited;
+            state.exit_code = 255;
+            state.pid = 0;
+            why.clone_into(&mut state.error);
+        }
+        Ok(state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_a_living_process() {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let ticks = start_ticks(pid).unwrap();
+        let mut state = State {
+            status: Status::Running,
+            pid,
+            start_ticks: ticks,
+            boot: boot_id(),
+            ..State::default()
+        };
+        assert!(state.is_alive());
+        state.start_ticks += 1;
+        assert!(!state.is_alive(), "another process with the same pid");
+        state.start_ticks = ticks;
+        state.boot = "another".to_owned();
+        assert!(!state.is_alive(), "the same pid after a reboot");
+        assert_eq!(start_ticks(-1), None);
+    }
+}

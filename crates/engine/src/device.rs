@@ -1,0 +1,71 @@
+//! Device nodes that a container is given.
+
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+use husk_spec::Device;
+
+use crate::error::{Error, Result, file};
+
+fn device(path: &Path, inside: &str) -> Result<Option<Device>> {
+    let meta = std::fs::metadata(path).map_err(file("stat", path))?;
+    let typ = match meta.file_type() {
+        typ if typ.is_char_device() => "c",
+        typ if typ.is_block_device() => "b",
+        _ => return Ok(None),
+    };
+    let number = |number: u32| Some(i64::from(number));
+    Ok(Some(Device {
+        typ: typ.to_owned(),
+        path: inside.to_owned(),
+        major: number(rustix::fs::major(meta.rdev())),
+        minor: number(rustix::fs::minor(meta.rdev())),
+        file_mode: Some(meta.mode() & 0o777),
+        uid: Some(meta.uid()),
+        gid: Some(meta.gid()),
+    }))
+}
+
+/// The devices of `--device`: host path, path inside, access.
+///
+/// # Errors
+/// A path that is no device.
+pub fn asked(devices: &[(String, String, String)]) -> Result<Vec<(Device, String)>> {
+    let mut found = Vec::new();
+    for (path, inside, access) in devices {
+        match device(Path::new(path), inside)? {
+            Some(device) => found.push((device, access.clone())),
+            None => return Err(Error::flag("--device", path, "is no character or block device")),
+        }
+    }
+    Ok(found)
+}
+
+/// Every node of the host's /dev that the runtime does not make itself. What cannot be
+/// looked at is left out: nodes come and go.
+pub fn of_host() -> Vec<Device> {
+    let mut devices = Vec::new();
+    collect(Path::new("/dev"), &mut devices, 0);
+    devices
+}
+
+fn collect(directory: &Path, devices: &mut Vec<Device>, depth: u32) {
+    const OWN: [&str; 8] = ["null", "zero", "full", "random", "urandom", "tty", "console", "ptmx"];
+    let Ok(entries) = std::fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let Ok(typ) = entry.file_type() else { continue };
+        let name = entry.file_name();
+        let top = depth == 0 && name.to_str().is_some_and(|name| OWN.contains(&name));
+        // pts and shm are mounts of the container's own.
+        let own = depth == 0 && (name == "pts" || name == "shm" || name == "mqueue");
+        if typ.is_dir() && !own && depth < 4 {
+            collect(&path, devices, depth + 1);
+        } else if !top
+            && let Some(text) = path.to_str()
+            && (typ.is_char_device() || typ.is_block_device())
+        {
+            devices.extend(device(&path, text).ok().flatten());
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! What goes wrong in the engine, and the exit code it ends with.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+/// Exit code where the engine itself failed.
+pub const ENGINE_FAILED: u8 = 125;
+/// Exit code where the program of a container could not be executed.
+pub const NOT_EXECUTABLE: u8 = 126;
+/// Exit code where the program of a container is not there.
+pub const NOT_FOUND: u8 = 127;
+
+/// One failure: a line for the person at the shell.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A system call on a file failed.
+    #[error("{operation} {path}: {source}")]
+    File {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: String,
+        /// The errno.
+        source: io::Error,
+    },
+    /// A file of the engine's own is malformed.
+    #[error("{path}: {source}")]
+    Record {
+        /// The file.
+        path: String,
+        /// The parser's message.
+        source: serde_json::Error,
+    },
+    /// A flag's value that cannot be honoured.
+    #[error("{flag} {value:?}: {problem}")]
+    Flag {
+        /// The flag.
+        flag: &'static str,
+        /// Its value.
+        value: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// No container has the name or id.
+    #[error("no such container: {0}")]
+    NoContainer(String),
+    /// A name that another container has.
+    #[error("the name {name:?} is in use by container {id}; remove or rename that one")]
+    NameInUse {
+        /// The name.
+        name: String,
+        /// Who has it.
+        id: String,
+    },
+    /// The runtime failed.
+    #[error("{message}")]
+    Runtime {
+        /// Its own line.
+        message: String,
+        /// What the engine exits with: 125, 126 or 127.
+        status: u8,
+    },
+    /// The image store failed.
+    #[error(transparent)]
+    Store(Box<husk_image::store::StoreError>),
+    /// A registry failed.
+    #[error(transparent)]
+    Registry(Box<husk_image::registry::RegistryError>),
+    /// An archive could not be read or written.
+    #[error(transparent)]
+    Archive(Box<husk_image::archive::ArchiveError>),
+    /// A malformed reference.
+    #[error(transparent)]
+    Reference(#[from] husk_image::reference::ReferenceError),
+    /// The rootfs could not be mounted.
+    #[error(transparent)]
+    Overlay(#[from] husk_image::overlay::OverlayError),
+    /// The user is not known.
+    #[error(transparent)]
+    User(#[from] husk_image::user::UserError),
+    /// The image's config.
+    #[error(transparent)]
+    Facts(#[from] husk_image::facts::FactError),
+    /// Docker's configuration file.
+    #[error(transparent)]
+    Credentials(#[from] husk_image::registry::CredentialError),
+    /// Networks.
+    #[error(transparent)]
+    Net(#[from] husk_net::Error),
+    /// Everything else, in one sentence.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Everything that fails here fails with an [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// A failure in one sentence.
+    pub fn other(message: impl fmt::Display) -> Self {
+        Self::Other(message.to_string())
+    }
+
+    /// A flag's value that cannot be honoured.
+    pub fn flag(flag: &'static str, value: impl fmt::Display, problem: impl fmt::Display) -> Self {
+        Self::Flag { flag, value: value.to_string(), problem: problem.to_string() }
+    }
+
+    /// The exit code of `run`, `create`, `start` and `exec`.
+    pub fn status(&self) -> u8 {
+        match self {
+            Self::Runtime { status, .. } => *status,
+            _ => ENGINE_FAILED,
+        }
+    }
+}
+
+/// For `map_err`: a system call on `path`.
+pub fn file<E: Into<io::Error>>(
+    operation: &'static str,
+    path: impl AsRef<Path>,
+) -> impl FnOnce(E) -> Error {
+    let path = path.as_ref().display().to_string();
+    move |source| Error::File { operation, path, source: source.into() }
+}
+
+impl From<husk_image::store::StoreError> for Error {
+    fn from(error: husk_image::store::StoreError) -> Self {
+        Self::Store(Box::new(error))
+    }
+}
+
+impl From<husk_image::registry::RegistryError> for Error {
+    fn from(error: husk_image::registry::RegistryError) -> Self {
+        Self::Registry(Box::new(error))
+    }
+}
+
+impl From<husk_image::archive::ArchiveError> for Error {
+    fn from(error: husk_image::archive::ArchiveError) -> Self {
+        Self::Archive(Box::new(error))
+    }
+}

@@ -1,0 +1,93 @@
+//! Where everything is: one directory that survives a reboot, one that need not.
+//!
+//! ```text
+//! <root>/                  /var/lib/husk: the image store's own files, and
+//!   containers/ID/         one directory a container (container/mod.rs)
+//!   container-names/NAME   the id that has the name
+//!   networks/              definitions of networks
+//!   volumes/NAME/          one directory a volume
+//! <run>/                   /run/husk
+//!   containers/ID/         rootfs mount, attach socket, monitor's lock
+//!   net/                   addresses and ports in use
+//!   oci/                   husk-oci's state
+//! ```
+
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use husk_image::store::Store;
+use husk_net::Networks;
+
+use crate::error::{Error, Result, file};
+
+/// The directories of one engine.
+#[derive(Clone, Debug)]
+pub struct Home {
+    /// What survives a reboot.
+    pub root: PathBuf,
+    /// What does not.
+    pub run: PathBuf,
+}
+
+impl Home {
+    /// The directories as given, or this user's own.
+    ///
+    /// # Errors
+    /// A relative path, or an environment that does not tell.
+    pub fn new(root: Option<PathBuf>, run: Option<PathBuf>) -> Result<Self> {
+        let rootless = is_rootless();
+        let absolute = |flag, path: PathBuf| match path.to_str() {
+            Some(_) => std::path::absolute(&path).map_err(file("resolve", &path)),
+            None => Err(Error::flag(flag, path.display(), "not UTF-8")),
+        };
+        let root = match root {
+            Some(root) => absolute("--root", root)?,
+            None => Store::default_root(rootless)
+                .ok_or_else(|| Error::other("neither --root, XDG_DATA_HOME nor HOME is given"))?,
+        };
+        let run = match (run, rootless) {
+            (Some(run), _) => absolute("--runroot", run)?,
+            (None, false) => PathBuf::from("/run/husk"),
+            (None, true) => match std::env::var_os("XDG_RUNTIME_DIR").filter(|d| !d.is_empty()) {
+                Some(directory) => PathBuf::from(directory).join("husk"),
+                None => return Err(Error::other("neither --runroot nor XDG_RUNTIME_DIR is given")),
+            },
+        };
+        Ok(Self { root, run })
+    }
+
+    /// The image store.
+    ///
+    /// # Errors
+    /// A directory that cannot be made.
+    pub fn images(&self) -> Result<Store> {
+        Ok(Store::open(&self.root)?)
+    }
+
+    /// The networks.
+    ///
+    /// # Errors
+    /// A directory that cannot be made.
+    pub fn networks(&self) -> Result<Networks> {
+        Ok(Networks::open(&self.root.join("networks"), &self.run.join("net"))?)
+    }
+
+    /// `--root` of husk-oci.
+    pub fn oci(&self) -> PathBuf {
+        self.run.join("oci")
+    }
+}
+
+/// Whether the caller is an ordinary user.
+pub fn is_rootless() -> bool {
+    !rustix::process::geteuid().is_root()
+}
+
+/// Makes a directory and those above it, mode 0700: programs of images must not be
+/// reachable by users of the host (CVE-2021-41091).
+///
+/// # Errors
+/// The errno of mkdir(2).
+pub fn make_directory(path: &Path) -> Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(file("make", path))
+}

@@ -1,0 +1,22 @@
+//! The engine `husk`: containers for a person at a shell, without a daemon.
+//!
+//! It never links the runtime: it executes `husk-oci`. See container/mod.rs for what is on
+//! disk, monitor/mod.rs for the process beside each container, spec/mod.rs for how an image
+//! and flags become a runtime-spec document.
+
+pub mod attach;
+pub mod cli;
+pub mod clock;
+pub mod container;
+pub mod copy_up;
+pub mod device;
+pub mod error;
+pub mod home;
+pub mod launch;
+pub mod lock;
+pub mod monitor;
+pub mod remove;
+pub mod rootfs;
+pub mod runtime;
+pub mod spec;
+pub mod volume;

@@ -1,0 +1,5 @@
+//! The program `husk`; everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    husk_engine::cli::main()
+}

@@ -1,0 +1,133 @@
+//! The monitor: one small process beside each running container.
+//!
+//! It makes the container, being the subreaper that its process is left to when
+//! husk-oci ends; then it writes the log, serves those attached and the published ports'
+//! loopback side, and at the end writes down how it ended and takes everything apart.
+//! `husk` starts it as `husk monitor`, with one end of a socket pair as standard input:
+//! whoever holds the other end is attached from the beginning and misses no output.
+
+mod log;
+mod oom;
+pub mod protocol;
+mod serve;
+mod start;
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::process::{Pid, WaitOptions, WaitStatus};
+
+use crate::container::Container;
+use crate::container::state::{State, Status};
+use crate::error::{Result, file};
+use crate::home::{Home, make_directory};
+use crate::lock::Lock;
+use crate::runtime::Runtime;
+use protocol::{Client, Event};
+
+pub use log::{Entry, files as log_files};
+
+/// Runs as the monitor of the container `id`, until that has ended.
+///
+/// # Errors
+/// What could be told to nobody else.
+pub fn run(home: &Home, id: &str) -> Result<()> {
+    let control = std::io::stdin().as_fd().try_clone_to_owned();
+    let mut client = Client::new(control.map_err(file("duplicate", "standard input"))?);
+    match monitor(home, id, &mut client) {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            client.send(&Event::Failed(error.status(), error.to_string()));
+            Ok(())
+        }
+    }
+}
+
+fn monitor(home: &Home, id: &str, client: &mut Client) -> Result<()> {
+    let container = Container::open(home, id)?;
+    // Of its own session: the shell's signals are not for it.
+    rustix::process::setsid().map_err(file("begin", "a session"))?;
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .map_err(file("become", "a subreaper"))?;
+    make_directory(&container.run)?;
+    std::env::set_current_dir(&container.run).map_err(file("enter", &container.run))?;
+    let alive = Lock::exclusive(&container.monitor_lock())?;
+    let listener = protocol::listen().map_err(file("listen on", protocol::SOCKET))?;
+    // What was asked before the start counts from its first byte of output.
+    let mut serving = serve::Serving::new(&container, listener)?;
+    let mut first = std::mem::replace(client, Client::new(null()?));
+    while let Some(request) = first.receive() {
+        serving.handle(&mut first, request);
+    }
+    let started = start::start(home, &container, &mut |text| first.send(&Event::Notice(text)));
+    let mut running = match started {
+        Ok(running) => running,
+        Err(error) => {
+            let mut state = container.written_state()?;
+            state.error = error.to_string();
+            state.exit_code = i32::from(error.status());
+            container.write_state(&state)?;
+            let _ = std::fs::remove_file(protocol::SOCKET);
+            *client = first;
+            return Err(error);
+        }
+    };
+    if let Err(error) = container.write_state(&running.state) {
+        let _ = rustix::process::kill_process(running.pid, rustix::process::Signal::KILL);
+        let _ = start::clean(home, &Runtime::find(home)?, &container);
+        *client = first;
+        return Err(error);
+    }
+    first.send(&Event::Started);
+    serving.add(first);
+    serving.serve(&mut running);
+    let state = finish(home, &container, &running)?;
+    let _ = std::fs::remove_file(protocol::SOCKET);
+    if container.record.config.auto_remove {
+        crate::remove::remove_stopped(home, &container, true)?;
+    }
+    drop(alive);
+    serving.farewell(state.exit_code);
+    Ok(())
+}
+
+fn null() -> Result<OwnedFd> {
+    let opened = std::fs::File::open("/dev/null").map_err(file("open", "/dev/null"))?;
+    Ok(opened.into())
+}
+
+/// Collects the exit status, undoes what the start did and writes the end down.
+fn finish(home: &Home, container: &Container, running: &start::Running) -> Result<State> {
+    let exit_code = wait(running.pid);
+    let runtime = Runtime::find(home)?;
+    let oom_killed = exit_code == 128 + 9 && oom::saw_kill(running.memory_events.as_deref());
+    let cleaned = start::clean(home, &runtime, container);
+    let mut state = running.state.clone();
+    state.status = Status::Exited;
+    state.pid = 0;
+    state.monitor = 0;
+    state.finished = crate::clock::timestamp();
+    state.exit_code = exit_code;
+    state.oom_killed = oom_killed;
+    if let Err(error) = cleaned {
+        state.error = format!("cleaning up: {error}");
+    }
+    container.write_state(&state)?;
+    Ok(state)
+}
+
+/// Reaps what ended, ours and what was left to us, until the container's own process is among it.
+fn wait(pid: Pid) -> i32 {
+    loop {
+        match rustix::process::wait(WaitOptions::empty()) {
+            Ok(Some((reaped, status))) if reaped == pid => return exit_code(status),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            // ECHILD: someone else reaped it; nobody knows its status.
+            Err(_) => return 255,
+        }
+    }
+}
+
+fn exit_code(status: WaitStatus) -> i32 {
+    let signalled = status.terminating_signal().map(|signal| 128 + signal);
+    status.exit_status().or(signalled).unwrap_or(255)
+}

@@ -1,0 +1,390 @@
+//! From a container's record to its running process.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use husk_image::user;
+use husk_net::dns::{DnsOptions, ExtraHost, HostResolver, HostsFile, ResolvConf, hostname_file};
+use husk_net::{
+    Attachment, Claim, LoopbackProxy, Mode, NetNs, Networks, Publish, Request, Reservation,
+};
+use rustix::fs::OFlags;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::container::config::{Config, Mount};
+use crate::container::state::{State, Status, boot_id, start_ticks};
+use crate::container::{Container, name, write_json};
+use crate::error::{Error, Result, file};
+use crate::home::Home;
+use crate::runtime::Runtime;
+use crate::spec::{self, Facts, Network};
+use crate::volume::Volume;
+use crate::{copy_up, device, rootfs, volume};
+
+/// A running container, as its monitor holds it.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) pid: Pid,
+    pub(super) pidfd: OwnedFd,
+    pub(super) streams: Streams,
+    pub(super) proxy: Option<LoopbackProxy>,
+    pub(super) state: State,
+    /// Where the kernel counts its kills for want of memory.
+    pub(super) memory_events: Option<PathBuf>,
+}
+
+/// Our ends of the program's standard streams.
+#[derive(Debug)]
+pub(super) struct Streams {
+    /// A pipe, or the terminal.
+    pub(super) stdin: Option<OwnedFd>,
+    /// A pipe, or the terminal.
+    pub(super) stdout: OwnedFd,
+    pub(super) stderr: Option<OwnedFd>,
+}
+
+/// The network before the container is made.
+enum Prepared {
+    Plain(Network),
+    Reserved(Networks, Reservation),
+}
+
+impl Prepared {
+    fn namespace(&self) -> Network {
+        match self {
+            Self::Plain(network) => network.clone(),
+            Self::Reserved(..) => Network::Own,
+        }
+    }
+
+    fn claims(&self) -> &[Claim] {
+        match self {
+            Self::Plain(_) => &[],
+            Self::Reserved(_, reservation) => reservation.claims(),
+        }
+    }
+}
+
+/// Starts the container; the current directory is its run directory. `notice` gets what
+/// the person should see. On an error nothing is left but the record.
+pub(super) fn start(
+    home: &Home,
+    container: &Container,
+    notice: &mut dyn FnMut(String),
+) -> Result<Running> {
+    let runtime = Runtime::find(home)?;
+    // What an engine that was killed may have left.
+    clean(home, &runtime, container)?;
+    let started = prepare_and_run(home, &runtime, container, notice);
+    if started.is_err() {
+        // The start's own failure is what the person has to see.
+        let _ = clean(home, &runtime, container);
+    }
+    started
+}
+
+/// Ends and undoes whatever there is of an earlier run; tries every step.
+pub(super) fn clean(home: &Home, runtime: &Runtime, container: &Container) -> Result<()> {
+    let known = home.oci().join(container.id()).exists();
+    let deleted = match known {
+        true => runtime.output(&["delete", "--force", container.id()]).map(drop),
+        false => Ok(()),
+    };
+    let unmounted = rootfs::unmount(container);
+    let disconnected = home.networks().and_then(|nets| Ok(nets.tear_down(container.id())?));
+    let _ = std::fs::remove_file(container.run.join("paused"));
+    deleted.and(unmounted).and(disconnected)
+}
+
+fn prepare_and_run(
+    home: &Home,
+    runtime: &Runtime,
+    container: &Container,
+    notice: &mut dyn FnMut(String),
+) -> Result<Running> {
+    let config = &container.record.config;
+    let root = rootfs::mount(home, container)?;
+    let identity = user::lookup(root.as_fd(), &config.user, &config.groups)?;
+    rootfs::make_directory_in(root.as_fd(), &config.working_dir)?;
+    let volumes = volumes(home, config, root.as_fd())?;
+    drop(root);
+    let network = prepare_network(home, container)?;
+    let hostname = hostname(container, &network);
+    write_files(container, &network, &hostname, notice)?;
+    let facts = Facts {
+        id: container.id(),
+        hostname: &hostname,
+        identity: &identity,
+        run: &container.run,
+        network: network.namespace(),
+        volumes: &volumes,
+        host_devices: if config.privileged { device::of_host() } else { Vec::new() },
+        devices: device::asked(&config.devices)?,
+    };
+    let spec = spec::build(config, &facts)?;
+    write_json(&container.run.join("config.json"), &spec)?;
+    let (pid, streams) = create(runtime, container, notice)?;
+    let number = pid.as_raw_nonzero().get();
+    let pidfd =
+        pidfd_open(pid, PidfdFlags::empty()).map_err(file("open a pidfd of", "the container"))?;
+    let proxy = connect(&network, number, notice)?;
+    runtime.output(&["start", container.id()])?;
+    let state = State {
+        status: Status::Running,
+        pid: number,
+        start_ticks: start_ticks(number).unwrap_or_default(),
+        boot: boot_id(),
+        monitor: rustix::process::getpid().as_raw_nonzero().get(),
+        started: crate::clock::timestamp(),
+        ..State::default()
+    };
+    let memory_events = super::oom::events_of(number);
+    Ok(Running { pid, pidfd, streams, proxy, state, memory_events })
+}
+
+fn prepare_network(home: &Home, container: &Container) -> Result<Prepared> {
+    let config = &container.record.config;
+    let unpublishable = |mode: &str| match config.publishes.first() {
+        Some(publish) => {
+            let problem = format!("a port cannot be published with --network {mode}");
+            Err(Error::flag("--publish", publish, problem))
+        }
+        None => Ok(()),
+    };
+    match Mode::parse(&config.networks, crate::home::is_rootless())? {
+        Mode::None => unpublishable("none").map(|()| Prepared::Plain(Network::Own)),
+        Mode::Host => unpublishable("host").map(|()| Prepared::Plain(Network::Host)),
+        Mode::Container(other) => {
+            unpublishable("container:")?;
+            let other = Container::find(home, &other)?;
+            let state = other.state()?;
+            match state.status {
+                Status::Running => {
+                    Ok(Prepared::Plain(Network::Path(format!("/proc/{}/ns/net", state.pid))))
+                }
+                _ => Err(Error::other(format_args!(
+                    "--network container:{0}: container {0} is not running",
+                    other.record.name
+                ))),
+            }
+        }
+        Mode::Pasta => Err(Error::other("--network pasta is not built yet; use none or host")),
+        Mode::Networks(names) => {
+            let nets = home.networks()?;
+            let reservation = nets.reserve(&request(container, &names)?)?;
+            Ok(Prepared::Reserved(nets, reservation))
+        }
+    }
+}
+
+fn request(container: &Container, names: &[String]) -> Result<Request> {
+    let config = &container.record.config;
+    let mut publishes = Vec::new();
+    for text in &config.publishes {
+        publishes.push(text.parse::<Publish>()?);
+    }
+    if config.publish_all {
+        for exposed in &config.exposed {
+            publishes.push(exposed.parse::<Publish>()?);
+        }
+    }
+    let attachment = |(index, network): (usize, &String)| Attachment {
+        network: network.clone(),
+        addresses: if index == 0 { config.addresses.clone() } else { Vec::new() },
+        mac: None,
+    };
+    Ok(Request {
+        container: container.id().to_owned(),
+        name: container.record.name.clone(),
+        attachments: names.iter().enumerate().map(attachment).collect(),
+        publishes,
+    })
+}
+
+fn hostname(container: &Container, network: &Prepared) -> String {
+    let config = &container.record.config;
+    if !config.hostname.is_empty() {
+        return config.hostname.clone();
+    }
+    match network {
+        Prepared::Plain(Network::Host) => {
+            rustix::system::uname().nodename().to_string_lossy().into_owned()
+        }
+        _ => name::short(container.id()).to_owned(),
+    }
+}
+
+/// hosts, hostname and resolv.conf.
+fn write_files(
+    container: &Container,
+    network: &Prepared,
+    hostname: &str,
+    notice: &mut dyn FnMut(String),
+) -> Result<()> {
+    let config = &container.record.config;
+    let extra: Vec<ExtraHost> =
+        config.add_hosts.iter().map(|text| text.parse()).collect::<Result<_, husk_net::Error>>()?;
+    let endpoints = match network {
+        Prepared::Reserved(_, reservation) => reservation.endpoints(),
+        Prepared::Plain(_) => &[],
+    };
+    let addresses: Vec<_> =
+        endpoints.iter().flat_map(|endpoint| &endpoint.addresses).map(|one| one.address).collect();
+    let gateways: Vec<_> = endpoints
+        .first()
+        .map(|endpoint| endpoint.addresses.iter().map(|one| one.gateway).collect())
+        .unwrap_or_default();
+    let hosts =
+        HostsFile { names: &[hostname], addresses: &addresses, extra: &extra, gateways: &gateways };
+    let asked = DnsOptions {
+        servers: config.dns.clone(),
+        search: config.dns_search.clone(),
+        options: config.dns_options.clone(),
+    };
+    let host = HostResolver::read();
+    let resolv = match network {
+        Prepared::Plain(Network::Host) => ResolvConf::for_host_network(&host, &asked)?,
+        _ => {
+            let has_ipv6 = addresses.iter().any(std::net::IpAddr::is_ipv6);
+            ResolvConf::for_own_network(&host, &asked, has_ipv6)?
+        }
+    };
+    if matches!(network, Prepared::Reserved(..)) {
+        resolv.notices.into_iter().for_each(notice);
+    }
+    let hostname = match network {
+        Prepared::Plain(Network::Host) => format!("{hostname}\n"),
+        _ => hostname_file(hostname)?,
+    };
+    for (name, text) in
+        [("hosts", hosts.text()?), ("hostname", hostname), ("resolv.conf", resolv.text)]
+    {
+        let path = container.run.join(name);
+        std::fs::write(&path, text).map_err(file("write", &path))?;
+        // Read by every user of the container, whatever our own umask.
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        std::fs::set_permissions(&path, mode).map_err(file("chmod", &path))?;
+    }
+    Ok(())
+}
+
+/// The volumes, made where they are not there. An empty one gets what the image has in
+/// its place.
+fn volumes(
+    home: &Home,
+    config: &Config,
+    root: std::os::fd::BorrowedFd<'_>,
+) -> Result<Vec<(String, String)>> {
+    let mut volumes = Vec::new();
+    for mount in &config.mounts {
+        if let Mount::Volume { name, anonymous, target, .. } = mount {
+            Volume::create(home, name, std::collections::BTreeMap::new(), *anonymous)?;
+            let data = volume::data(home, name);
+            copy_up::fill(root, target, &data)?;
+            volumes.push((name.clone(), data.display().to_string()));
+        }
+    }
+    Ok(volumes)
+}
+
+/// The pipes of a program without a terminal: ours and its.
+fn pipes(interactive: bool) -> Result<(Streams, [Stdio; 3])> {
+    let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(file("make", "a pipe"));
+    let (stdin, theirs_in) = match interactive {
+        true => pipe().map(|(read, write)| (Some(write), Stdio::from(read)))?,
+        false => (None, Stdio::null()),
+    };
+    let (stdout, theirs_out) = pipe()?;
+    let (stderr, theirs_err) = pipe()?;
+    let streams = Streams { stdin, stdout, stderr: Some(stderr) };
+    Ok((streams, [theirs_in, theirs_out.into(), theirs_err.into()]))
+}
+
+/// `husk-oci create`.
+fn create(
+    runtime: &Runtime,
+    container: &Container,
+    notice: &mut dyn FnMut(String),
+) -> Result<(Pid, Streams)> {
+    const CONSOLE: &str = "console.sock";
+    let config = &container.record.config;
+    let console = match config.tty {
+        true => {
+            let _ = std::fs::remove_file(CONSOLE);
+            let listener = std::os::unix::net::UnixListener::bind(CONSOLE);
+            Some(listener.map_err(file("bind", CONSOLE))?)
+        }
+        false => None,
+    };
+    let (streams, stdio) = match config.tty {
+        true => (None, [Stdio::null(), Stdio::null(), Stdio::null()]),
+        false => pipes(config.interactive).map(|(streams, stdio)| (Some(streams), stdio))?,
+    };
+    let pid_file = container.run.join("pid");
+    let [stdin, stdout, stderr] = stdio;
+    let warnings = runtime.run_with_log(&container.run.join("oci.log"), |command| {
+        command.args(["create", "--bundle"]).arg(&container.run);
+        command.arg("--pid-file").arg(&pid_file);
+        if console.is_some() {
+            command.args(["--console-socket", CONSOLE]);
+        }
+        command.arg(container.id()).stdin(stdin).stdout(stdout).stderr(stderr);
+    })?;
+    warnings.into_iter().for_each(notice);
+    let streams = match (streams, console) {
+        (Some(streams), _) => streams,
+        (None, Some(listener)) => terminal(&listener)?,
+        (None, None) => return Err(Error::other("the container has neither pipes nor a terminal")),
+    };
+    let all = [streams.stdin.as_ref(), Some(&streams.stdout), streams.stderr.as_ref()];
+    for stream in all.into_iter().flatten() {
+        set_nonblocking(stream)?;
+    }
+    Ok((read_pid(&pid_file)?, streams))
+}
+
+fn set_nonblocking(stream: &OwnedFd) -> Result<()> {
+    let flags = rustix::fs::fcntl_getfl(stream);
+    flags
+        .and_then(|flags| rustix::fs::fcntl_setfl(stream, flags | OFlags::NONBLOCK))
+        .map_err(file("set O_NONBLOCK on", "a standard stream"))
+}
+
+fn read_pid(path: &Path) -> Result<Pid> {
+    let text = std::fs::read_to_string(path).map_err(file("read", path))?;
+    let pid = text.trim().parse().ok().and_then(Pid::from_raw);
+    pid.ok_or_else(|| Error::other(format_args!("{}: not a process id: {text:?}", path.display())))
+}
+
+/// The terminal's master, which the runtime has sent (runc's "console socket").
+fn terminal(listener: &std::os::unix::net::UnixListener) -> Result<Streams> {
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+    let (stream, _) = listener.accept().map_err(file("accept on", "console.sock"))?;
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut name = [0; 256];
+    let mut buffers = [std::io::IoSliceMut::new(&mut name)];
+    recvmsg(&stream, &mut buffers, &mut ancillary, RecvFlags::CMSG_CLOEXEC)
+        .map_err(file("receive on", "console.sock"))?;
+    let mut sent = ancillary.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+        _ => None,
+    });
+    let master = sent.next().ok_or_else(|| Error::other("the runtime sent no terminal"))?;
+    let stdin = master.try_clone().map_err(file("duplicate", "the terminal"))?;
+    Ok(Streams { stdin: Some(stdin), stdout: master, stderr: None })
+}
+
+/// Connects the created container's network namespace.
+fn connect(
+    network: &Prepared,
+    pid: i32,
+    notice: &mut dyn FnMut(String),
+) -> Result<Option<LoopbackProxy>> {
+    let Prepared::Reserved(nets, reservation) = network else { return Ok(None) };
+    let namespace = NetNs::of_process(pid.unsigned_abs())?;
+    nets.set_up(reservation, &namespace)?.into_iter().for_each(notice);
+    Ok(LoopbackProxy::bind(network.claims())?)
+}

@@ -1,0 +1,137 @@
+//! A container's root: an overlay of its image, or of this machine's own root.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use husk_image::overlay::{OverlayPlan, Writable};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, MoveMountFlags, UnmountFlags};
+
+use crate::container::{Container, Source};
+use crate::error::{Result, file};
+use crate::home::{Home, make_directory};
+
+/// Mounts the root at `rootfs` in the container's run directory. The descriptor is of the
+/// mount's root.
+///
+/// # Errors
+/// A missing layer, or what the kernel refused.
+pub fn mount(home: &Home, container: &Container) -> Result<OwnedFd> {
+    let target = container.run.join("rootfs");
+    make_directory(&target)?;
+    let plan = match &container.record.source {
+        Source::Image { manifest, .. } => {
+            let store = home.images()?;
+            let layers = store.layers(&store.image(manifest)?.chain_ids())?;
+            OverlayPlan::prepare(&layers, &container.directory)?
+        }
+        Source::Host => host_plan(container)?,
+    };
+    let tree = plan.mount()?;
+    rustix::mount::move_mount(&tree, "", CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .map_err(file("mount the rootfs at", &target))?;
+    Ok(tree)
+}
+
+/// This machine's root below, never written. overlayfs refuses an upper directory that is
+/// below a lower one (ELOOP), so changes are in a tmpfs and last until the container is
+/// removed or the machine restarted.
+fn host_plan(container: &Container) -> Result<OverlayPlan> {
+    let changes = changes_of(container);
+    make_directory(&changes)?;
+    let upper = changes.join("upper");
+    if !upper.exists() {
+        let flags = MountFlags::NOSUID | MountFlags::NODEV;
+        rustix::mount::mount("tmpfs", &changes, "tmpfs", flags, c"mode=0700")
+            .map_err(file("mount a tmpfs at", &changes))?;
+        let root = std::fs::symlink_metadata("/").map_err(file("stat", "/"))?;
+        std::fs::create_dir(&upper).map_err(file("make", &upper))?;
+        std::fs::set_permissions(&upper, root.permissions()).map_err(file("chmod", &upper))?;
+    }
+    let work = changes.join("work");
+    make_directory(&work)?;
+    let writable = Writable { upper, work, volatile: false };
+    Ok(OverlayPlan { lower: vec![PathBuf::from("/")], writable: Some(writable), userxattr: false })
+}
+
+fn changes_of(container: &Container) -> PathBuf {
+    container.run.join("changes")
+}
+
+fn detach(path: &Path) -> Result<()> {
+    match rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+        // Not mounted, or not there.
+        Ok(()) | Err(Errno::INVAL | Errno::NOENT) => Ok(()),
+        Err(errno) => Err(file("unmount", path)(errno)),
+    }
+}
+
+/// Unmounts the root; one that is not mounted is none.
+///
+/// # Errors
+/// The errno of umount2(2).
+pub fn unmount(container: &Container) -> Result<()> {
+    detach(&container.run.join("rootfs"))
+}
+
+/// Lets go of what only the whole container's removal ends.
+///
+/// # Errors
+/// The errno of umount2(2).
+pub fn discard(container: &Container) -> Result<()> {
+    unmount(container)?;
+    detach(&changes_of(container))
+}
+
+/// Makes the directory `path` below `root`, with those above it, as Docker does for the
+/// working directory. Every step is resolved in the root: a symbolic link of the image's
+/// cannot lead out.
+///
+/// # Errors
+/// The errno, for example where a file is in the way.
+pub fn make_directory_in(root: BorrowedFd<'_>, path: &str) -> Result<()> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let failed = |errno: Errno| file("make the working directory", path)(errno);
+    let mut so_far = String::new();
+    let mut above: Option<OwnedFd> = None;
+    for part in path.split('/').filter(|part| !part.is_empty() && *part != ".") {
+        so_far.push('/');
+        so_far.push_str(part);
+        let opened = match rustix::fs::openat2(root, &*so_far, flags, Mode::empty(), resolve) {
+            Err(Errno::NOENT) if part != ".." => {
+                let parent = above.as_ref().map_or(root, AsFd::as_fd);
+                match rustix::fs::mkdirat(parent, part, Mode::from_raw_mode(0o755)) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(errno) => return Err(failed(errno)),
+                }
+                rustix::fs::openat2(root, &*so_far, flags, Mode::empty(), resolve)
+            }
+            other => other,
+        };
+        above = Some(opened.map_err(failed)?);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_does_not_lead_out() {
+        let outer = tempfile::tempdir().unwrap();
+        let root = outer.path().join("root");
+        std::fs::create_dir(&root).unwrap();
+        std::os::unix::fs::symlink("../../canary", root.join("work")).unwrap();
+        std::os::unix::fs::symlink("/inside", root.join("good")).unwrap();
+        std::fs::create_dir(root.join("inside")).unwrap();
+        let fd = std::fs::File::open(&root).unwrap();
+        make_directory_in(fd.as_fd(), "/good/a/b").unwrap();
+        assert!(root.join("inside/a/b").is_dir());
+        assert!(make_directory_in(fd.as_fd(), "/work/x").is_err());
+        assert!(!outer.path().join("canary").exists());
+        make_directory_in(fd.as_fd(), "/").unwrap();
+    }
+}

@@ -1,0 +1,131 @@
+//! husk-oci, which makes the containers: executed, never linked.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde::Deserialize;
+
+use crate::error::{ENGINE_FAILED, Error, NOT_EXECUTABLE, NOT_FOUND, Result, file};
+use crate::home::Home;
+
+/// Where husk-oci is, and where it keeps its state.
+#[derive(Clone, Debug)]
+pub struct Runtime {
+    program: PathBuf,
+    root: PathBuf,
+}
+
+/// One line of its log.
+#[derive(Deserialize)]
+struct Line {
+    level: String,
+    msg: String,
+    code: Option<String>,
+    errno: Option<i32>,
+}
+
+const ENOENT: i32 = 2;
+
+impl Runtime {
+    /// Beside our own executable, then in the directories of PATH.
+    ///
+    /// # Errors
+    /// It is in none.
+    pub fn find(home: &Home) -> Result<Self> {
+        let root = home.oci();
+        let own = std::env::current_exe().ok();
+        let beside = own.and_then(|own| own.parent().map(|parent| parent.join("husk-oci")));
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let absolute = std::env::split_paths(&path).filter(|directory| directory.is_absolute());
+        let in_path = absolute.map(|directory| directory.join("husk-oci"));
+        beside
+            .into_iter()
+            .chain(in_path)
+            .find(|candidate| candidate.is_file())
+            .map(|program| Self { program, root })
+            .ok_or_else(|| {
+                Error::other(
+                    "husk-oci is neither beside husk nor in a directory of PATH; install it",
+                )
+            })
+    }
+
+    /// A command of it, with its own state directory.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg("--root").arg(&self.root);
+        command
+    }
+
+    /// Runs a command to its end and gives its output.
+    ///
+    /// # Errors
+    /// Its message.
+    pub fn output<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Result<String> {
+        let mut command = self.command();
+        command.args(arguments).stdin(Stdio::null());
+        let output = command.output().map_err(file("execute", &self.program))?;
+        let words = String::from_utf8_lossy(&output.stderr);
+        if !output.status.success() {
+            return Err(Error::Runtime { message: said(&words), status: ENGINE_FAILED });
+        }
+        // Warnings: something was asked for and is done otherwise, or not at all.
+        eprint!("{words}");
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Runs a command whose standard streams are somebody else's; its messages come by
+    /// `log`. Gives its warnings.
+    ///
+    /// # Errors
+    /// Its message, with 126 or 127 where it could not execute the program.
+    pub fn run_with_log(
+        &self,
+        log: &Path,
+        set_up: impl FnOnce(&mut Command),
+    ) -> Result<Vec<String>> {
+        let _ = std::fs::remove_file(log);
+        let mut command = self.command();
+        command.arg("--log").arg(log).args(["--log-format", "json"]);
+        set_up(&mut command);
+        let status = command.status().map_err(file("execute", &self.program))?;
+        let text = std::fs::read_to_string(log).unwrap_or_default();
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
+        let (errors, warnings): (Vec<Line>, Vec<Line>) =
+            lines.filter(|line| line.level != "debug").partition(|line| line.level == "error");
+        if status.success() {
+            return Ok(warnings.into_iter().map(|line| line.msg).collect());
+        }
+        Err(match errors.into_iter().next_back() {
+            Some(line) => Error::Runtime { status: status_of(&line), message: line.msg },
+            None => Error::Runtime {
+                message: format!("{} ended with {status} and no word", self.program.display()),
+                status: ENGINE_FAILED,
+            },
+        })
+    }
+}
+
+fn status_of(line: &Line) -> u8 {
+    // A name that is in no directory of PATH has no errno, but the words of one.
+    let absent = line.errno == Some(ENOENT) || line.msg.contains("no such file or directory");
+    match (line.code.as_deref(), absent) {
+        (Some("exec"), true) => NOT_FOUND,
+        (Some("exec"), false) => NOT_EXECUTABLE,
+        _ => ENGINE_FAILED,
+    }
+}
+
+/// The last line of what it wrote, without its name.
+fn said(words: &str) -> String {
+    let last = words.lines().next_back().unwrap_or("it ended without a word");
+    last.strip_prefix("husk-oci: ").unwrap_or(last).to_owned()
+}
+
+/// The exit code that the last error in a log stands for; `None` where there is none.
+pub fn failure(log: &Path) -> Option<u8> {
+    let text = std::fs::read_to_string(log).ok()?;
+    let mut lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
+    lines.rfind(|line| line.level == "error").map(|line| status_of(&line))
+}

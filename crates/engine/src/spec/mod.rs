@@ -1,0 +1,303 @@
+//! A container's configuration as a runtime-spec document.
+//!
+//! Pure: everything that depends on the host (ids, addresses, paths) comes in as
+//! [`Facts`]. Nothing of an image reaches hooks, annotations or host paths: they are not
+//! among what is read here.
+
+pub mod capability;
+mod mount;
+pub mod seccomp;
+
+use std::path::Path;
+
+use husk_image::user::Identity;
+use husk_spec::{
+    Capabilities, Cpu, Device, DeviceRule, Linux, Memory, Namespace, NamespaceType, Pids, Process,
+    Resources, Rlimit, Root, Spec, User,
+};
+
+use crate::container::config::{Config, Limits};
+use crate::error::{Error, Result};
+
+/// What the host has to say.
+#[derive(Clone, Debug)]
+pub struct Facts<'a> {
+    /// The container's id.
+    pub id: &'a str,
+    /// Its hostname.
+    pub hostname: &'a str,
+    /// Who the process is.
+    pub identity: &'a Identity,
+    /// The directory with `rootfs`, `hosts`, `hostname` and `resolv.conf`.
+    pub run: &'a Path,
+    /// Its network namespace.
+    pub network: Network,
+    /// Where volumes are: name to directory.
+    pub volumes: &'a [(String, String)],
+    /// Nodes of the host's /dev, for `--privileged`.
+    pub host_devices: Vec<Device>,
+    /// Devices of `--device`.
+    pub devices: Vec<(Device, String)>,
+}
+
+/// The network namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// A new one.
+    Own,
+    /// The host's.
+    Host,
+    /// That of a file.
+    Path(String),
+}
+
+const MASKED: [&str; 13] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+    "/sys/kernel/security",
+];
+
+const READONLY: [&str; 5] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+fn strings(list: &[&str]) -> Vec<String> {
+    list.iter().map(|one| (*one).to_owned()).collect()
+}
+
+/// Builds the document.
+///
+/// # Errors
+/// What cannot be combined, by the flag's name.
+pub fn build(config: &Config, facts: &Facts<'_>) -> Result<Spec> {
+    let capabilities = capability::resolve(config.privileged, &config.cap_add, &config.cap_drop);
+    let unmasked = config.privileged || config.security.unmasked;
+    let linux = Linux {
+        sysctl: sysctls(config, facts)?,
+        resources: Some(resources(config, facts)),
+        cgroups_path: Some(format!("/husk-{}", facts.id)),
+        namespaces: namespaces(config, facts),
+        devices: devices(config, facts),
+        seccomp: seccomp_profile(config, &capabilities)?,
+        masked_paths: if unmasked { Vec::new() } else { strings(&MASKED) },
+        readonly_paths: if unmasked { Vec::new() } else { strings(&READONLY) },
+        mount_label: None,
+        ..Linux::default()
+    };
+    let own_uts = !config.host_namespaces.contains(&NamespaceType::Uts);
+    Ok(Spec {
+        oci_version: husk_spec::VERSION.to_owned(),
+        root: Some(Root {
+            path: facts.run.join("rootfs").display().to_string(),
+            readonly: config.read_only,
+        }),
+        process: Some(process(config, facts, &capabilities)),
+        hostname: own_uts.then(|| facts.hostname.to_owned()),
+        domainname: Some(config.domainname.clone()).filter(|name| own_uts && !name.is_empty()),
+        mounts: mount::mounts(config, facts)?,
+        linux: Some(linux),
+        ..Spec::default()
+    })
+}
+
+fn process(config: &Config, facts: &Facts<'_>, capabilities: &[String]) -> Process {
+    let identity = facts.identity;
+    let sets = if identity.uid == 0 {
+        Capabilities {
+            bounding: capabilities.to_vec(),
+            effective: capabilities.to_vec(),
+            permitted: capabilities.to_vec(),
+            ..Capabilities::default()
+        }
+    } else {
+        // Inheritable and ambient stay empty: a program of another user gets none, and
+        // gains what the bounding set allows by set-user-id only (CVE-2022-29162).
+        Capabilities { bounding: capabilities.to_vec(), ..Capabilities::default() }
+    };
+    Process {
+        terminal: config.tty,
+        cwd: config.working_dir.clone(),
+        args: config.args.clone(),
+        env: environment(config, facts),
+        user: User {
+            uid: identity.uid,
+            gid: identity.gid,
+            additional_gids: identity.groups.clone(),
+            ..User::default()
+        },
+        rlimits: rlimits(config),
+        capabilities: Some(sets),
+        no_new_privileges: config.security.no_new_privileges,
+        apparmor_profile: config.security.apparmor.clone(),
+        selinux_label: config.security.selinux_label.clone(),
+        oom_score_adj: config.oom_score_adj,
+        ..Process::default()
+    }
+}
+
+/// PATH, HOSTNAME, TERM and HOME where the container's own environment has none.
+fn environment(config: &Config, facts: &Facts<'_>) -> Vec<String> {
+    let has = |name: &str| config.env.iter().any(|entry| entry.split('=').next() == Some(name));
+    let mut env = Vec::new();
+    if !has("PATH") {
+        env.push(PATH.to_owned());
+    }
+    if !has("HOSTNAME") {
+        env.push(format!("HOSTNAME={}", facts.hostname));
+    }
+    if config.tty && !has("TERM") {
+        env.push("TERM=xterm".to_owned());
+    }
+    env.extend(config.env.iter().cloned());
+    // A home with a line feed could forge an entry where it is written to a file
+    // (CVE-2022-4318).
+    if !has("HOME") && !facts.identity.home.contains('\n') {
+        env.push(format!("HOME={}", facts.identity.home));
+    }
+    env
+}
+
+fn rlimits(config: &Config) -> Vec<Rlimit> {
+    let rlimit = |(name, soft, hard): &(String, u64, u64)| Rlimit {
+        typ: format!("RLIMIT_{}", name.to_ascii_uppercase()),
+        soft: *soft,
+        hard: *hard,
+    };
+    config.ulimits.iter().map(rlimit).collect()
+}
+
+fn sysctls(
+    config: &Config,
+    facts: &Facts<'_>,
+) -> Result<std::collections::BTreeMap<String, String>> {
+    for name in config.sysctls.keys() {
+        if name.starts_with("net.") && facts.network == Network::Host {
+            let problem = "is the host's with --network host";
+            return Err(Error::flag("--sysctl", name, problem));
+        }
+    }
+    let mut sysctls = config.sysctls.clone();
+    // As with Docker a server of an ordinary user may have port 80, and ping works.
+    if facts.network == Network::Own {
+        let defaults = [
+            ("net.ipv4.ip_unprivileged_port_start", "0"),
+            ("net.ipv4.ping_group_range", "0 2147483647"),
+        ];
+        for (name, value) in defaults {
+            sysctls.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+        }
+    }
+    Ok(sysctls)
+}
+
+fn namespaces(config: &Config, facts: &Facts<'_>) -> Vec<Namespace> {
+    let mut namespaces = Vec::new();
+    for typ in [
+        NamespaceType::Mount,
+        NamespaceType::Pid,
+        NamespaceType::Ipc,
+        NamespaceType::Uts,
+        NamespaceType::Cgroup,
+    ] {
+        if !config.host_namespaces.contains(&typ) {
+            namespaces.push(Namespace { typ, path: None });
+        }
+    }
+    match &facts.network {
+        Network::Own => namespaces.push(Namespace { typ: NamespaceType::Network, path: None }),
+        Network::Host => {}
+        Network::Path(path) => {
+            namespaces.push(Namespace { typ: NamespaceType::Network, path: Some(path.clone()) });
+        }
+    }
+    namespaces
+}
+
+fn devices(config: &Config, facts: &Facts<'_>) -> Vec<Device> {
+    let mut devices: Vec<Device> = facts.devices.iter().map(|(device, _)| device.clone()).collect();
+    if config.privileged {
+        devices.extend(facts.host_devices.iter().cloned());
+    }
+    devices
+}
+
+fn resources(config: &Config, facts: &Facts<'_>) -> Resources {
+    let mut resources = limits(&config.limits);
+    let rule = |allow, typ: Option<&str>, major, minor, access: &str| DeviceRule {
+        allow,
+        typ: typ.map(str::to_owned),
+        major,
+        minor,
+        access: Some(access.to_owned()),
+    };
+    resources.devices.push(rule(config.privileged, None, None, None, "rwm"));
+    if config.privileged {
+        return resources;
+    }
+    // Making a node is harmless where using it is refused; what is used: null, zero,
+    // full, random, urandom, tty, console, ptmx and the terminals.
+    for typ in ["c", "b"] {
+        resources.devices.push(rule(true, Some(typ), None, None, "m"));
+    }
+    for (major, minor) in [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2)] {
+        resources.devices.push(rule(true, Some("c"), Some(major), Some(minor), "rwm"));
+    }
+    resources.devices.push(rule(true, Some("c"), Some(136), None, "rwm"));
+    for (device, access) in &facts.devices {
+        resources.devices.push(rule(true, Some(&device.typ), device.major, device.minor, access));
+    }
+    resources
+}
+
+/// The limits as the runtime takes them, also for `update`.
+pub fn limits(limits: &Limits) -> Resources {
+    let memory = Memory {
+        limit: limits.memory,
+        swap: limits.memory_swap,
+        reservation: limits.memory_reservation,
+        ..Memory::default()
+    };
+    let cpu = Cpu {
+        shares: limits.cpu_shares,
+        quota: limits.cpu_quota,
+        period: limits.cpu_period,
+        cpus: limits.cpuset_cpus.clone(),
+        mems: limits.cpuset_mems.clone(),
+        ..Cpu::default()
+    };
+    Resources {
+        memory: Some(memory).filter(|memory| *memory != Memory::default()),
+        cpu: Some(cpu).filter(|cpu| *cpu != Cpu::default()),
+        pids: limits.pids.map(|limit| Pids { limit: Some(limit) }),
+        block_io: limits.blkio_weight.map(|weight| husk_spec::BlockIo {
+            weight: Some(weight),
+            ..husk_spec::BlockIo::default()
+        }),
+        ..Resources::default()
+    }
+}
+
+fn seccomp_profile(config: &Config, capabilities: &[String]) -> Result<Option<husk_spec::Seccomp>> {
+    let security = &config.security;
+    if let Some(profile) = &security.seccomp_profile {
+        return Ok(Some(profile.clone()));
+    }
+    if config.privileged || security.seccomp_unconfined {
+        return Ok(None);
+    }
+    seccomp::default_profile(capabilities, &security.seccomp_allow).map(Some)
+}
+
+#[cfg(test)]
+mod tests;

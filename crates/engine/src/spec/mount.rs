@@ -1,0 +1,122 @@
+//! The mounts of a container.
+
+use husk_spec::{Mount, NamespaceType};
+
+use super::{Facts, Network};
+use crate::container::config::{Config, Mount as Asked};
+use crate::error::{Error, Result};
+
+fn mount(destination: &str, typ: &str, source: &str, options: &[&str]) -> Mount {
+    Mount {
+        destination: destination.to_owned(),
+        typ: Some(typ.to_owned()),
+        source: Some(source.to_owned()),
+        options: options.iter().map(|one| (*one).to_owned()).collect(),
+        ..Mount::default()
+    }
+}
+
+/// All of them, those of the system first and in the order in which they cover each other.
+pub(super) fn mounts(config: &Config, facts: &Facts<'_>) -> Result<Vec<Mount>> {
+    let mut mounts = system(config, facts);
+    let files = [
+        ("/etc/resolv.conf", "resolv.conf"),
+        ("/etc/hostname", "hostname"),
+        ("/etc/hosts", "hosts"),
+    ];
+    for (target, name) in files {
+        let source = facts.run.join(name).display().to_string();
+        mounts.push(mount(target, "bind", &source, &["bind", "rprivate"]));
+    }
+    let mut asked = Vec::new();
+    for one in &config.mounts {
+        asked.push(user(one, facts)?);
+    }
+    // A mount below another one's target must come after it, whatever the flags' order.
+    asked.sort_by_key(|mount| mount.destination.matches('/').count());
+    for one in asked {
+        mounts.retain(|known| known.destination != one.destination);
+        mounts.push(one);
+    }
+    Ok(mounts)
+}
+
+fn system(config: &Config, facts: &Facts<'_>) -> Vec<Mount> {
+    let writable = if config.privileged { "rw" } else { "ro" };
+    let shm = format!("size={}", config.shm_size);
+    let quiet = ["nosuid", "noexec", "nodev"];
+    let mut mounts = vec![
+        mount("/proc", "proc", "proc", &quiet),
+        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        mount(
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        ),
+    ];
+    // sysfs shows the devices of the network namespace that mounts it; the host's
+    // cannot be mounted anew from inside without owning it, but root does.
+    let sys = ["nosuid", "noexec", "nodev", writable];
+    mounts.push(match facts.network {
+        Network::Host if crate::home::is_rootless() => {
+            mount("/sys", "none", "/sys", &["rbind", "nosuid", "noexec", "nodev", "ro"])
+        }
+        _ => mount("/sys", "sysfs", "sysfs", &sys),
+    });
+    mounts.push(mount(
+        "/sys/fs/cgroup",
+        "cgroup",
+        "cgroup",
+        &["nosuid", "noexec", "nodev", "relatime", writable],
+    ));
+    if config.host_namespaces.contains(&NamespaceType::Ipc) {
+        mounts.push(mount(
+            "/dev/mqueue",
+            "bind",
+            "/dev/mqueue",
+            &["rbind", "nosuid", "noexec", "nodev"],
+        ));
+        mounts.push(mount("/dev/shm", "bind", "/dev/shm", &["rbind", "nosuid", "noexec", "nodev"]));
+    } else {
+        mounts.push(mount("/dev/mqueue", "mqueue", "mqueue", &quiet));
+        mounts.push(mount(
+            "/dev/shm",
+            "tmpfs",
+            "shm",
+            &["nosuid", "noexec", "nodev", "mode=1777", &shm],
+        ));
+    }
+    mounts
+}
+
+fn user(asked: &Asked, facts: &Facts<'_>) -> Result<Mount> {
+    let access = |read_only: &bool| if *read_only { "ro" } else { "rw" };
+    Ok(match asked {
+        Asked::Bind { source, target, read_only, propagation } => {
+            let propagation = if propagation.is_empty() { "rprivate" } else { propagation };
+            mount(target, "bind", source, &["rbind", propagation, access(read_only)])
+        }
+        Asked::Volume { name, target, read_only, .. } => {
+            let found = facts.volumes.iter().find(|(known, _)| known == name);
+            let (_, source) =
+                found.ok_or_else(|| Error::other(format_args!("no such volume: {name}")))?;
+            mount(target, "bind", source, &["rbind", "rprivate", access(read_only)])
+        }
+        Asked::Tmpfs { target, options } => {
+            let mut all = vec!["nosuid", "nodev", "noexec"];
+            for option in options {
+                // What is said takes the place of the default it contradicts.
+                let opposite = match option.as_str() {
+                    "suid" => "nosuid",
+                    "dev" => "nodev",
+                    "exec" => "noexec",
+                    _ => "",
+                };
+                all.retain(|known| *known != opposite && known != option);
+                all.push(option);
+            }
+            mount(target, "tmpfs", "tmpfs", &all)
+        }
+    })
+}

@@ -1,0 +1,135 @@
+//! Named volumes: a directory each.
+//!
+//! ```text
+//! <root>/volumes/NAME/data          what containers see
+//! <root>/volumes/NAME/volume.json   its labels and when it was made
+//! ```
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::container::config::Mount;
+use crate::container::{Container, name, read_json, write_json};
+use crate::error::{Error, Result, file};
+use crate::home::{Home, make_directory};
+
+/// `volume.json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Volume {
+    /// Its name.
+    pub name: String,
+    /// RFC 3339.
+    pub created: String,
+    /// `--label`.
+    pub labels: BTreeMap<String, String>,
+    /// Made for one container, which takes it along when it is removed.
+    #[serde(default)]
+    pub anonymous: bool,
+}
+
+fn directory(home: &Home, name: &str) -> PathBuf {
+    home.root.join("volumes").join(name)
+}
+
+/// What containers see of it.
+pub fn data(home: &Home, name: &str) -> PathBuf {
+    directory(home, name).join("data")
+}
+
+fn no_volume(name: &str) -> Error {
+    Error::other(format_args!("no such volume: {name}"))
+}
+
+impl Volume {
+    /// Makes a volume; one that is there stays as it is.
+    ///
+    /// # Errors
+    /// A malformed name, the errno of what failed.
+    pub fn create(
+        home: &Home,
+        wanted: &str,
+        labels: BTreeMap<String, String>,
+        anonymous: bool,
+    ) -> Result<Self> {
+        name::validate(wanted)?;
+        if let Some(known) = Self::load(home, wanted)? {
+            return Ok(known);
+        }
+        let data = data(home, wanted);
+        make_directory(&directory(home, wanted))?;
+        match std::fs::create_dir(&data) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(file("make", &data)(error));
+            }
+            _ => {}
+        }
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&data, mode).map_err(file("chmod", &data))?;
+        let created = crate::clock::timestamp();
+        let volume = Self { name: wanted.to_owned(), created, labels, anonymous };
+        write_json(&directory(home, wanted).join("volume.json"), &volume)?;
+        Ok(volume)
+    }
+
+    fn load(home: &Home, wanted: &str) -> Result<Option<Self>> {
+        read_json(&directory(home, wanted).join("volume.json"))
+    }
+
+    /// Finds a volume.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    pub fn find(home: &Home, wanted: &str) -> Result<Self> {
+        name::validate(wanted).map_err(|_| no_volume(wanted))?;
+        Self::load(home, wanted)?.ok_or_else(|| no_volume(wanted))
+    }
+
+    /// All, by name.
+    ///
+    /// # Errors
+    /// A directory that cannot be read.
+    pub fn all(home: &Home) -> Result<Vec<Self>> {
+        let path = home.root.join("volumes");
+        let entries = match std::fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(file("list", &path)(error)),
+        };
+        let mut all = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(file("list", &path))?.file_name();
+            if let Some(name) = name.to_str() {
+                all.extend(Self::load(home, name)?);
+            }
+        }
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(all)
+    }
+
+    /// Removes a volume.
+    ///
+    /// # Errors
+    /// There is none, or a container has it.
+    pub fn remove(home: &Home, wanted: &str) -> Result<()> {
+        let volume = Self::find(home, wanted)?;
+        let uses =
+            |container: &Container| {
+                container.record.config.mounts.iter().any(
+                    |mount| matches!(mount, Mount::Volume { name, .. } if *name == volume.name),
+                )
+            };
+        if let Some(user) = Container::all(home)?.iter().find(|container| uses(container)) {
+            let (user, name) = (&user.record.name, &volume.name);
+            return Err(Error::other(format_args!("volume {name} is in use by container {user}")));
+        }
+        let path = directory(home, &volume.name);
+        // The record first: a half removed volume is none.
+        let record = path.join("volume.json");
+        std::fs::remove_file(&record).map_err(file("remove", &record))?;
+        std::fs::remove_dir_all(&path).map_err(file("remove", &path))
+    }
+}
