@@ -86,7 +86,7 @@ fn exec_forwards_signals() {
     let case = Case::new();
     let (bundle, container) = case.sleeper();
     let said = case.fifo(&bundle, "said");
-    let script = "trap 'exit 17' TERM; echo ready >/said; while :; do read x <>/never; done";
+    let script = "trap 'exit 17' TERM; echo ready >/said; while :; do sleep 1000 >/dev/null 2>&1 & wait $!; done";
     let exec = container.exec(&[], &["/bin/sh", "-c", script]).spawn();
     assert_eq!(said.line(), "ready");
     exec.signal(rustix::process::Signal::TERM);

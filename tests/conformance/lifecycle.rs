@@ -197,7 +197,7 @@ fn kill_sends_the_signal_to_the_main_process() {
     let said = case.fifo(&bundle, "said");
     bundle.shell(
         "trap 'echo usr1' USR1; trap 'echo hup' HUP; trap 'echo term; exit 0' TERM
-         exec >/said; echo ready; while :; do read x <>/never; done",
+         exec >/said; echo ready; while :; do sleep 1000 >/dev/null 2>&1 & wait $!; done",
     );
     let container = case.start(&bundle);
     assert_eq!(said.line(), "ready");
@@ -230,7 +230,7 @@ fn kill_sends_real_time_signals() {
     let mut bundle = case.bundle();
     let said = case.fifo(&bundle, "said");
     bundle.shell(
-        "trap 'echo realtime' 37; exec >/said; echo ready; while :; do read x <>/never; done",
+        "trap 'echo realtime' 37; exec >/said; echo ready; while :; do sleep 1000 >/dev/null 2>&1 & wait $!; done",
     );
     let container = case.start(&bundle);
     assert_eq!(said.line(), "ready");
@@ -398,7 +398,7 @@ fn run_forwards_signals() {
     let said = case.fifo(&bundle, "said");
     bundle.shell(
         "trap 'echo hup >/said' HUP; trap 'exit 42' TERM
-         echo ready >/said; while :; do read x <>/never; done",
+         echo ready >/said; while :; do sleep 1000 >/dev/null 2>&1 & wait $!; done",
     );
     let run = case.running(&bundle, &[]).spawn();
     assert_eq!(said.line(), "ready");

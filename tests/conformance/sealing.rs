@@ -45,7 +45,7 @@ fn the_runtimes_executable_cannot_be_written_from_inside() {
     bundle.shell(&format!(
         "exec 4<>/said; exec 3</proc/{inside}/exe || {{ echo closed >&4; exit; }}
          trap '(: >>/proc/self/fd/3) 2>/dev/null && echo WRITABLE >&4 || echo refused >&4' USR1
-         echo opened >&4; while :; do read x <>/never; done"
+         echo opened >&4; while :; do sleep 1000 >/dev/null 2>&1 & wait $!; done"
     ));
     let attacker = case.start(&bundle);
     if said.line() == "closed" {

@@ -109,7 +109,7 @@ fn run_of_no_program_gives_127_and_126() {
 fn a_detached_container_lives_and_ends() {
     let case = Case::new();
     let Some(podman) = Podman::new(&case) else { return };
-    let script = "trap 'echo bye; exit 3' TERM; echo up; while :; do read x <>/never; done";
+    let script = "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 1000 >/dev/null 2>&1 & wait $!; done";
     let flags = ["-d", "--name", "one", "--network", "none"];
     podman.run(&flags, &["/bin/sh", "-c", script]).ok();
     let status =
