@@ -9,7 +9,6 @@ use std::sync::Mutex;
 use crate::case::shared_dir;
 
 const SUITE: &str = "bookworm";
-const MIRROR: &str = "http://debian.example/debian";
 
 /// The root filesystem; none, and a reason, without debootstrap. The first
 /// call takes a minute or two.
@@ -30,8 +29,8 @@ pub fn debian() -> Option<PathBuf> {
         let draft = shared_dir().join(format!("debian-{SUITE}.{}", std::process::id()));
         let output = std::process::Command::new("debootstrap")
             .args(["--variant=minbase", "--include=procps", SUITE])
+            // Without a mirror: debootstrap's own default.
             .arg(&draft)
-            .arg(MIRROR)
             .output()
             .expect("debootstrap");
         let log = String::from_utf8_lossy(&output.stdout);

@@ -80,7 +80,7 @@ fn build(directory: &Path, package: &str) -> anyhow::Result<()> {
             .arg(recipe::PACKAGES.join(","))
             .arg(recipe::RELEASE)
             .arg(&root)
-            .arg(mirror()),
+            .args(mirror()),
     )
     .with_context(|| format!("see {}/debootstrap/debootstrap.log", root.display()))?;
     eprintln!("==> {package}");
@@ -91,15 +91,14 @@ fn build(directory: &Path, package: &str) -> anyhow::Result<()> {
     fs::remove_dir_all(&root).context("rm root")
 }
 
-/// The mirror that this machine's apt uses, else Debian's own.
-fn mirror() -> String {
+/// The mirror that this machine's apt uses; debootstrap has a default of its own.
+fn mirror() -> Option<String> {
     let lists = ["/etc/apt/sources.list", "/etc/apt/sources.list.d/debian.sources"];
     lists
         .iter()
         .filter_map(|file| fs::read_to_string(file).ok())
         .flat_map(|text| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
         .find(|word| word.starts_with("http") && word.trim_end_matches('/').ends_with("/debian"))
-        .unwrap_or_else(|| "http://debian.example/debian".to_owned())
 }
 
 /// Takes the kernel and its modules out of the package; nothing is installed on the host.
