@@ -43,6 +43,8 @@ fn containers_reach_the_outside_under_the_hosts_address() {
     if !become_host("containers_reach_the_outside") {
         return;
     }
+    // A new namespace has the setting of the machine's first one.
+    std::fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
     let host = Host::new();
     let outside = neighbour();
     serve(&outside, 7);

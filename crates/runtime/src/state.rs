@@ -409,6 +409,14 @@ impl Directory {
 
     /// Removes the directory and everything in it.
     pub fn remove(&self) -> Result<()> {
+        match self.remove_contents() {
+            // Another command, which held the lock before this one, has done it.
+            Err(error) if error.errno == Some(Errno::NOENT) => Ok(()),
+            done => done,
+        }
+    }
+
+    fn remove_contents(&self) -> Result<()> {
         let failed = |errno| Error::kernel(self.path.display(), "remove", errno);
         if self.has_notify_directory() {
             match fs::unlinkat(&self.fd, NOTIFY_SOCKET, AtFlags::empty()) {
