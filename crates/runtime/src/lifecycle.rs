@@ -219,7 +219,7 @@ pub fn delete(store: &Store, id: &str, force: bool) -> Result<()> {
         }));
     };
     match directory.status(&record) {
-        // runc takes a created container for stopped; runtime.md does not, nor does crun.
+        // runc and crun take a created container for stopped; runtime.md does not.
         Status::Stopped => {}
         _ if force => {}
         status => {

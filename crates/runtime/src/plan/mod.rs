@@ -144,6 +144,12 @@ impl LaunchPlan {
         let mut process = process::plan(process, "process", host, &mut warnings)?;
         process.plan_container(linux, request)?;
         let mut mounts = mount::plan(spec, request, host, &namespaces, &mut warnings)?;
+        if request.notify_directory.is_some() && !namespaces.has_mount() {
+            warnings.push(
+                "NOTIFY_SOCKET: not forwarded, since the container has no mount namespace"
+                    .to_owned(),
+            );
+        }
         if let Some(directory) = &request.notify_directory
             && namespaces.has_mount()
         {
