@@ -70,6 +70,9 @@ pub enum Error {
     /// An archive could not be read or written.
     #[error(transparent)]
     Archive(Box<husk_image::archive::ArchiveError>),
+    /// An image could not be built.
+    #[error(transparent)]
+    Build(Box<husk_image::build::BuildError>),
     /// A malformed reference.
     #[error(transparent)]
     Reference(#[from] husk_image::reference::ReferenceError),
@@ -140,5 +143,11 @@ impl From<husk_image::registry::RegistryError> for Error {
 impl From<husk_image::archive::ArchiveError> for Error {
     fn from(error: husk_image::archive::ArchiveError) -> Self {
         Self::Archive(Box::new(error))
+    }
+}
+
+impl From<husk_image::build::BuildError> for Error {
+    fn from(error: husk_image::build::BuildError) -> Self {
+        Self::Build(Box::new(error))
     }
 }

@@ -25,6 +25,28 @@ pub struct Started {
 /// # Errors
 /// Why it could not be started, with the exit code that Docker gives for it.
 pub fn start(home: &Home, container: &Container, attach: Option<&Options>) -> Result<Started> {
+    let attachment = start_with(home, container, &|attachment| match attach {
+        Some(options) => attach::begin(attachment, options),
+        None => Ok(()),
+    })?;
+    // After the monitor is made, which would inherit the mask.
+    let signals = match attach.filter(|options| options.signals) {
+        Some(_) => Some(husk_sys::signal::block_all_into_fd().map_err(file("make", "a signalfd"))?),
+        None => None,
+    };
+    Ok(Started { attachment, signals })
+}
+
+/// Starts a container that does not run; what `begin` sends counts from its first byte of
+/// output.
+///
+/// # Errors
+/// Why it could not be started, with the exit code that Docker gives for it.
+pub fn start_with(
+    home: &Home,
+    container: &Container,
+    begin: &dyn Fn(&Attachment) -> Result<()>,
+) -> Result<Attachment> {
     if is_rootless() {
         return Err(Error::other(
             "running containers without root is not built yet; run husk as root",
@@ -37,22 +59,14 @@ pub fn start(home: &Home, container: &Container, attach: Option<&Options>) -> Re
     }
     let (ours, theirs) = pair().map_err(file("make", "a socket pair"))?;
     let attachment = Attachment(ours);
-    if let Some(options) = attach {
-        attach::begin(&attachment, options)?;
-    }
+    begin(&attachment)?;
     // `/proc/self/exe` and not its name: the very program that runs now, also while it is
     // being upgraded.
     let mut monitor = Command::new("/proc/self/exe");
     monitor.arg("--root").arg(&home.root).arg("--runroot").arg(&home.run);
     monitor.args(["monitor", container.id()]);
     monitor.stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
-    let signals = attach.filter(|options| options.signals);
     let spawned = monitor.spawn().map_err(file("execute", "/proc/self/exe"))?;
-    // After the monitor is made, which would inherit the mask.
-    let signals = match signals {
-        Some(_) => Some(husk_sys::signal::block_all_into_fd().map_err(file("make", "a signalfd"))?),
-        None => None,
-    };
     drop(monitor);
     // It is not waited for: it outlives us, and init reaps it.
     drop(spawned);
@@ -60,7 +74,7 @@ pub fn start(home: &Home, container: &Container, attach: Option<&Options>) -> Re
         let event = attachment.receive().map_err(file("read from", "the monitor"))?;
         match event {
             Some(Event::Notice(text)) => eprintln!("husk: {text}"),
-            Some(Event::Started) => return Ok(Started { attachment, signals }),
+            Some(Event::Started) => return Ok(attachment),
             Some(Event::Failed(status, message)) => return Err(Error::Runtime { message, status }),
             Some(_) => {}
             None => {

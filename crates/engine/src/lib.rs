@@ -5,6 +5,7 @@
 //! and flags become a runtime-spec document.
 
 pub mod attach;
+pub mod build;
 pub mod cli;
 pub mod clock;
 pub mod container;

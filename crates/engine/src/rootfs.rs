@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use husk_image::overlay::{OverlayPlan, Writable};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, MoveMountFlags, UnmountFlags};
+use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
 use crate::container::{Container, Source};
 use crate::error::{Result, file};
@@ -20,15 +20,19 @@ use crate::home::{Home, make_directory};
 pub fn mount(home: &Home, container: &Container) -> Result<OwnedFd> {
     let target = container.run.join("rootfs");
     make_directory(&target)?;
-    let plan = match &container.record.source {
+    let tree = match &container.record.source {
         Source::Image { manifest, .. } => {
             let store = home.images()?;
             let layers = store.layers(&store.image(manifest)?.chain_ids())?;
-            OverlayPlan::prepare(&layers, &container.directory)?
+            OverlayPlan::prepare(&layers, &container.directory)?.mount()?
         }
-        Source::Host => host_plan(container)?,
+        Source::Host => host_plan(container)?.mount()?,
+        Source::Tree => {
+            let path = tree_of(container);
+            let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+            rustix::mount::open_tree(CWD, &path, flags).map_err(file("clone the mount", &path))?
+        }
     };
-    let tree = plan.mount()?;
     rustix::mount::move_mount(&tree, "", CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .map_err(file("mount the rootfs at", &target))?;
     Ok(tree)
@@ -53,6 +57,11 @@ fn host_plan(container: &Container) -> Result<OverlayPlan> {
     make_directory(&work)?;
     let writable = Writable { upper, work, volatile: false };
     Ok(OverlayPlan { lower: vec![PathBuf::from("/")], writable: Some(writable), userxattr: false })
+}
+
+/// Where a build puts the root of a step.
+pub fn tree_of(container: &Container) -> PathBuf {
+    container.run.join("tree")
 }
 
 fn changes_of(container: &Container) -> PathBuf {
@@ -81,6 +90,7 @@ pub fn unmount(container: &Container) -> Result<()> {
 /// The errno of umount2(2).
 pub fn discard(container: &Container) -> Result<()> {
     unmount(container)?;
+    detach(&tree_of(container))?;
     detach(&changes_of(container))
 }
 

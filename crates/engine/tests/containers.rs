@@ -1,6 +1,7 @@
 //! Containers by the command line, as root.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's failure is a panic")]
+#![allow(dead_code, reason = "what the test files share, not each uses")]
 
 mod support;
 

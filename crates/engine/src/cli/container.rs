@@ -372,10 +372,10 @@ impl Rename {
     }
 }
 
-/// The image id that listings show; empty for this machine's own root.
+/// The image id that listings show; empty where there is no image.
 pub(super) fn image_id(container: &Container) -> String {
     match &container.record.source {
         Source::Image { id, .. } => id.to_string(),
-        Source::Host => String::new(),
+        Source::Host | Source::Tree => String::new(),
     }
 }

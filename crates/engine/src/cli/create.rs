@@ -5,7 +5,7 @@ use husk_image::facts::Facts;
 use husk_image::store::ImageRecord;
 
 use super::flags::Flags;
-use super::{embedded, image, output};
+use super::{embedded, output, registry};
 use crate::attach::{self, End, Options};
 use crate::container::{Container, Parts, Source, name};
 use crate::error::{Error, Result};
@@ -55,8 +55,9 @@ fn find_image(home: &Home, flags: &Flags) -> Result<ImageRecord> {
     if flags.pull == "missing" && !flags.quiet {
         eprintln!("husk: {} is not here: pulling it", flags.image);
     }
-    let options = image::Registry { tls_verify: flags.tls_verify, quiet: flags.quiet };
-    image::pull(home, &flags.image, flags.platform.as_deref(), &options).map(|pulled| pulled.image)
+    let options = registry::Registry { tls_verify: flags.tls_verify, quiet: flags.quiet };
+    registry::pull(home, &flags.image, flags.platform.as_deref(), &options)
+        .map(|pulled| pulled.image)
 }
 
 /// Makes the container.

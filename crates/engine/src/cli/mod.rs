@@ -1,6 +1,9 @@
 //! The command line: Docker's words. Flags in, exit code out; what they mean is elsewhere.
 
+mod archive;
+mod build;
 mod container;
+mod context;
 mod create;
 mod embedded;
 mod flags;
@@ -8,6 +11,8 @@ mod image;
 mod listing;
 mod network;
 mod output;
+mod progress;
+mod registry;
 mod unbuilt;
 mod volume;
 
@@ -71,10 +76,12 @@ enum Command {
     Port(listing::Port),
     /// Give a container another name
     Rename(container::Rename),
+    /// Build an image from a Dockerfile
+    Build(build::Build),
     /// Pull an image from a registry
-    Pull(image::Pull),
+    Pull(registry::Pull),
     /// Push an image to a registry
-    Push(image::Push),
+    Push(registry::Push),
     /// List images
     Images(image::Images),
     /// Remove images
@@ -82,17 +89,17 @@ enum Command {
     /// Give an image one more name
     Tag(image::Tag),
     /// Write images to a tar
-    Save(image::Save),
+    Save(archive::Save),
     /// Read images from a tar
-    Load(image::Load),
+    Load(archive::Load),
     /// Make an image of a tar of a root file system
-    Import(image::Import),
+    Import(archive::Import),
     /// Print how an image came to be
     History(image::History),
     /// Remember a user and password of a registry
-    Login(image::Login),
+    Login(registry::Login),
     /// Forget them
-    Logout(image::Logout),
+    Logout(registry::Logout),
     /// Networks
     #[command(subcommand)]
     Network(network::Network),
@@ -163,6 +170,7 @@ fn run(cli: Cli) -> Result<u8> {
         Command::Inspect(inspect) => inspect.run(&home),
         Command::Port(port) => port.run(&home),
         Command::Rename(rename) => rename.run(&home),
+        Command::Build(build) => build.run(&home),
         Command::Pull(pull) => pull.run(&home),
         Command::Push(push) => push.run(&home),
         Command::Images(images) => images.run(&home),

@@ -6,8 +6,9 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use crate::error::{Error, Result};
 
 /// Flags of `run` and `create` that take a value.
-const VALUES: [&str; 36] = [
+const VALUES: [&str; 38] = [
     "annotation",
+    "attach",
     "blkio-weight-device",
     "cgroup-parent",
     "cgroupns",
@@ -43,14 +44,37 @@ const VALUES: [&str; 36] = [
     "storage-opt",
     "userns",
     "volume-driver",
+    "volumes-from",
 ];
 /// Those that may take one and those that take none.
 const SWITCHES: [&str; 4] = ["init", "no-healthcheck", "oom-kill-disable", "use-api-socket"];
-/// Those of one value that came too late for the table above.
-const MORE: [&str; 2] = ["volumes-from", "attach"];
+/// Flags of `build` that take a value.
+const OF_BUILD: [&str; 20] = [
+    "add-host",
+    "allow",
+    "annotation",
+    "attest",
+    "build-context",
+    "builder",
+    "cache-from",
+    "cache-to",
+    "call",
+    "cgroup-parent",
+    "cpuset-cpus",
+    "memory",
+    "metadata-file",
+    "no-cache-filter",
+    "output",
+    "provenance",
+    "secret",
+    "shm-size",
+    "ssh",
+    "ulimit",
+];
+/// Those of `build` that take none.
+const SWITCHES_OF_BUILD: [&str; 6] = ["check", "compress", "load", "push", "squash", "force-rm"];
 /// Commands.
-const COMMANDS: [&str; 19] = [
-    "build",
+const COMMANDS: [&str; 18] = [
     "commit",
     "compose",
     "container",
@@ -71,16 +95,26 @@ const COMMANDS: [&str; 19] = [
     "update",
 ];
 
+/// The flags of a command: those of one value, and those of none.
+fn flags(command: &str) -> (&'static [&'static str], &'static [&'static str]) {
+    match command {
+        "run" | "create" => (&VALUES, &SWITCHES),
+        "build" => (&OF_BUILD, &SWITCHES_OF_BUILD),
+        _ => (&[], &[]),
+    }
+}
+
 /// Adds them, hidden from the help.
 pub(super) fn extend(mut command: Command) -> Command {
-    for name in ["run", "create"] {
+    for name in ["run", "create", "build"] {
+        let (values, switches) = flags(name);
         command = command.mut_subcommand(name, |mut sub| {
-            for flag in VALUES.iter().chain(&MORE) {
+            for flag in values {
                 let arg = Arg::new(*flag).long(*flag).hide(true).action(ArgAction::Append);
                 sub = sub.arg(arg.num_args(1).allow_hyphen_values(true));
             }
-            for flag in SWITCHES {
-                sub = sub.arg(Arg::new(flag).long(flag).hide(true).action(ArgAction::SetTrue));
+            for flag in switches {
+                sub = sub.arg(Arg::new(*flag).long(*flag).hide(true).action(ArgAction::SetTrue));
             }
             sub
         });
@@ -102,12 +136,10 @@ pub(super) fn refuse(matches: &ArgMatches) -> Result<()> {
     if COMMANDS.contains(&name) {
         return Err(Error::other(format_args!("husk {name} is not built yet")));
     }
-    if !matches!(name, "run" | "create") {
-        return Ok(());
-    }
+    let (values, switches) = flags(name);
     let given =
         |flag: &&&str| sub.value_source(flag) == Some(clap::parser::ValueSource::CommandLine);
-    match VALUES.iter().chain(&MORE).chain(&SWITCHES).find(given) {
+    match values.iter().chain(switches).find(given) {
         Some(flag) => Err(Error::other(format_args!("husk {name} --{flag} is not built yet"))),
         None => Ok(()),
     }

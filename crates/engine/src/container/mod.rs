@@ -43,6 +43,8 @@ pub enum Source {
     },
     /// The root of this machine, below an overlay.
     Host,
+    /// A mount of the process that runs a build; it is at `tree` in the run directory.
+    Tree,
 }
 
 /// What a container is; written at `create`, and by `rename` and `update`.

@@ -35,6 +35,8 @@ pub enum Request {
     Signal(i32),
     /// I go; the program keeps its input.
     Detach,
+    /// The container is mine: kill it when I am gone.
+    Own,
 }
 
 /// From the monitor.
@@ -79,6 +81,7 @@ impl Request {
             }
             Self::Signal(signal) => with(b'k', &signal.to_le_bytes()),
             Self::Detach => with(b'd', &[]),
+            Self::Own => with(b'o', &[]),
         }
     }
 
@@ -94,6 +97,7 @@ impl Request {
             }
             (b'k', data) => Self::Signal(number(data)?),
             (b'd', []) => Self::Detach,
+            (b'o', []) => Self::Own,
             _ => return None,
         })
     }
@@ -236,6 +240,8 @@ pub struct Client {
     pub output: bool,
     /// What it sends is the program's input.
     pub stdin: bool,
+    /// The container ends with it.
+    pub owner: bool,
     /// Gone.
     pub closed: bool,
 }
@@ -243,7 +249,14 @@ pub struct Client {
 impl Client {
     /// One who has just connected.
     pub fn new(socket: OwnedFd) -> Self {
-        Self { socket, pending: VecDeque::new(), output: false, stdin: false, closed: false }
+        Self {
+            socket,
+            pending: VecDeque::new(),
+            output: false,
+            stdin: false,
+            owner: false,
+            closed: false,
+        }
     }
 
     /// Whether something waits to be taken.
@@ -311,6 +324,7 @@ mod tests {
             Request::Size(24, 80),
             Request::Signal(15),
             Request::Detach,
+            Request::Own,
         ];
         for request in requests {
             assert_eq!(Request::decode(&request.encode()), Some(request));

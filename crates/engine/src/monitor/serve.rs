@@ -13,6 +13,8 @@ use super::start::{Running, Streams};
 use crate::container::Container;
 use crate::error::Result;
 
+const SIGKILL: i32 = 9;
+
 /// Input that the program has not read yet; beyond it those attached wait.
 const MAX_PENDING: usize = 256 << 10;
 
@@ -136,6 +138,9 @@ impl Serving {
             {
                 *proxy = None;
             }
+            if self.clients.iter().any(|client| client.owner && client.closed) {
+                self.signals.push(SIGKILL);
+            }
             self.apply(streams, pidfd);
             self.clients.retain(|client| !client.closed);
             if ended && self.drain(streams, open) {
@@ -246,6 +251,7 @@ impl Serving {
                 client.stdin = false;
                 client.closed = true;
             }
+            Request::Own => client.owner = true,
         }
     }
 

@@ -55,6 +55,8 @@ pub struct RunStep<'a> {
     pub env: Vec<(String, String)>,
     /// Who runs it.
     pub user: Identity,
+    /// As USER says it; empty where nothing does.
+    pub user_name: String,
     /// Where; it exists.
     pub working_dir: String,
     /// The instruction as it stands, for messages.
@@ -390,10 +392,11 @@ impl Build<'_> {
             |message: String| BuildError::Run(self.dockerfile.error(step.position, message));
         let runner = &mut *self.runner;
         let make = &mut |rootfs: &OwnedFd| {
+            let user_name = user.clone();
             let user = lookup(rootfs.as_fd(), &user, &[]).map_err(|e| failed(e.to_string()))?;
             let (arguments, env) = (arguments.clone(), env.clone());
             let (working_dir, text) = (working_dir.clone(), step.text.as_str());
-            let run = RunStep { rootfs, arguments, env, user, working_dir, text };
+            let run = RunStep { rootfs, arguments, env, user, user_name, working_dir, text };
             runner.run(&run).map_err(failed)
         };
         layer_step(self.store, self.options, self.progress, state, key, make)

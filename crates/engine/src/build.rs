@@ -1,0 +1,196 @@
+//! What a build needs of the engine: images for FROM, and a container for each RUN.
+//!
+//! A step's container is an ordinary one with the build's mount for its root. It belongs
+//! to this process: its monitor kills and removes it when we are gone, however we went.
+
+mod interrupt;
+mod mount_points;
+
+use std::collections::{HashSet, VecDeque};
+use std::io::Write;
+use std::os::fd::OwnedFd;
+
+use husk_image::build::{RunStep, Runner};
+use husk_image::platform::Platform;
+use husk_image::reference::Reference;
+use husk_image::store::ImageRecord;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::CWD;
+use rustix::io::Errno;
+use rustix::mount::{MoveMountFlags, UnmountFlags};
+
+use crate::container::config::{Config, LogOptions};
+use crate::container::{Container, Parts, Source, name};
+use crate::error::{Error, Result, file};
+use crate::home::{Home, make_directory};
+use crate::monitor::protocol::{Attachment, Event, Request};
+use crate::{launch, remove};
+pub use interrupt::Interrupt;
+use mount_points::MountPoints;
+
+const SIGKILL: i32 = 9;
+
+/// How much of a quiet step's output is kept for the case that it fails, in bytes.
+const KEPT: usize = 8 << 10;
+
+/// Finds an image that is not in the store: its name, what it is for.
+pub type Find<'a> = dyn FnMut(&Reference, &Platform) -> Result<ImageRecord> + 'a;
+
+/// Runs the steps of one build.
+pub struct Steps<'a> {
+    /// The engine's directories.
+    pub home: &'a Home,
+    /// `--network`; empty for the default bridge.
+    pub networks: Vec<String>,
+    /// Pull images that are in the store too.
+    pub pull: bool,
+    /// Keep the output of steps to ourselves, unless they fail.
+    pub quiet: bool,
+    /// Pulls.
+    pub find: &'a mut Find<'a>,
+    /// The signals that kill a step.
+    pub signals: Interrupt,
+    /// One has come.
+    pub interrupted: bool,
+    /// What was pulled already.
+    pub pulled: HashSet<(String, String)>,
+}
+
+impl Runner for Steps<'_> {
+    fn run(&mut self, step: &RunStep<'_>) -> Result<(), String> {
+        let points = MountPoints::missing(step.rootfs).map_err(|error| error.to_string())?;
+        self.signals.hold(true);
+        let ran = self.step(step);
+        self.signals.hold(false);
+        let removed = points.remove(step.rootfs).map_err(|error| error.to_string());
+        let code = ran.map_err(|error| error.to_string())?;
+        removed?;
+        match code {
+            0 => Ok(()),
+            _ if self.interrupted => Err("interrupted".to_owned()),
+            129..=192 => Err(format!("the command was ended by signal {}", code - 128)),
+            code => Err(format!("the command ended with exit status {code}")),
+        }
+    }
+
+    fn image(&mut self, reference: &Reference, platform: &Platform) -> Result<ImageRecord, String> {
+        let wanted = (reference.to_string(), platform.to_string());
+        let known = !self.pull || self.pulled.contains(&wanted);
+        let store = self.home.images().map_err(|error| error.to_string())?;
+        if known
+            && let Ok(record) = store.find(&reference.to_string())
+            && record.platform.architecture == platform.architecture
+            && record.platform.os == platform.os
+        {
+            return Ok(record);
+        }
+        let found = (self.find)(reference, platform).map_err(|error| error.to_string())?;
+        self.pulled.insert(wanted);
+        Ok(found)
+    }
+}
+
+impl Steps<'_> {
+    /// Runs a step and gives its exit status; its container is gone then.
+    fn step(&mut self, step: &RunStep<'_>) -> Result<i32> {
+        let id = name::new_id()?;
+        let parts =
+            Parts { image: "(build)".to_owned(), source: Source::Tree, config: self.config(step) };
+        let called = format!("build-{}", name::short(&id));
+        let container = Container::create(self.home, id, &called, parts)?;
+        let ran = attach_tree(&container, step.rootfs).and_then(|()| self.attend(&container));
+        // Its monitor has removed it, unless it did not come so far.
+        let removed = match container.directory.exists() {
+            true => remove::kill(self.home, &container)
+                .and_then(|()| remove::remove_stopped(self.home, &container, true)),
+            false => Ok(()),
+        };
+        let code = ran?;
+        removed.map(|()| code)
+    }
+
+    fn config(&self, step: &RunStep<'_>) -> Config {
+        Config {
+            args: step.arguments.clone(),
+            env: step.env.iter().map(|(name, value)| format!("{name}={value}")).collect(),
+            working_dir: step.working_dir.clone(),
+            user: step.user_name.clone(),
+            networks: self.networks.clone(),
+            shm_size: 64 << 20,
+            auto_remove: true,
+            log: LogOptions { disabled: true, ..LogOptions::default() },
+            ..Config::default()
+        }
+    }
+
+    /// Starts the container and shows what it writes until it has ended.
+    fn attend(&mut self, container: &Container) -> Result<i32> {
+        let begin = |attachment: &Attachment| {
+            let sent = attachment.send(&Request::Attach { stdin: false });
+            sent.and_then(|()| attachment.send(&Request::Own))
+                .map_err(file("write to", "the monitor"))
+        };
+        let attachment = launch::start_with(self.home, container, &begin)?;
+        let mut kept = VecDeque::new();
+        loop {
+            let mut fds = vec![PollFd::new(&attachment.0, PollFlags::IN)];
+            if !self.interrupted {
+                fds.push(PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN));
+            }
+            match poll(&mut fds, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(file("poll", "the monitor's socket")(errno)),
+            }
+            let ready = |index: usize| fds.get(index).is_some_and(|fd| !fd.revents().is_empty());
+            let (event, signal) = (ready(0), ready(1));
+            if signal {
+                // A second one is not waited with.
+                self.interrupted = true;
+                self.signals.hold(false);
+                let _ = attachment.send(&Request::Signal(SIGKILL));
+            }
+            if !event {
+                continue;
+            }
+            match attachment.receive().map_err(file("read from", "the monitor"))? {
+                Some(Event::Stdout(data) | Event::Stderr(data)) => self.show(&data, &mut kept),
+                Some(Event::Notice(text)) => eprintln!("husk: {text}"),
+                Some(Event::Exited(code)) => {
+                    if code != 0 && self.quiet {
+                        kept.make_contiguous();
+                        let _ = std::io::stderr().lock().write_all(kept.as_slices().0);
+                    }
+                    return Ok(code);
+                }
+                Some(Event::Started | Event::Failed(..)) => {}
+                None => return Err(Error::other("the monitor of the step's container is gone")),
+            }
+        }
+    }
+
+    fn show(&self, data: &[u8], kept: &mut VecDeque<u8>) {
+        if !self.quiet {
+            let _ = std::io::stderr().lock().write_all(data);
+            return;
+        }
+        kept.extend(data);
+        let over = kept.len().saturating_sub(KEPT);
+        drop(kept.drain(..over));
+    }
+}
+
+/// Puts the build's mount where the monitor finds it; [`crate::rootfs::discard`] takes it
+/// away.
+fn attach_tree(container: &Container, tree: &OwnedFd) -> Result<()> {
+    let target = crate::rootfs::tree_of(container);
+    make_directory(&target)?;
+    rustix::mount::move_mount(tree, "", CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .map_err(file("attach the step's root at", &target))?;
+    // Private, so that what is mounted below it reaches no other namespace, nor stays there.
+    let private = rustix::mount::MountPropagationFlags::PRIVATE;
+    let changed = rustix::mount::mount_change(&target, private);
+    if changed.is_err() {
+        let _ = rustix::mount::unmount(&target, UnmountFlags::DETACH);
+    }
+    changed.map_err(file("make private the step's root at", &target))
+}

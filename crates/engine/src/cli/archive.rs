@@ -1,0 +1,166 @@
+//! Commands between images and tars.
+
+use std::io::{BufReader, IsTerminal};
+use std::path::Path;
+
+use clap::Args;
+use husk_image::archive::{self, Format, ImportOptions};
+use husk_image::config::RunConfig;
+use husk_image::progress::Silent;
+use husk_image::reference::Reference;
+use husk_image::registry::PullOptions;
+use husk_image::store::ImageRecord;
+
+use super::output;
+use crate::error::{Error, Result, file};
+use crate::home::Home;
+
+/// `save`.
+#[derive(Debug, Args)]
+pub(super) struct Save {
+    /// The file instead of standard output
+    #[arg(short, long)]
+    output: Option<String>,
+    /// docker (an OCI layout that Docker of any age reads) or oci
+    #[arg(long, default_value = "docker")]
+    format: String,
+    /// Names or ids
+    #[arg(required = true)]
+    images: Vec<String>,
+}
+
+impl Save {
+    pub(super) fn run(&self, home: &Home) -> Result<u8> {
+        let format = match self.format.as_str() {
+            "docker" | "docker-archive" => Format::Docker,
+            "oci" | "oci-archive" => Format::Oci,
+            other => return Err(Error::flag("--format", other, "is neither docker nor oci")),
+        };
+        let store = home.images()?;
+        let mut images: Vec<(ImageRecord, Vec<Reference>)> = Vec::new();
+        for name in &self.images {
+            let record = store.find(name)?;
+            let by_name = name.parse::<Reference>().ok().map(Reference::or_latest);
+            let named = match by_name {
+                Some(reference) if store.find_reference(&reference)?.is_some() => vec![reference],
+                _ => Vec::new(),
+            };
+            match images.iter_mut().find(|(known, _)| known.manifest == record.manifest) {
+                Some((_, names)) => names.extend(named),
+                None => images.push((record, named)),
+            }
+        }
+        match &self.output {
+            Some(path) => {
+                let opened = std::fs::File::create(path).map_err(file("create", path))?;
+                archive::save_stream(&store, &images, format, std::io::BufWriter::new(opened))?;
+            }
+            None if std::io::stdout().is_terminal() => {
+                return Err(Error::other("standard output is a terminal: name a file with -o"));
+            }
+            None => archive::save_stream(&store, &images, format, std::io::stdout().lock())?,
+        }
+        Ok(0)
+    }
+}
+
+/// `load`.
+#[derive(Debug, Args)]
+pub(super) struct Load {
+    /// The file or OCI layout directory instead of standard input
+    #[arg(short, long)]
+    input: Option<String>,
+    /// No names
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+impl Load {
+    pub(super) fn run(&self, home: &Home) -> Result<u8> {
+        let store = home.images()?;
+        let options = PullOptions::default();
+        let loaded = match &self.input {
+            Some(path) if Path::new(path).is_dir() => {
+                archive::load_directory(&store, Path::new(path), &options, &Silent)?
+            }
+            Some(path) => {
+                let opened = std::fs::File::open(path).map_err(file("open", path))?;
+                archive::load_stream(&store, BufReader::new(opened), &options, &Silent)?
+            }
+            None => archive::load_stream(&store, std::io::stdin().lock(), &options, &Silent)?,
+        };
+        for one in loaded.iter().filter(|_| !self.quiet) {
+            match one.names.is_empty() {
+                true => output::line(format_args!("Loaded image ID: {}", one.image.id))?,
+                false => {
+                    for name in &one.names {
+                        output::line(format_args!("Loaded image: {}", name.familiar()))?;
+                    }
+                }
+            }
+        }
+        Ok(0)
+    }
+}
+
+/// `import`.
+#[derive(Debug, Args)]
+pub(super) struct Import {
+    /// A remark for its history
+    #[arg(short, long)]
+    message: Option<String>,
+    /// ENTRYPOINT or CMD ["..."], ENV NAME=VALUE, WORKDIR DIR, USER USER
+    #[arg(short, long)]
+    change: Vec<String>,
+    /// The tar, or - for standard input
+    file: String,
+    /// Its name
+    name: Option<String>,
+}
+
+impl Import {
+    pub(super) fn run(&self, home: &Home) -> Result<u8> {
+        let import = ImportOptions {
+            config: self.config()?,
+            message: self.message.clone(),
+            reference: self.name.as_deref().map(str::parse).transpose()?,
+        };
+        let store = home.images()?;
+        let options = PullOptions::default();
+        let record = match self.file.as_str() {
+            "-" => archive::import(&store, std::io::stdin().lock(), import, &options, &Silent)?,
+            path => {
+                let opened = std::fs::File::open(path).map_err(file("open", path))?;
+                archive::import(&store, BufReader::new(opened), import, &options, &Silent)?
+            }
+        };
+        output::line(record.id)?;
+        Ok(0)
+    }
+
+    fn config(&self) -> Result<RunConfig> {
+        let mut config = RunConfig::default();
+        for change in &self.change {
+            let bad = |problem: &str| Error::flag("--change", change, problem);
+            let (word, value) =
+                change.trim().split_once(' ').ok_or_else(|| bad("is no instruction"))?;
+            let value = value.trim();
+            let list = || match value.starts_with('[') {
+                true => serde_json::from_str::<Vec<String>>(value)
+                    .map_err(|_| bad("is no JSON list of strings")),
+                false => Ok(vec!["/bin/sh".to_owned(), "-c".to_owned(), value.to_owned()]),
+            };
+            match word.to_ascii_uppercase().as_str() {
+                "ENTRYPOINT" => config.entrypoint = Some(list()?),
+                "CMD" => config.cmd = Some(list()?),
+                "ENV" if value.contains('=') => {
+                    config.env.get_or_insert_default().push(value.to_owned());
+                }
+                "WORKDIR" => config.working_dir = Some(value.to_owned()),
+                "USER" => config.user = Some(value.to_owned()),
+                _ => return Err(bad("only ENTRYPOINT, CMD, ENV, WORKDIR and USER are built yet")),
+            }
+        }
+        Ok(config)
+    }
+}
