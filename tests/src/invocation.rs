@@ -24,11 +24,13 @@ pub struct Invocation {
 }
 
 impl Invocation {
-    /// A call of `program`, whose output is kept in files below `dir`.
+    /// A call of `program` in `dir`, where its output is kept in files. In a
+    /// directory of the test's own: crun 1.8.1 makes one called `auto` for
+    /// `--rootless auto`, wherever it is.
     pub fn new(program: impl AsRef<OsStr>, dir: &std::path::Path) -> Invocation {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let mut command = Command::new(&program);
-        command.stdin(Stdio::null());
+        command.stdin(Stdio::null()).current_dir(dir);
         Invocation {
             command,
             out: dir.join(format!("out.{number}")),
