@@ -2,14 +2,14 @@
 
 /// `seed` with a few changes, most of which leave it JSON. `random` gives
 /// numbers; equal numbers give equal bytes.
-pub(crate) fn mutate(seed: &str, words: &[&str], mut random: impl FnMut() -> u64) -> Vec<u8> {
-    let mut bytes = seed.as_bytes().to_vec();
+pub(crate) fn mutate(seed: &[u8], words: &[Vec<u8>], mut random: impl FnMut() -> u64) -> Vec<u8> {
+    let mut bytes = seed.to_vec();
     for _ in 0..1 + random() % 4 {
         if bytes.is_empty() {
             break;
         }
         let at = (random() % bytes.len() as u64) as usize;
-        let word = words[(random() % words.len() as u64) as usize].as_bytes();
+        let word = words[(random() % words.len() as u64) as usize].as_slice();
         match random() % 24 {
             0 => bytes[at] = random() as u8,
             1 => bytes.truncate(at),
@@ -21,12 +21,12 @@ pub(crate) fn mutate(seed: &str, words: &[&str], mut random: impl FnMut() -> u64
                 let start = bytes[..at].iter().rposition(|byte| !token(byte)).map_or(0, |n| n + 1);
                 let length = bytes[start..].iter().take_while(|byte| token(byte)).count();
                 let old = kind(&bytes[start..start + length]);
-                let alike = |word: &&&str| old.is_some() && kind(word.as_bytes()) == old;
-                let alike: Vec<&&str> = words.iter().filter(alike).collect();
+                let alike = |word: &&Vec<u8>| old.is_some() && kind(word) == old;
+                let alike: Vec<&Vec<u8>> = words.iter().filter(alike).collect();
                 let word = match alike.len() as u64 {
                     0 if !random().is_multiple_of(4) => continue,
                     0 => word,
-                    count => alike[(random() % count) as usize].as_bytes(),
+                    count => alike[(random() % count) as usize],
                 };
                 drop(bytes.splice(start..start + length, word.iter().copied()));
             }

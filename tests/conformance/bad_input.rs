@@ -411,3 +411,19 @@ fn limited(case: &Case, bundle: &Bundle) -> husk_tests::invocation::Output {
         .arg(bundle.id())
         .output()
 }
+
+/// A value of the document in a warning forges no second line, and reaches no
+/// terminal.
+#[test]
+fn a_warning_is_one_line() {
+    let case = Case::new();
+    let mut bundle = case.bundle();
+    let mount = json!({ "destination": "x\nhusk-oci: forged\u{1b}[2J", "type": "tmpfs" });
+    bundle.mount(mount);
+    bundle.args(["/bin/true"]);
+    let run = case.run(&bundle).ok();
+    let lines: Vec<&str> = run.stderr.lines().collect();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].starts_with("husk-oci: warning: mounts["), "{lines:?}");
+    assert!(!run.stderr.contains('\u{1b}'), "{lines:?}");
+}

@@ -6,6 +6,7 @@ mod cargo;
 mod conformance;
 mod debian;
 mod demo;
+mod fuzz;
 mod interrupt;
 mod process;
 mod scratch;
@@ -23,6 +24,7 @@ cargo xtask COMMAND [OPTIONS]
   test          set up, build and run all tests
   vm            run tests, or any command, in a virtual machine with systemd and cgroup v2
   conformance   run the conformance suite on husk-oci, runc and crun; write the counts
+  fuzz          feed documents, kernel files and messages to the parsers, led by coverage
   bench         husk-oci beside runc, crun and the floor
 
 cargo xtask COMMAND --help says more of each.
@@ -46,6 +48,7 @@ fn dispatch() -> anyhow::Result<ExitCode> {
             Some("test") => test::command(arguments),
             Some("vm") => vm::command(arguments),
             Some("conformance") => conformance::command(arguments),
+            Some("fuzz") => fuzz::command(arguments),
             Some("bench") => bench::command(arguments),
             _ => anyhow::bail!("no command {command:?}: cargo xtask --help lists them"),
         },

@@ -211,20 +211,24 @@ pub fn error(error: &Error) {
 
 /// Tells of something that was asked for and is done otherwise, or not at all.
 pub fn warning(message: impl fmt::Display) {
-    write_line("warning", &message.to_string(), None);
+    // Values come from documents.
+    write_line("warning", &on_one_line(message), None);
 }
 
 /// Tells something that was asked for.
 pub fn information(message: impl fmt::Display) {
     // Names of processes come from the container.
-    let error = Error::new(Code::Kernel, message, "");
-    write_line("info", &error.to_string(), None);
+    write_line("info", &on_one_line(message), None);
+}
+
+fn on_one_line(message: impl fmt::Display) -> String {
+    Error::new(Code::Kernel, message, "").to_string()
 }
 
 /// Tells how something was done, with `--debug`.
 pub fn debug(message: impl FnOnce() -> String) {
     if LOG.get().is_some_and(|log| log.debug) {
-        write_line("debug", &message(), None);
+        write_line("debug", &on_one_line(message()), None);
     }
 }
 

@@ -36,6 +36,9 @@ use crate::fault::{Fault, Step};
 /// Largest packet. A state with its annotations is the largest one that is sent.
 const MAX_PACKET: usize = 128 << 10;
 
+/// Largest number of an error that the kernel returns, `include/linux/err.h`.
+const MAX_ERRNO: i32 = 4095;
+
 /// One message.
 #[derive(Debug)]
 pub enum Message {
@@ -109,7 +112,7 @@ fn decode_fault(rest: &[u8]) -> Option<Fault> {
     Some(Fault {
         step: Step::from_number(step)?,
         index: u32::from_le_bytes(*index),
-        errno: (errno > 0).then(|| Errno::from_raw_os_error(errno)),
+        errno: (1..=MAX_ERRNO).contains(&errno).then(|| Errno::from_raw_os_error(errno)),
         op: String::from_utf8_lossy(op).into_owned().into(),
         detail: String::from_utf8_lossy(detail).into_owned(),
     })
@@ -225,6 +228,17 @@ mod tests {
         match Message::decode(&Message::Fault(fault.clone()).encode()) {
             Some(Message::Fault(read)) => assert_eq!(read, fault),
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_number_that_is_no_errno_is_none() {
+        for number in [i32::MIN, -1, 0, 4096, 0x2020_2020, i32::MAX] {
+            let packet = [&[FAULT, 0, 0, 0, 0, 0], &number.to_le_bytes()[..], &[0]].concat();
+            match Message::decode(&packet) {
+                Some(Message::Fault(fault)) => assert_eq!(fault.errno, None, "{number}"),
+                other => panic!("{other:?}"),
+            }
         }
     }
 

@@ -222,11 +222,21 @@ fn numbers(directory: &Path, files: &[&str]) -> Result<Vec<u16>, Error> {
             let (first, last) = range.split_once('-').unwrap_or((range, range));
             let first: u16 = first.parse().map_err(|_| malformed())?;
             let last: u16 = last.parse().map_err(|_| malformed())?;
+            if list.len() + range_length(first, last) > MOST_NUMBERS {
+                return Err(malformed());
+            }
             list.extend(first..=last);
         }
         return Ok(list);
     }
     Ok(Vec::new())
+}
+
+/// No kernel has as many CPUs or nodes.
+const MOST_NUMBERS: usize = 1 << 16;
+
+fn range_length(first: u16, last: u16) -> usize {
+    (usize::from(last) + 1).saturating_sub(usize::from(first))
 }
 
 /// The sizes of huge pages that a cgroup has files for.
@@ -266,5 +276,21 @@ mod tests {
         ] {
             assert!(json.pointer(path).is_some(), "{path}: {json}");
         }
+    }
+
+    #[test]
+    fn a_list_has_no_more_numbers_than_there_are() {
+        let directory = std::env::temp_dir().join(format!("husk-numbers.{}", std::process::id()));
+        std::fs::create_dir(&directory).unwrap();
+        let of = |text: &str| {
+            std::fs::write(directory.join("cpus"), text).unwrap();
+            numbers(&directory, &["missing", "cpus"]).map(|list| list.len())
+        };
+        assert_eq!(of("0-3,8\n").unwrap(), 5);
+        assert_eq!(of("0-65535").unwrap(), 65536);
+        assert_eq!(of("\n").unwrap(), 0);
+        assert!(of("0-65535,0-65535").is_err());
+        assert!(of("0-65536").is_err());
+        std::fs::remove_dir_all(directory).unwrap();
     }
 }

@@ -284,8 +284,11 @@ pub(crate) fn bit_list(text: &str) -> Option<Vec<u64>> {
         if words.len() <= last / 64 {
             words.resize(last / 64 + 1, 0u64);
         }
-        for bit in first..=last {
-            words[bit / 64] |= 1 << (bit % 64);
+        // By words: a document has room for a million ranges, each of all numbers.
+        for (index, word) in words.iter_mut().enumerate().take(last / 64 + 1).skip(first / 64) {
+            let below = first.saturating_sub(index * 64);
+            let above = 63_usize.saturating_sub(last - index * 64);
+            *word |= u64::MAX << below & u64::MAX >> above;
         }
     }
     Some(words)
@@ -309,6 +312,9 @@ mod tests {
     fn bit_lists() {
         assert_eq!(bit_list("0-2,5"), Some(vec![0b10_0111]));
         assert_eq!(bit_list("64"), Some(vec![0, 1]));
+        assert_eq!(bit_list("62-64,63"), Some(vec![3 << 62, 1]));
+        assert_eq!(bit_list("1-190"), Some(vec![!1, u64::MAX, u64::MAX >> 1]));
+        assert_eq!(bit_list("128-191,0"), Some(vec![1, 0, u64::MAX]));
         assert_eq!(bit_list(""), Some(vec![]));
         for bad in ["a", "3-1", "1-", "-1", "70000", "1-99999999999"] {
             assert_eq!(bit_list(bad), None, "{bad}");
