@@ -73,6 +73,9 @@ pub enum Error {
     /// An image could not be built.
     #[error(transparent)]
     Build(Box<husk_image::build::BuildError>),
+    /// A tar could not be written.
+    #[error(transparent)]
+    Pack(#[from] husk_image::pack::PackError),
     /// A malformed reference.
     #[error(transparent)]
     Reference(#[from] husk_image::reference::ReferenceError),

@@ -20,4 +20,6 @@ pub mod remove;
 pub mod rootfs;
 pub mod runtime;
 pub mod spec;
+pub mod tree;
+pub mod view;
 pub mod volume;

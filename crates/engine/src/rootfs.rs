@@ -20,22 +20,30 @@ use crate::home::{Home, make_directory};
 pub fn mount(home: &Home, container: &Container) -> Result<OwnedFd> {
     let target = container.run.join("rootfs");
     make_directory(&target)?;
-    let tree = match &container.record.source {
-        Source::Image { manifest, .. } => {
-            let store = home.images()?;
-            let layers = store.layers(&store.image(manifest)?.chain_ids())?;
-            OverlayPlan::prepare(&layers, &container.directory)?.mount()?
-        }
-        Source::Host => host_plan(container)?.mount()?,
-        Source::Tree => {
-            let path = tree_of(container);
-            let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-            rustix::mount::open_tree(CWD, &path, flags).map_err(file("clone the mount", &path))?
-        }
-    };
+    let tree = tree(home, container)?;
     rustix::mount::move_mount(&tree, "", CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .map_err(file("mount the rootfs at", &target))?;
     Ok(tree)
+}
+
+/// The root of a container that does not run, attached nowhere.
+///
+/// # Errors
+/// A missing layer, or what the kernel refused.
+pub fn tree(home: &Home, container: &Container) -> Result<OwnedFd> {
+    match &container.record.source {
+        Source::Image { manifest, .. } => {
+            let store = home.images()?;
+            let layers = store.layers(&store.image(manifest)?.chain_ids())?;
+            Ok(OverlayPlan::prepare(&layers, &container.directory)?.mount()?)
+        }
+        Source::Host => Ok(host_plan(container)?.mount()?),
+        Source::Tree => {
+            let path = tree_of(container);
+            let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+            rustix::mount::open_tree(CWD, &path, flags).map_err(file("clone the mount", &path))
+        }
+    }
 }
 
 /// This machine's root below, never written. overlayfs refuses an upper directory that is

@@ -1,4 +1,5 @@
 //! An overlayfs upper directory into a layer's tar: what [`crate::unpack`] does, backwards.
+//! Also any other tree into a plain tar.
 //!
 //! Entries come in the order of their names, a directory before what it holds, so the
 //! same tree gives the same bytes. A character device 0:0 becomes `.wh.NAME`, an opaque
@@ -9,7 +10,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::fs::{self, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::digest::{Digest, Hasher, HashingWriter};
@@ -57,16 +58,51 @@ pub struct Packed {
 pub fn pack(root: BorrowedFd<'_>, out: impl Write) -> Result<Packed, PackError> {
     let gzip = flate2::write::GzEncoder::new(out, flate2::Compression::new(6));
     let tar = tar::Builder::new(HashingWriter::new(gzip));
-    let mut packer =
-        Packer { tar, inodes: HashMap::new(), bytes: 0, entries: 0, warnings: Vec::new() };
-    let directory = open(root, b".", "")?;
+    let mut packer = Packer::new(tar, true);
+    let directory = list(root).map_err(at(b"", "open"))?;
     packer.directory(&directory, &[], 0)?;
     let (gzip, diff_id, _) = packer.tar.into_inner()?.finish();
     gzip.finish()?.flush()?;
     Ok(Packed { diff_id, bytes: packer.bytes, entries: packer.entries, warnings: packer.warnings })
 }
 
+/// Writes a tree as an uncompressed tar, of which a program may change files meanwhile:
+/// what it makes of them is in the tar or not, but nothing outside the tree is.
+pub struct Archive<W: Write>(Packer<W>);
+
+impl<W: Write> Archive<W> {
+    /// Begins.
+    pub fn new(out: W) -> Archive<W> {
+        let tar = tar::Builder::new(HashingWriter::new(out));
+        Archive(Packer::new(tar, false))
+    }
+
+    /// Adds what an O_PATH descriptor is of, and all below it, under the name `path`; a
+    /// directory under an empty name stands for what it holds.
+    ///
+    /// # Errors
+    /// [`PackError`].
+    pub fn add(&mut self, inode: BorrowedFd<'_>, path: &[u8]) -> Result<(), PackError> {
+        if !path.is_empty() {
+            return self.0.inode(inode, path, 0);
+        }
+        self.0.directory(&list(inode).map_err(at(path, "open"))?, path, 0)
+    }
+
+    /// Writes the end; gives what was left out.
+    ///
+    /// # Errors
+    /// [`PackError::Write`].
+    pub fn finish(self) -> Result<Vec<String>, PackError> {
+        let (mut out, _, _) = self.0.tar.into_inner()?.finish();
+        out.flush()?;
+        Ok(self.0.warnings)
+    }
+}
+
 struct Packer<W: Write> {
+    /// Whiteouts and opaque directories mean that something is removed.
+    layer: bool,
     tar: tar::Builder<HashingWriter<W>>,
     /// The first name of each file with several.
     inodes: HashMap<(u64, u64), Vec<u8>>,
@@ -80,9 +116,10 @@ fn at<E: Into<io::Error>>(path: &[u8], operation: &'static str) -> impl FnOnce(E
     move |source| PackError::File { path, operation, source: source.into() }
 }
 
-fn open(parent: BorrowedFd<'_>, name: &[u8], path: &str) -> Result<OwnedFd, PackError> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    fs::openat(parent, name, flags, Mode::empty()).map_err(at(path.as_bytes(), "open"))
+/// Opens a directory of which there is a descriptor, to list it.
+fn list(directory: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    fs::openat(directory, ".", flags, Mode::empty())
 }
 
 /// The names in a directory, sorted.
@@ -131,6 +168,11 @@ fn is_opaque(directory: &OwnedFd) -> bool {
 }
 
 impl<W: Write> Packer<W> {
+    fn new(tar: tar::Builder<HashingWriter<W>>, layer: bool) -> Packer<W> {
+        let inodes = HashMap::new();
+        Packer { layer, tar, inodes, bytes: 0, entries: 0, warnings: Vec::new() }
+    }
+
     fn directory(
         &mut self,
         directory: &OwnedFd,
@@ -154,32 +196,41 @@ impl<W: Write> Packer<W> {
         path: &[u8],
         depth: usize,
     ) -> Result<(), PackError> {
-        let stat = fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(at(path, "stat"))?;
-        let kind = FileType::from_raw_mode(stat.st_mode);
-        if name.starts_with(b".wh.") {
+        if self.layer && name.starts_with(b".wh.") {
             self.warnings
                 .push(format!("{:?} left out: a layer cannot hold .wh. names", shown(path)));
             return Ok(());
         }
-        match kind {
+        // What it is, is told by the descriptor: the name may be another file's by then.
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match fs::openat(parent, name, flags, Mode::empty()) {
+            Ok(inode) => self.inode(inode.as_fd(), path, depth),
+            Err(Errno::NOENT) if !self.layer => Ok(()),
+            Err(errno) => Err(at(path, "open")(errno)),
+        }
+    }
+
+    fn inode(&mut self, inode: BorrowedFd<'_>, path: &[u8], depth: usize) -> Result<(), PackError> {
+        let stat = fs::fstat(inode).map_err(at(path, "stat"))?;
+        match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
-                let directory = open(parent.as_fd(), name, &shown(path))?;
-                self.add(parent, name, path, &stat, tar::EntryType::Directory)?;
-                if is_opaque(&directory) {
+                let directory = list(inode).map_err(at(path, "open"))?;
+                self.add(inode, path, &stat, tar::EntryType::Directory)?;
+                if self.layer && is_opaque(&directory) {
                     self.whiteout(&[path, b".wh..wh..opq"].join(&b'/'))?;
                 }
                 self.directory(&directory, path, depth + 1)
             }
-            FileType::CharacterDevice if stat.st_rdev == 0 => {
-                let directory = path.len() - name.len();
-                let before = path.get(..directory).unwrap_or_default();
+            FileType::CharacterDevice if self.layer && stat.st_rdev == 0 => {
+                let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
+                let before = path.get(..path.len() - name.len()).unwrap_or_default();
                 self.whiteout(&[before, b".wh.", name].concat())
             }
-            FileType::RegularFile => self.add(parent, name, path, &stat, tar::EntryType::Regular),
-            FileType::Symlink => self.add(parent, name, path, &stat, tar::EntryType::Symlink),
-            FileType::CharacterDevice => self.add(parent, name, path, &stat, tar::EntryType::Char),
-            FileType::BlockDevice => self.add(parent, name, path, &stat, tar::EntryType::Block),
-            FileType::Fifo => self.add(parent, name, path, &stat, tar::EntryType::Fifo),
+            FileType::RegularFile => self.add(inode, path, &stat, tar::EntryType::Regular),
+            FileType::Symlink => self.add(inode, path, &stat, tar::EntryType::Symlink),
+            FileType::CharacterDevice => self.add(inode, path, &stat, tar::EntryType::Char),
+            FileType::BlockDevice => self.add(inode, path, &stat, tar::EntryType::Block),
+            FileType::Fifo => self.add(inode, path, &stat, tar::EntryType::Fifo),
             _ => {
                 self.warnings.push(format!("{:?} left out: a socket", shown(path)));
                 Ok(())
@@ -198,8 +249,7 @@ impl<W: Write> Packer<W> {
 
     fn add(
         &mut self,
-        parent: &OwnedFd,
-        name: &[u8],
+        inode: BorrowedFd<'_>,
         path: &[u8],
         stat: &Stat,
         kind: tar::EntryType,
@@ -216,26 +266,24 @@ impl<W: Write> Packer<W> {
             pax.push((b"mtime".to_vec(), time(stat).into_bytes()));
         }
         if kind != tar::EntryType::Directory && stat.st_nlink > 1 {
-            let inode = (stat.st_dev, stat.st_ino);
-            if let Some(first) = self.inodes.get(&inode).cloned() {
+            let number = (stat.st_dev, stat.st_ino);
+            if let Some(first) = self.inodes.get(&number).cloned() {
                 header.set_entry_type(tar::EntryType::Link);
                 set_link(&mut header, &mut pax, &first);
                 return self.append(header, path, pax, io::empty());
             }
-            self.inodes.insert(inode, path.to_vec());
+            self.inodes.insert(number, path.to_vec());
         }
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = fs::openat(parent, name, flags, Mode::empty()).map_err(at(path, "open"))?;
         if kind != tar::EntryType::Symlink {
-            for (key, value) in attributes(fd.as_fd()).map_err(at(path, "read attributes of"))? {
+            for (key, value) in attributes(inode).map_err(at(path, "read attributes of"))? {
                 pax.push(([b"SCHILY.xattr.", key.as_slice()].concat(), value));
             }
         }
         match kind {
             tar::EntryType::Regular => {
-                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let file =
-                    fs::openat(parent, name, flags, Mode::empty()).map_err(at(path, "open"))?;
+                let link = format!("/proc/self/fd/{}", inode.as_raw_fd());
+                let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+                let file = fs::open(link, flags, Mode::empty()).map_err(at(path, "open"))?;
                 let size = u64::try_from(stat.st_size).unwrap_or_default();
                 header.set_size(size);
                 self.bytes += size;
@@ -247,7 +295,7 @@ impl<W: Write> Packer<W> {
                 }
             }
             tar::EntryType::Symlink => {
-                let target = fs::readlinkat(parent, name, Vec::new()).map_err(at(path, "read"))?;
+                let target = fs::readlinkat(inode, "", Vec::new()).map_err(at(path, "read"))?;
                 set_link(&mut header, &mut pax, target.to_bytes());
                 self.append(header, path, pax, io::empty())
             }

@@ -4,6 +4,7 @@ mod archive;
 mod build;
 mod container;
 mod context;
+mod cp;
 mod create;
 mod embedded;
 mod flags;
@@ -74,6 +75,10 @@ enum Command {
     Inspect(listing::Inspect),
     /// List the published ports of a container
     Port(listing::Port),
+    /// Copy files between a container and here
+    Cp(cp::Cp),
+    /// Write a container's root to a tar
+    Export(cp::Export),
     /// Give a container another name
     Rename(container::Rename),
     /// Build an image from a Dockerfile
@@ -169,6 +174,8 @@ fn run(cli: Cli) -> Result<u8> {
         Command::Top(top) => top.run(&home),
         Command::Inspect(inspect) => inspect.run(&home),
         Command::Port(port) => port.run(&home),
+        Command::Cp(cp) => cp.run(&home),
+        Command::Export(export) => export.run(&home),
         Command::Rename(rename) => rename.run(&home),
         Command::Build(build) => build.run(&home),
         Command::Pull(pull) => pull.run(&home),

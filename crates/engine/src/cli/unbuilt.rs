@@ -74,14 +74,12 @@ const OF_BUILD: [&str; 20] = [
 /// Those of `build` that take none.
 const SWITCHES_OF_BUILD: [&str; 6] = ["check", "compress", "load", "push", "squash", "force-rm"];
 /// Commands.
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 16] = [
     "commit",
     "compose",
     "container",
-    "cp",
     "diff",
     "events",
-    "export",
     "image",
     "info",
     "manifest",

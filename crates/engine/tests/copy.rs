@@ -1,0 +1,339 @@
+//! `cp` and `export` by the command line, as root.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's failure is a panic")]
+#![allow(dead_code, reason = "what the test files share, not each uses")]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use support::{Done, Engine, obstacle, wait_for};
+
+macro_rules! engine {
+    ($make:ident) => {
+        match obstacle() {
+            Some(why) => {
+                eprintln!("skipped: {why}");
+                return;
+            }
+            None => Engine::$make(),
+        }
+    };
+}
+
+fn here(engine: &Engine) -> PathBuf {
+    let path = engine.path("here");
+    std::fs::create_dir_all(&path).unwrap();
+    path
+}
+
+fn cp(engine: &Engine, arguments: &[&str]) -> Done {
+    let mut command = engine.command(&[&["cp"], arguments].concat());
+    command.current_dir(here(engine)).output().unwrap().into()
+}
+
+fn create(engine: &Engine, script: &str) {
+    engine.ok(&[
+        "create",
+        "--network",
+        "none",
+        "--name",
+        "box",
+        "-v",
+        "vol:/v",
+        "bb",
+        "sh",
+        "-c",
+        script,
+    ]);
+}
+
+/// Runs the container to its end and gives its output.
+fn result(engine: &Engine) -> String {
+    engine.ok(&["start", "-a", "box"])
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    std::fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn both_ways_as_docker_names_things() {
+    let engine = engine!(new);
+    let here = here(&engine);
+    std::fs::create_dir_all(here.join("dir/sub")).unwrap();
+    std::fs::write(here.join("dir/sub/f"), "deep").unwrap();
+    std::fs::write(here.join("file"), "text").unwrap();
+    std::os::unix::fs::chown(here.join("file"), Some(1234), Some(1234)).unwrap();
+    std::fs::set_permissions(here.join("file"), PermissionsExt::from_mode(0o4755)).unwrap();
+    symlink("file", here.join("link")).unwrap();
+    create(
+        &engine,
+        "ls -ln /named /data/file /kept; cat /named /data/link /dir/sub/f /flat/sub/f /new/sub/f /v/f",
+    );
+    for arguments in [
+        ["file", "box:/named"],
+        ["file", "box:/data/"],
+        ["dir", "box:/"],
+        ["link", "box:data"],
+        ["dir/sub/f", "box:/v"],
+        ["dir", "box:/new"],
+        ["-a", "file"],
+    ] {
+        let third = if arguments[0] == "-a" { &["box:/kept"][..] } else { &[] };
+        let done = cp(&engine, &[&arguments[..], third].concat());
+        assert_eq!((done.code, done.out.as_str(), done.err.as_str()), (0, "", ""), "{arguments:?}");
+    }
+    assert_eq!(cp(&engine, &["dir", "box:/flat"]).code, 0);
+    assert_eq!(cp(&engine, &["dir/.", "box:/flat"]).code, 0, "its content, over what is there");
+    let listed = result(&engine);
+    let lines: Vec<&str> = listed.lines().collect();
+    assert!(lines[0].starts_with("-rwxr-xr-x    1 0        0"), "named: {listed}");
+    assert!(
+        lines[1].starts_with("-rwsr-xr-x    1 1234     1234")
+            || lines[2].starts_with("-rwsr-xr-x    1 1234     1234"),
+        "-a keeps: {listed}"
+    );
+    assert!(listed.ends_with("texttextdeepdeepdeepdeep"), "{listed}");
+
+    let out = |arguments: &[&str]| {
+        let done = cp(&engine, arguments);
+        assert_eq!((done.code, done.err.as_str()), (0, ""), "{arguments:?}: {done:?}");
+    };
+    out(&["box:/named", "back"]);
+    assert_eq!(read(here.join("back")), "text");
+    out(&["box:/flat", "."]);
+    assert_eq!(read(here.join("flat/sub/f")), "deep");
+    out(&["box:/flat/.", "other"]);
+    assert_eq!(read(here.join("other/sub/f")), "deep");
+    out(&["box:/data/link", "kept-link"]);
+    assert_eq!(std::fs::read_link(here.join("kept-link")).unwrap(), Path::new("file"));
+    out(&["-L", "box:/data/link", "followed"]);
+    assert_eq!(read(here.join("followed")), "text");
+    out(&["box:/v/f", "back"]);
+    assert_eq!(read(here.join("back")), "deep", "a volume's file, over one that was there");
+    out(&["box:/kept", "plain"]);
+    let meta = std::fs::metadata(here.join("plain")).unwrap();
+    assert_eq!((meta.uid(), meta.mode() & 0o7777), (0, 0o755), "set-user-id is not brought along");
+    out(&["-a", "box:/kept", "whole"]);
+    let meta = std::fs::metadata(here.join("whole")).unwrap();
+    assert_eq!((meta.uid(), meta.mode() & 0o7777), (1234, 0o4755));
+    engine.ok(&["rm", "-v", "box"]);
+    engine.ok(&["volume", "rm", "vol"]);
+    engine.assert_nothing_left();
+}
+
+#[test]
+fn what_cannot_be_copied_says_so() {
+    let engine = engine!(new);
+    let here = here(&engine);
+    std::fs::create_dir_all(here.join("dir")).unwrap();
+    std::fs::write(here.join("file"), "text").unwrap();
+    create(&engine, "true");
+    engine.ok(&[
+        "create",
+        "--network",
+        "none",
+        "--name",
+        "ro",
+        "--read-only",
+        "-v",
+        &format!("{}:/in:ro", here.display()),
+        "-v",
+        &format!("{}:/rw", here.display()),
+        "bb",
+    ]);
+    let cases: [(&[&str], &str); 12] = [
+        (&["file", "dir"], "one of the two must be CONTAINER:PATH"),
+        (&["box:/data", "box:/x"], "copying between containers"),
+        (&["none:/x", "."], "no such container: none"),
+        (&["box:/absent", "."], "open box:/absent: No such file"),
+        (&["absent", "box:/"], "open absent: No such file"),
+        (&["file", "box:/no/where"], "open the directory box:/no: No such file"),
+        (&["file", "box:/nodir/"], "box:/nodir/: no such directory"),
+        (&["dir", "box:/data/file"], "box:/data/file: a file, where a directory is copied"),
+        (&["file/", "box:/"], "open file/: Not a directory"),
+        (&["file", "ro:/x"], "Read-only file system"),
+        (&["file", "ro:/in/x"], "Read-only file system"),
+        (&["file", "ro:/rw/file"], "source and destination are one file"),
+    ];
+    for (arguments, expected) in cases {
+        let done = cp(&engine, arguments);
+        assert!(done.code == 1 && done.err.contains(expected), "{arguments:?}: {done:?}");
+        assert_eq!(done.err.lines().count(), 1, "{done:?}");
+    }
+    assert_eq!(read(here.join("file")), "text");
+    assert_eq!(engine.run(&["cp", "--archve", "a", "b"]).code, 125);
+    assert_eq!(engine.run(&["cp", "a"]).code, 125);
+    let writable = cp(&engine, &["file", "ro:/rw/new"]);
+    assert_eq!((writable.code, read(here.join("new"))), (0, "text".to_owned()), "{writable:?}");
+    engine.ok(&["rm", "-v", "box", "ro"]);
+    engine.assert_nothing_left();
+}
+
+fn pipe(engine: &Engine, arguments: &[&str], input: &[u8]) -> (Done, Vec<u8>) {
+    let mut command = engine.command(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let _ = stdin.write_all(input);
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    let bytes = output.stdout.clone();
+    (output.into(), bytes)
+}
+
+fn names(tar: &[u8]) -> Vec<String> {
+    let mut archive = tar::Archive::new(tar);
+    let name = |entry: std::io::Result<tar::Entry<'_, &[u8]>>| {
+        entry.unwrap().path().unwrap().display().to_string()
+    };
+    archive.entries().unwrap().map(name).collect()
+}
+
+#[test]
+fn tars_on_standard_streams() {
+    let engine = engine!(new);
+    create(&engine, "cat /data/t/x /data/t/y");
+    let mut tar = tar::Builder::new(Vec::new());
+    for (name, content) in [("t/x", "one"), ("t/y", "two")] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(3);
+        header.set_mode(0o640);
+        header.set_uid(77);
+        tar.append_data(&mut header, name, content.as_bytes()).unwrap();
+    }
+    let tar = tar.into_inner().unwrap();
+    let (done, _) = pipe(&engine, &["cp", "-", "box:/data"], &tar);
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_eq!(result(&engine), "onetwo");
+    let (done, bytes) = pipe(&engine, &["cp", "box:/data/t", "-"], b"");
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_eq!(names(&bytes), ["t/", "t/x", "t/y"]);
+    let mut archive = tar::Archive::new(&bytes[..]);
+    let uids: Vec<u64> =
+        archive.entries().unwrap().map(|e| e.unwrap().header().uid().unwrap()).collect();
+    assert_eq!(uids[1..], [77, 77]);
+    let (file, _) = pipe(&engine, &["cp", "-", "box:/data/file"], &tar);
+    assert!(file.code == 1 && file.err.contains("Not a directory"), "{file:?}");
+    let (broken, _) = pipe(&engine, &["cp", "-", "box:/data"], &tar[..600]);
+    assert!(broken.code == 1 && broken.err.contains("standard input"), "{broken:?}");
+    // A tar's own tricks end in its scratch directory.
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(1);
+    header.as_old_mut().name[..9].copy_from_slice(b"../escape");
+    header.set_cksum();
+    tar.append(&header, &b"x"[..]).unwrap();
+    let (refused, _) = pipe(&engine, &["cp", "-", "box:/data"], &tar.into_inner().unwrap());
+    assert!(refused.code == 1 && refused.err.contains("refused"), "{refused:?}");
+    let left = std::fs::read_dir(engine.path("root/tmp")).unwrap().count();
+    assert_eq!(left, 0);
+    engine.ok(&["rm", "-v", "box"]);
+    engine.assert_nothing_left();
+}
+
+#[test]
+fn an_export_is_the_root_without_its_mounts() {
+    let engine = engine!(new);
+    create(&engine, "echo changed > /data/file; echo in-volume > /v/x; echo .; sleep 600");
+    engine.ok(&["start", "box"]);
+    wait_for("the script", || engine.run(&["logs", "box"]).out == ".\n");
+    let path = engine.path("out.tar");
+    engine.ok(&["export", "-o", path.to_str().unwrap(), "box"]);
+    let tar = std::fs::read(&path).unwrap();
+    let listed = names(&tar);
+    assert!(
+        listed.contains(&"bin/busybox".to_owned()) && listed.contains(&"v/".to_owned()),
+        "{listed:?}"
+    );
+    for name in ["v/x", "proc/self/", "dev/null", ".wh.x"] {
+        assert!(!listed.contains(&name.to_owned()), "{name}");
+    }
+    let mut archive = tar::Archive::new(&tar[..]);
+    let mut text = String::new();
+    let found = archive
+        .entries()
+        .unwrap()
+        .map(Result::unwrap)
+        .find(|e| e.path().unwrap() == Path::new("data/file"));
+    found.unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!(text, "changed\n");
+    engine.ok(&["import", path.to_str().unwrap(), "again"]);
+    assert_eq!(
+        engine.ok(&["run", "--rm", "--network", "none", "again", "/bin/cat", "/data/file"]),
+        "changed"
+    );
+    let absent = engine.run(&["export", "-o", "/no/where/x.tar", "box"]);
+    assert_eq!(absent.code, 1, "{absent:?}");
+    engine.ok(&["rm", "-f", "-v", "box"]);
+    engine.assert_nothing_left();
+}
+
+/// CVE-2018-15664 and its kin: a container that swaps what is copied for links out.
+#[test]
+fn a_hostile_container_gets_and_gives_nothing() {
+    let engine = engine!(new);
+    let here = here(&engine);
+    let canary = engine.path("canary");
+    std::fs::create_dir(&canary).unwrap();
+    std::fs::write(canary.join("secret"), "the host's").unwrap();
+    let outside = canary.to_str().unwrap();
+    let script = format!(
+        "mkdir -p /a/in /b{outside}; echo mine > /a/in/secret; echo mine > /b{outside}/secret; \
+         ln -s {outside} /out; ln -s ../../../../../..{outside} /up; ln -s /proc/1/root{outside} /magic; \
+         mknod /node b 1 0; mknod /tube p; ln -s {outside}/new /dangling; echo ready; \
+         while :; do mv /a/in /a/kept; ln -s {outside} /a/in; rm /a/in; mv /a/kept /a/in; done"
+    );
+    let script = script
+        .replace("mkdir", "busybox mkdir")
+        .replace("ln -s", "busybox ln -s")
+        .replace("mknod", "busybox mknod")
+        .replace(" mv", " busybox mv")
+        .replace(" rm", " busybox rm");
+    create(&engine, &script);
+    engine.ok(&["start", "box"]);
+    wait_for("the set-up", || engine.run(&["logs", "box"]).out == "ready\n");
+    for link in ["/out", "/up", "/magic"] {
+        let done = cp(&engine, &[&format!("box:{link}/secret"), "got"]);
+        assert_eq!(done.code, 1, "{link}: {done:?}");
+        let done = cp(&engine, &["-L", &format!("box:{link}/."), "got"]);
+        assert_eq!(done.code, 1, "{link}: {done:?}");
+    }
+    std::fs::write(here.join("evil"), "evil").unwrap();
+    for target in ["/out/secret", "/up/secret", "/magic/secret"] {
+        let done = cp(&engine, &["evil", &format!("box:{target}")]);
+        assert_eq!(done.code, 1, "{target}: {done:?}");
+    }
+    // The link itself is replaced: what it names is outside.
+    assert_eq!(cp(&engine, &["evil", "box:/dangling"]).code, 0);
+    for round in 0..60 {
+        let _ = cp(&engine, &["box:/a/in/secret", "raced"]);
+        let _ = cp(&engine, &["-L", "box:/a", "tree"]);
+        let _ = cp(&engine, &["evil", "box:/a/in/secret"]);
+        let (_, bytes) = pipe(&engine, &["cp", "box:/a", "-"], b"");
+        assert!(!bytes.windows(10).any(|window| window == b"the host's"), "round {round}");
+        for place in ["raced", "tree/in/secret"] {
+            // A link that was copied as a link is none of a file's content.
+            let inside = std::fs::canonicalize(here.join(place));
+            if !inside.is_ok_and(|path| path.starts_with(&here)) {
+                continue;
+            }
+            let text = std::fs::read_to_string(here.join(place)).unwrap_or_default();
+            assert!(!text.contains("host"), "round {round}: {place} has {text:?}");
+        }
+        let _ = std::fs::remove_dir_all(here.join("tree"));
+    }
+    assert_eq!(read(canary.join("secret")), "the host's");
+    assert_eq!(std::fs::read_dir(&canary).unwrap().count(), 1);
+    let done = cp(&engine, &["box:/node", "node"]);
+    assert!(done.code == 0 && done.err.contains("left out"), "{done:?}");
+    assert!(!here.join("node").exists());
+    assert_eq!(cp(&engine, &["box:/tube", "tube"]).code, 0, "a FIFO is not read");
+    assert!(std::fs::metadata(here.join("tube")).unwrap().file_type().is_fifo());
+    engine.ok(&["rm", "-f", "-v", "box"]);
+    engine.assert_nothing_left();
+}
