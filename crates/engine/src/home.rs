@@ -12,13 +12,14 @@
 //!   oci/                   husk-oci's state
 //! ```
 
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use husk_image::store::Store;
 use husk_net::Networks;
 
 use crate::error::{Error, Result, file};
+use crate::rootless::is_rootless;
 
 /// The directories of one engine.
 #[derive(Clone, Debug)]
@@ -48,10 +49,7 @@ impl Home {
         let run = match (run, rootless) {
             (Some(run), _) => absolute("--runroot", run)?,
             (None, false) => PathBuf::from("/run/husk"),
-            (None, true) => match std::env::var_os("XDG_RUNTIME_DIR").filter(|d| !d.is_empty()) {
-                Some(directory) => PathBuf::from(directory).join("husk"),
-                None => return Err(Error::other("neither --runroot nor XDG_RUNTIME_DIR is given")),
-            },
+            (None, true) => runtime_directory()?.join("husk"),
         };
         Ok(Self { root, run })
     }
@@ -78,9 +76,21 @@ impl Home {
     }
 }
 
-/// Whether the caller is an ordinary user.
-pub fn is_rootless() -> bool {
-    !rustix::process::geteuid().is_root()
+/// What a login session has (XDG base directory specification); systemd's place for it
+/// where the variable is missing, as after su(1).
+fn runtime_directory() -> Result<PathBuf> {
+    if let Some(given) = std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty()) {
+        return Ok(PathBuf::from(given));
+    }
+    let uid = rustix::process::getuid().as_raw();
+    let usual = PathBuf::from(format!("/run/user/{uid}"));
+    match std::fs::metadata(&usual) {
+        Ok(meta) if meta.uid() == uid => Ok(usual),
+        _ => Err(Error::other(
+            "XDG_RUNTIME_DIR is not set, and there is no directory of yours in /run/user: \
+             log in with a session (as root: loginctl enable-linger USER), or give --runroot DIR",
+        )),
+    }
 }
 
 /// Makes a directory and those above it, mode 0700: programs of images must not be

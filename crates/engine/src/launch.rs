@@ -7,7 +7,7 @@ use crate::attach::{self, Options};
 use crate::container::Container;
 use crate::container::state::Status;
 use crate::error::{ENGINE_FAILED, Error, Result, file};
-use crate::home::{Home, is_rootless};
+use crate::home::Home;
 use crate::monitor::protocol::{Attachment, Event, pair};
 
 /// A started container, with us attached.
@@ -47,11 +47,6 @@ pub fn start_with(
     container: &Container,
     begin: &dyn Fn(&Attachment) -> Result<()>,
 ) -> Result<Attachment> {
-    if is_rootless() {
-        return Err(Error::other(
-            "running containers without root is not built yet; run husk as root",
-        ));
-    }
     let _lock = container.lock()?;
     if container.state()?.status == Status::Running {
         let name = &container.record.name;

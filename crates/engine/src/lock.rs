@@ -27,9 +27,21 @@ impl Lock {
     /// # Errors
     /// The errno of open(2) or flock(2).
     pub fn exclusive(path: &Path) -> Result<Self> {
+        Self::wait(path, FlockOperation::LockExclusive)
+    }
+
+    /// Waits until it is ours, perhaps beside others that share it.
+    ///
+    /// # Errors
+    /// The errno of open(2) or flock(2).
+    pub fn shared(path: &Path) -> Result<Self> {
+        Self::wait(path, FlockOperation::LockShared)
+    }
+
+    fn wait(path: &Path, operation: FlockOperation) -> Result<Self> {
         let opened = open(path)?;
         loop {
-            match flock(&opened, FlockOperation::LockExclusive) {
+            match flock(&opened, operation) {
                 Ok(()) => return Ok(Self { _file: opened }),
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(file("lock", path)(errno)),
@@ -42,8 +54,20 @@ impl Lock {
     /// # Errors
     /// The errno of open(2) or flock(2).
     pub fn try_exclusive(path: &Path) -> Result<Option<Self>> {
+        Self::attempt(path, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    /// `None` where another has it alone.
+    ///
+    /// # Errors
+    /// The errno of open(2) or flock(2).
+    pub fn try_shared(path: &Path) -> Result<Option<Self>> {
+        Self::attempt(path, FlockOperation::NonBlockingLockShared)
+    }
+
+    fn attempt(path: &Path, operation: FlockOperation) -> Result<Option<Self>> {
         let opened = open(path)?;
-        match flock(&opened, FlockOperation::NonBlockingLockExclusive) {
+        match flock(&opened, operation) {
             Ok(()) => Ok(Some(Self { _file: opened })),
             Err(Errno::AGAIN) => Ok(None),
             Err(errno) => Err(file("lock", path)(errno)),

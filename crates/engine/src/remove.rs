@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::connection;
 use crate::container::config::Mount;
 use crate::container::state::Status;
 use crate::container::{Container, state::State};
@@ -23,7 +24,7 @@ pub fn remove_stopped(home: &Home, container: &Container, volumes: bool) -> Resu
         Runtime::find(home)?.output(&["delete", "--force", container.id()])?;
     }
     rootfs::discard(container)?;
-    home.networks()?.tear_down(container.id())?;
+    connection::tear_down(home, container)?;
     let mounts = container.record.config.mounts.clone();
     container.forget(home);
     home.images()?.unpin(container.id())?;

@@ -123,9 +123,13 @@ fn said(words: &str) -> String {
     last.strip_prefix("husk-oci: ").unwrap_or(last).to_owned()
 }
 
-/// The exit code that the last error in a log stands for; `None` where there is none.
-pub fn failure(log: &Path) -> Option<u8> {
-    let text = std::fs::read_to_string(log).ok()?;
-    let mut lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
-    lines.rfind(|line| line.level == "error").map(|line| status_of(&line))
+/// What a log says of an execution that is over: its warnings, and the exit code that the
+/// last error stands for, if there is one.
+pub fn outcome(log: &Path) -> (Vec<String>, Option<u8>) {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
+    let lines: Vec<Line> = lines.collect();
+    let failure = lines.iter().rfind(|line| line.level == "error").map(status_of);
+    let warnings = lines.into_iter().filter(|line| line.level == "warning");
+    (warnings.map(|line| line.msg).collect(), failure)
 }

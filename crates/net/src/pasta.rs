@@ -13,6 +13,7 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek};
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
+use rustix::mount::{UnmountFlags, mount_bind, unmount};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::claim::Claim;
@@ -32,11 +34,26 @@ use crate::publish::Protocol;
 const READY_LIMIT: Duration = Duration::from_secs(10);
 const STOP_LIMIT: Duration = Duration::from_secs(2);
 
+/// Where pasta answers DNS queries, by asking the first server of the host, also one on the
+/// host's loopback.
+pub const DNS_FORWARDER: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 1, 1));
+
+/// Whether pasta has to enter the container's user namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserNamespace {
+    /// The container has one that the caller is not in.
+    OfContainer,
+    /// The caller is in it, as its root; setns(2) does not enter it again.
+    OfCaller,
+}
+
 /// How pasta is to connect a container.
 #[derive(Debug, Clone)]
 pub struct Pasta<'a> {
-    /// The container's init: its user and network namespaces are entered.
+    /// The container's init, whose network namespace is entered.
     pub pid: u32,
+    /// And whether its user namespace is.
+    pub user_namespace: UserNamespace,
     /// Where pasta writes its own pid; for [`stop`].
     pub pid_file: &'a Path,
     /// Published ports.
@@ -101,7 +118,14 @@ impl Pasta<'_> {
         }
         push("--tcp-ns", "none".as_ref());
         push("--udp-ns", "none".as_ref());
-        arguments.push(self.pid.to_string().into());
+        push("--dns-forward", DNS_FORWARDER.to_string().as_ref());
+        match self.user_namespace {
+            UserNamespace::OfContainer => arguments.push(self.pid.to_string().into()),
+            UserNamespace::OfCaller => {
+                push("--netns", self.bound().as_os_str());
+                arguments.push("--no-netns-quit".into());
+            }
+        }
         arguments
     }
 
@@ -115,7 +139,30 @@ impl Pasta<'_> {
         self.start_program(&find()?)
     }
 
+    /// Where the network namespace is bound while pasta starts: it has given up the
+    /// privilege that /proc/PID/ns takes (proc_pid_ns(5)) when it opens this.
+    fn bound(&self) -> PathBuf {
+        self.pid_file.with_extension("netns")
+    }
+
     fn start_program(&self, program: &Path) -> Result<()> {
+        if self.user_namespace == UserNamespace::OfContainer {
+            return self.execute(program);
+        }
+        let bound = self.bound();
+        fs::write(&bound, "").map_err(|e| Error::file("create", &bound, e))?;
+        let started = mount_bind(format!("/proc/{}/ns/net", self.pid), &bound)
+            .map_err(|e| Error::file("bind a network namespace to", &bound, e))
+            .and_then(|()| {
+                let executed = self.execute(program);
+                let unbound = unmount(&bound, UnmountFlags::DETACH)
+                    .map_err(|e| Error::file("unmount", &bound, e));
+                executed.and(unbound)
+            });
+        started.and(crate::json_file::remove(&bound))
+    }
+
+    fn execute(&self, program: &Path) -> Result<()> {
         // A file and no pipe: the background process would keep a pipe open.
         let words = memfd_create("pasta", MemfdFlags::CLOEXEC)
             .map_err(|e| Error::system("create a memfd for pasta's messages", e))?;
@@ -244,6 +291,7 @@ mod tests {
         ];
         let pasta = Pasta {
             pid: 42,
+            user_namespace: UserNamespace::OfContainer,
             pid_file: Path::new("/run/p"),
             claims: &claims,
             interface: "eth0",
@@ -255,7 +303,14 @@ mod tests {
             arguments.join(" "),
             "--config-net --no-map-gw --no-dhcp --no-dhcpv6 --no-ra --quiet --pid /run/p \
              --ns-ifname eth0 --mtu 1500 --tcp-ports 8080:80 --tcp-ports 127.0.0.1/8081:80 \
-             --tcp-ports ::1/8082:80 --udp-ports none --tcp-ns none --udp-ns none 42"
+             --tcp-ports ::1/8082:80 --udp-ports none --tcp-ns none --udp-ns none \
+             --dns-forward 169.254.1.1 42"
+        );
+        let inside = Pasta { user_namespace: UserNamespace::OfCaller, ..pasta };
+        let arguments = inside.arguments();
+        assert_eq!(
+            arguments[arguments.len() - 3..],
+            ["--netns", "/run/p.netns", "--no-netns-quit"]
         );
     }
 
@@ -279,8 +334,14 @@ mod tests {
     fn its_last_words_are_the_error() {
         let (directory, program) = fake("echo 'No such tap' >&2; exit 1");
         let pid_file = directory.path().join("pid");
-        let pasta =
-            Pasta { pid: 1, pid_file: &pid_file, claims: &[], interface: "eth0", mtu: None };
+        let pasta = Pasta {
+            pid: 1,
+            user_namespace: UserNamespace::OfContainer,
+            pid_file: &pid_file,
+            claims: &[],
+            interface: "eth0",
+            mtu: None,
+        };
         let message = |program: &Path| loop {
             let message = pasta.start_program(program).unwrap_err().to_string();
             // A process that another test forks may hold the file open for writing.

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use husk_net::NetNs;
-use husk_net::pasta::{Pasta, stop};
+use husk_net::pasta::{Pasta, UserNamespace, stop};
 use support::*;
 
 /// linux/sched.h.
@@ -33,7 +33,9 @@ fn as_ordinary_user() {
         networks(directory.path()).reserve_ports("c", "name-of-c", &publishes).unwrap();
     let pid = pid.parse().unwrap();
     let claims = reservation.claims();
-    Pasta { pid, pid_file, claims, interface: "eth0", mtu: Some(1500) }.start().unwrap();
+    let user_namespace = UserNamespace::OfContainer;
+    let (interface, mtu) = ("eth0", Some(1500));
+    Pasta { pid, user_namespace, pid_file, claims, interface, mtu }.start().unwrap();
 }
 
 #[test]

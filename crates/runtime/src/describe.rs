@@ -8,7 +8,6 @@ use rustix::process::WaitStatus;
 use crate::fault::{Fault, Step};
 use crate::plan::DEFAULT_DEVICES;
 use crate::report::{Code, Error};
-use crate::rootless;
 use crate::state::Record;
 
 /// Where a process is described: in `config.json` at `process`, or for `exec` elsewhere.
@@ -122,7 +121,7 @@ fn device(index: usize, spec: &Spec) -> String {
 }
 
 fn hint(fault: &Fault, spec: &Spec) -> Option<String> {
-    let rootless = rootless::is_rootless();
+    let rootless = husk_userns::is_rootless();
     let hint = match (fault.step, fault.errno) {
         (Step::Rlimits, Some(Errno::PERM)) => "to raise a hard limit takes CAP_SYS_RESOURCE",
         (Step::User | Step::Groups, Some(Errno::INVAL)) => {
@@ -131,7 +130,7 @@ fn hint(fault: &Fault, spec: &Spec) -> Option<String> {
         (
             Step::UserNamespace | Step::Mount | Step::Root | Step::Propagation,
             Some(Errno::PERM | Errno::ACCESS),
-        ) if rootless::powerless_hint().is_some() => rootless::powerless_hint()?,
+        ) if husk_userns::powerless_hint().is_some() => husk_userns::powerless_hint()?,
         (Step::Groups, Some(Errno::PERM)) if rootless => {
             "groups cannot be set with a map of one's own id alone"
         }

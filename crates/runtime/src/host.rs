@@ -5,13 +5,12 @@ use rustix::io::Errno;
 
 use crate::plan::{Host, LaunchPlan};
 use crate::report::{Code, Error, Result};
-use crate::rootless;
 
 /// What a plan needs to know.
 pub fn facts() -> Result<Host> {
     Ok(Host {
         euid: rustix::process::geteuid().as_raw(),
-        in_user_namespace: rootless::in_user_namespace(),
+        in_user_namespace: husk_userns::in_user_namespace(),
         selinux: there(c"/sys/fs/selinux/enforce"),
         apparmor: apparmor(),
         layout: husk_cgroup::Layout::detect().map_err(cgroup_error)?,
@@ -42,10 +41,10 @@ pub fn explain_clone(error: Error, plan: &LaunchPlan) -> Error {
     let hint = match error.errno {
         Some(Errno::NOSYS) => "Linux 5.14 or later is needed",
         Some(errno @ (Errno::NOSPC | Errno::USERS)) => {
-            return error.hint(rootless::user_namespace_hint(errno));
+            return error.hint(husk_userns::user_namespace_hint(errno));
         }
         Some(errno @ (Errno::PERM | Errno::ACCESS)) if plan.user_namespace.is_some() => {
-            return error.hint(rootless::user_namespace_hint(errno));
+            return error.hint(husk_userns::user_namespace_hint(errno));
         }
         Some(Errno::PERM) => {
             "without root, linux.namespaces needs one of type user: see husk-oci spec --rootless"

@@ -24,7 +24,6 @@ pub mod mech;
 pub mod passwd;
 pub mod plan;
 pub mod report;
-pub mod rootless;
 pub mod seal;
 pub mod state;
 pub mod tail;

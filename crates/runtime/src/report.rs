@@ -190,6 +190,10 @@ fn write_line(level: &str, message: &str, error: Option<&Error>) {
         };
         // One write, so that lines of several processes do not mix.
         let _ = file.write_all(line.as_bytes());
+        if matches!(level, "warning" | "debug") {
+            // Standard error is the container's by now, and ends up in its log.
+            return;
+        }
     }
     let prefix = match level {
         "error" | "info" => "",

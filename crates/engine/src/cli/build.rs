@@ -166,7 +166,7 @@ impl Build {
             options.platform = parsed.map_err(|error| Error::flag("--platform", text, error))?;
         }
         if let Some(network) = &self.network {
-            husk_net::Mode::parse(std::slice::from_ref(network), crate::home::is_rootless())?;
+            husk_net::Mode::parse(std::slice::from_ref(network), crate::rootless::is_rootless())?;
         }
         options.target.clone_from(&self.target);
         options.no_cache = self.no_cache;

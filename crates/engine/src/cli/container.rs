@@ -322,8 +322,11 @@ impl Exec {
         if let Ok(status) = command.status() {
             ended = status.code();
         }
-        let failure = crate::runtime::failure(&log);
+        let (warnings, failure) = crate::runtime::outcome(&log);
         let _ = std::fs::remove_file(&log);
+        for warning in warnings {
+            eprintln!("husk: {warning}");
+        }
         match (failure, ended) {
             // It has said so itself.
             (Some(status), _) => Ok(status),

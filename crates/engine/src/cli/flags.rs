@@ -372,7 +372,7 @@ impl Flags {
         for text in &self.publish {
             text.parse::<husk_net::Publish>()?;
         }
-        husk_net::Mode::parse(&self.network, crate::home::is_rootless())?;
+        husk_net::Mode::parse(&self.network, crate::rootless::is_rootless())?;
         Ok(self.publish.clone())
     }
 

@@ -24,6 +24,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::{ENGINE_FAILED, Error, Result};
 use crate::home::Home;
+use crate::rootless;
 
 /// Containers without a daemon.
 #[derive(Debug, Parser)]
@@ -111,6 +112,9 @@ enum Command {
     /// Volumes
     #[command(subcommand)]
     Volume(volume::Volume),
+    /// Keeps the namespaces of an ordinary user; not for people
+    #[command(hide = true)]
+    HoldNamespace,
     /// Beside a running container; not for people
     #[command(hide = true)]
     Monitor {
@@ -154,8 +158,36 @@ fn exit_status(matches: &clap::ArgMatches, error: &Error) -> u8 {
     }
 }
 
+/// Whether a command touches files of containers and images, or their processes: an
+/// ordinary user does so as root of a user namespace. The others only read what is the
+/// user's own, or talk to a monitor or a registry.
+fn needs_ids(command: &Command) -> bool {
+    !matches!(
+        command,
+        Command::Ps(_)
+            | Command::Logs(_)
+            | Command::Port(_)
+            | Command::Inspect(_)
+            | Command::Images(_)
+            | Command::History(_)
+            | Command::Attach(_)
+            | Command::Wait(_)
+            | Command::Rename(_)
+            | Command::Tag(_)
+            | Command::Login(_)
+            | Command::Logout(_)
+            | Command::Network(_)
+            | Command::HoldNamespace
+    )
+}
+
 fn run(cli: Cli) -> Result<u8> {
     let home = Home::new(cli.root, cli.runroot)?;
+    // Held to the end: the namespaces last as long as somebody uses them.
+    let _inside = match needs_ids(&cli.command) {
+        true => Some(rootless::enter(&home)?),
+        false => None,
+    };
     match cli.command {
         Command::Run(run) => run.run(&home),
         Command::Create(create) => create.run(&home),
@@ -191,6 +223,7 @@ fn run(cli: Cli) -> Result<u8> {
         Command::Logout(logout) => logout.run(),
         Command::Network(network) => network.run(&home),
         Command::Volume(volume) => volume.run(&home),
+        Command::HoldNamespace => rootless::hold_namespace(&home).map(|()| 0),
         Command::Monitor { id } => crate::monitor::run(&home, &id).map(|()| 0),
     }
 }

@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 /// The file that counts such kills in the cgroup of process `pid`: `memory.oom_control`
-/// of a v1 hierarchy (Linux 4.13), `memory.events` of the v2 one.
-pub(super) fn events_of(pid: i32) -> Option<PathBuf> {
+/// of a v1 hierarchy (Linux 4.13), `memory.events` of the v2 one. `None` where the cgroup
+/// is not the container's own, whose id is in its name.
+pub(super) fn events_of(pid: i32, id: &str) -> Option<PathBuf> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-    file_of(&text, Path::new("/sys/fs/cgroup"))
+    let file = file_of(&text, Path::new("/sys/fs/cgroup"))?;
+    file.to_str().is_some_and(|path| path.contains(id)).then_some(file)
 }
 
 fn file_of(membership: &str, root: &Path) -> Option<PathBuf> {

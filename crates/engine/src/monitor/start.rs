@@ -5,15 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use husk_image::user;
+use husk_net::LoopbackProxy;
 use husk_net::dns::{DnsOptions, ExtraHost, HostResolver, HostsFile, ResolvConf, hostname_file};
-use husk_net::{
-    Attachment, Claim, LoopbackProxy, Mode, NetNs, Networks, Publish, Request, Reservation,
-};
 use rustix::fs::OFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::container::config::{Config, Mount};
+use crate::connection::{self, Connection};
+use crate::container::config::{Config, Limits, Mount};
 use crate::container::state::{State, Status, boot_id, start_ticks};
 use crate::container::{Container, name, write_json};
 use crate::error::{Error, Result, file};
@@ -21,7 +20,7 @@ use crate::home::Home;
 use crate::runtime::Runtime;
 use crate::spec::{self, Facts, Network};
 use crate::volume::Volume;
-use crate::{copy_up, device, rootfs, volume};
+use crate::{copy_up, device, rootfs, rootless, volume};
 
 /// A running container, as its monitor holds it.
 #[derive(Debug)]
@@ -43,28 +42,6 @@ pub(super) struct Streams {
     /// A pipe, or the terminal.
     pub(super) stdout: OwnedFd,
     pub(super) stderr: Option<OwnedFd>,
-}
-
-/// The network before the container is made.
-enum Prepared {
-    Plain(Network),
-    Reserved(Networks, Reservation),
-}
-
-impl Prepared {
-    fn namespace(&self) -> Network {
-        match self {
-            Self::Plain(network) => network.clone(),
-            Self::Reserved(..) => Network::Own,
-        }
-    }
-
-    fn claims(&self) -> &[Claim] {
-        match self {
-            Self::Plain(_) => &[],
-            Self::Reserved(_, reservation) => reservation.claims(),
-        }
-    }
 }
 
 /// Starts the container; the current directory is its run directory. `notice` gets what
@@ -93,7 +70,7 @@ pub(super) fn clean(home: &Home, runtime: &Runtime, container: &Container) -> Re
         false => Ok(()),
     };
     let unmounted = rootfs::unmount(container);
-    let disconnected = home.networks().and_then(|nets| Ok(nets.tear_down(container.id())?));
+    let disconnected = connection::tear_down(home, container);
     let _ = std::fs::remove_file(container.run.join("paused"));
     deleted.and(unmounted).and(disconnected)
 }
@@ -110,7 +87,7 @@ fn prepare_and_run(
     rootfs::make_directory_in(root.as_fd(), &config.working_dir)?;
     let volumes = volumes(home, config, root.as_fd())?;
     drop(root);
-    let network = prepare_network(home, container)?;
+    let network = Connection::prepare(home, container)?;
     let hostname = hostname(container, &network);
     write_files(container, &network, &hostname, notice)?;
     let facts = Facts {
@@ -122,6 +99,7 @@ fn prepare_and_run(
         volumes: &volumes,
         host_devices: if config.privileged { device::of_host() } else { Vec::new() },
         devices: device::asked(&config.devices)?,
+        last_gid: rootless::last_gid(),
     };
     let spec = spec::build(config, &facts)?;
     write_json(&container.run.join("config.json"), &spec)?;
@@ -129,7 +107,7 @@ fn prepare_and_run(
     let number = pid.as_raw_nonzero().get();
     let pidfd =
         pidfd_open(pid, PidfdFlags::empty()).map_err(file("open a pidfd of", "the container"))?;
-    let proxy = connect(&network, number, notice)?;
+    let proxy = network.connect(number, notice)?;
     runtime.output(&["start", container.id()])?;
     let state = State {
         status: Status::Running,
@@ -140,76 +118,17 @@ fn prepare_and_run(
         started: crate::clock::timestamp(),
         ..State::default()
     };
-    let memory_events = super::oom::events_of(number);
+    let memory_events = super::oom::events_of(number, container.id());
     Ok(Running { pid, pidfd, streams, proxy, state, memory_events })
 }
 
-fn prepare_network(home: &Home, container: &Container) -> Result<Prepared> {
-    let config = &container.record.config;
-    let unpublishable = |mode: &str| match config.publishes.first() {
-        Some(publish) => {
-            let problem = format!("a port cannot be published with --network {mode}");
-            Err(Error::flag("--publish", publish, problem))
-        }
-        None => Ok(()),
-    };
-    match Mode::parse(&config.networks, crate::home::is_rootless())? {
-        Mode::None => unpublishable("none").map(|()| Prepared::Plain(Network::Own)),
-        Mode::Host => unpublishable("host").map(|()| Prepared::Plain(Network::Host)),
-        Mode::Container(other) => {
-            unpublishable("container:")?;
-            let other = Container::find(home, &other)?;
-            let state = other.state()?;
-            match state.status {
-                Status::Running => {
-                    Ok(Prepared::Plain(Network::Path(format!("/proc/{}/ns/net", state.pid))))
-                }
-                _ => Err(Error::other(format_args!(
-                    "--network container:{0}: container {0} is not running",
-                    other.record.name
-                ))),
-            }
-        }
-        Mode::Pasta => Err(Error::other("--network pasta is not built yet; use none or host")),
-        Mode::Networks(names) => {
-            let nets = home.networks()?;
-            let reservation = nets.reserve(&request(container, &names)?)?;
-            Ok(Prepared::Reserved(nets, reservation))
-        }
-    }
-}
-
-fn request(container: &Container, names: &[String]) -> Result<Request> {
-    let config = &container.record.config;
-    let mut publishes = Vec::new();
-    for text in &config.publishes {
-        publishes.push(text.parse::<Publish>()?);
-    }
-    if config.publish_all {
-        for exposed in &config.exposed {
-            publishes.push(exposed.parse::<Publish>()?);
-        }
-    }
-    let attachment = |(index, network): (usize, &String)| Attachment {
-        network: network.clone(),
-        addresses: if index == 0 { config.addresses.clone() } else { Vec::new() },
-        mac: None,
-    };
-    Ok(Request {
-        container: container.id().to_owned(),
-        name: container.record.name.clone(),
-        attachments: names.iter().enumerate().map(attachment).collect(),
-        publishes,
-    })
-}
-
-fn hostname(container: &Container, network: &Prepared) -> String {
+fn hostname(container: &Container, network: &Connection) -> String {
     let config = &container.record.config;
     if !config.hostname.is_empty() {
         return config.hostname.clone();
     }
     match network {
-        Prepared::Plain(Network::Host) => {
+        Connection::Plain(Network::Host) => {
             rustix::system::uname().nodename().to_string_lossy().into_owned()
         }
         _ => name::short(container.id()).to_owned(),
@@ -219,17 +138,14 @@ fn hostname(container: &Container, network: &Prepared) -> String {
 /// hosts, hostname and resolv.conf.
 fn write_files(
     container: &Container,
-    network: &Prepared,
+    network: &Connection,
     hostname: &str,
     notice: &mut dyn FnMut(String),
 ) -> Result<()> {
     let config = &container.record.config;
     let extra: Vec<ExtraHost> =
         config.add_hosts.iter().map(|text| text.parse()).collect::<Result<_, husk_net::Error>>()?;
-    let endpoints = match network {
-        Prepared::Reserved(_, reservation) => reservation.endpoints(),
-        Prepared::Plain(_) => &[],
-    };
+    let endpoints = network.endpoints();
     let addresses: Vec<_> =
         endpoints.iter().flat_map(|endpoint| &endpoint.addresses).map(|one| one.address).collect();
     let gateways: Vec<_> = endpoints
@@ -245,17 +161,20 @@ fn write_files(
     };
     let host = HostResolver::read();
     let resolv = match network {
-        Prepared::Plain(Network::Host) => ResolvConf::for_host_network(&host, &asked)?,
+        Connection::Plain(Network::Host) => ResolvConf::for_host_network(&host, &asked)?,
+        Connection::Pasta { .. } => {
+            ResolvConf::for_forwarder(&host, &asked, husk_net::pasta::DNS_FORWARDER)?
+        }
         _ => {
             let has_ipv6 = addresses.iter().any(std::net::IpAddr::is_ipv6);
             ResolvConf::for_own_network(&host, &asked, has_ipv6)?
         }
     };
-    if matches!(network, Prepared::Reserved(..)) {
+    if matches!(network, Connection::Reserved(..)) {
         resolv.notices.into_iter().for_each(notice);
     }
     let hostname = match network {
-        Prepared::Plain(Network::Host) => format!("{hostname}\n"),
+        Connection::Plain(Network::Host) => format!("{hostname}\n"),
         _ => hostname_file(hostname)?,
     };
     for (name, text) in
@@ -325,6 +244,9 @@ fn create(
     let pid_file = container.run.join("pid");
     let [stdin, stdout, stderr] = stdio;
     let warnings = runtime.run_with_log(&container.run.join("oci.log"), |command| {
+        if !rootless::has_cgroups() && config.limits == Limits::default() {
+            command.args(["--cgroup-manager", "disabled"]);
+        }
         command.args(["create", "--bundle"]).arg(&container.run);
         command.arg("--pid-file").arg(&pid_file);
         if console.is_some() {
@@ -375,16 +297,4 @@ fn terminal(listener: &std::os::unix::net::UnixListener) -> Result<Streams> {
     let master = sent.next().ok_or_else(|| Error::other("the runtime sent no terminal"))?;
     let stdin = master.try_clone().map_err(file("duplicate", "the terminal"))?;
     Ok(Streams { stdin: Some(stdin), stdout: master, stderr: None })
-}
-
-/// Connects the created container's network namespace.
-fn connect(
-    network: &Prepared,
-    pid: i32,
-    notice: &mut dyn FnMut(String),
-) -> Result<Option<LoopbackProxy>> {
-    let Prepared::Reserved(nets, reservation) = network else { return Ok(None) };
-    let namespace = NetNs::of_process(pid.unsigned_abs())?;
-    nets.set_up(reservation, &namespace)?.into_iter().for_each(notice);
-    Ok(LoopbackProxy::bind(network.claims())?)
 }

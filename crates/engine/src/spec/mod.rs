@@ -38,6 +38,8 @@ pub struct Facts<'a> {
     pub host_devices: Vec<Device>,
     /// Devices of `--device`.
     pub devices: Vec<(Device, String)>,
+    /// Without root: the greatest gid of the user namespace.
+    pub last_gid: Option<u32>,
 }
 
 /// The network namespace.
@@ -86,7 +88,8 @@ pub fn build(config: &Config, facts: &Facts<'_>) -> Result<Spec> {
     let linux = Linux {
         sysctl: sysctls(config, facts)?,
         resources: Some(resources(config, facts)),
-        cgroups_path: Some(format!("/husk-{}", facts.id)),
+        // Without root the runtime takes what is delegated, if there is any.
+        cgroups_path: facts.last_gid.is_none().then(|| format!("/husk-{}", facts.id)),
         namespaces: namespaces(config, facts),
         devices: devices(config, facts),
         seccomp: seccomp_profile(config, &capabilities)?,
@@ -133,7 +136,7 @@ fn process(config: &Config, facts: &Facts<'_>, capabilities: &[String]) -> Proce
         user: User {
             uid: identity.uid,
             gid: identity.gid,
-            additional_gids: identity.groups.clone(),
+            additional_gids: groups(config, facts),
             ..User::default()
         },
         rlimits: rlimits(config),
@@ -144,6 +147,14 @@ fn process(config: &Config, facts: &Facts<'_>, capabilities: &[String]) -> Proce
         oom_score_adj: config.oom_score_adj,
         ..Process::default()
     }
+}
+
+/// With a map of one's own id alone groups cannot be set (user_namespaces(7)); who asks for
+/// one is told so.
+fn groups(config: &Config, facts: &Facts<'_>) -> Vec<u32> {
+    let groups = &facts.identity.groups;
+    let alone = facts.last_gid == Some(0) && config.groups.is_empty();
+    if alone && groups.iter().all(|gid| *gid == 0) { Vec::new() } else { groups.clone() }
 }
 
 /// PATH, HOSTNAME, TERM and HOME where the container's own environment has none.
@@ -190,12 +201,14 @@ fn sysctls(
     let mut sysctls = config.sysctls.clone();
     // As with Docker a server of an ordinary user may have port 80, and ping works.
     if facts.network == Network::Own {
+        // The kernel takes gids that the user namespace has.
+        let last_gid = facts.last_gid.unwrap_or(i32::MAX.unsigned_abs());
         let defaults = [
-            ("net.ipv4.ip_unprivileged_port_start", "0"),
-            ("net.ipv4.ping_group_range", "0 2147483647"),
+            ("net.ipv4.ip_unprivileged_port_start", "0".to_owned()),
+            ("net.ipv4.ping_group_range", format!("0 {last_gid}")),
         ];
         for (name, value) in defaults {
-            sysctls.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+            sysctls.entry(name.to_owned()).or_insert(value);
         }
     }
     Ok(sysctls)
@@ -234,6 +247,11 @@ fn devices(config: &Config, facts: &Facts<'_>) -> Vec<Device> {
 
 fn resources(config: &Config, facts: &Facts<'_>) -> Resources {
     let mut resources = limits(&config.limits);
+    if facts.last_gid.is_some() {
+        // No rule is needed: nobody can make a node in a user namespace, and those that
+        // are bound are the caller's to open.
+        return resources;
+    }
     let rule = |allow, typ: Option<&str>, major, minor, access: &str| DeviceRule {
         allow,
         typ: typ.map(str::to_owned),

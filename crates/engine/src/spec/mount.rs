@@ -48,18 +48,18 @@ fn system(config: &Config, facts: &Facts<'_>) -> Vec<Mount> {
     let mut mounts = vec![
         mount("/proc", "proc", "proc", &quiet),
         mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
-        mount(
-            "/dev/pts",
-            "devpts",
-            "devpts",
-            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
-        ),
     ];
+    let mut terminals = vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
+    // tty(4)'s group, where there is such an id.
+    if facts.last_gid.is_none_or(|last| last >= 5) {
+        terminals.push("gid=5");
+    }
+    mounts.push(mount("/dev/pts", "devpts", "devpts", &terminals));
     // sysfs shows the devices of the network namespace that mounts it; the host's
     // cannot be mounted anew from inside without owning it, but root does.
     let sys = ["nosuid", "noexec", "nodev", writable];
     mounts.push(match facts.network {
-        Network::Host if crate::home::is_rootless() => {
+        Network::Host if facts.last_gid.is_some() => {
             mount("/sys", "none", "/sys", &["rbind", "nosuid", "noexec", "nodev", "ro"])
         }
         _ => mount("/sys", "sysfs", "sysfs", &sys),

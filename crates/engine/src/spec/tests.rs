@@ -16,6 +16,7 @@ fn built(config: &Config, uid: u32, network: Network) -> Spec {
         volumes: &[("data".to_owned(), "/volumes/data".to_owned())],
         host_devices: Vec::new(),
         devices: Vec::new(),
+        last_gid: None,
     };
     build(config, &facts).unwrap()
 }

@@ -7,12 +7,30 @@
     clippy::panic,
     reason = "a test's failure is a panic"
 )]
+#![allow(dead_code, reason = "each file of tests uses a part of it")]
 
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 const HUSK: &str = env!("CARGO_BIN_EXE_husk");
 const BUSYBOX: &str = "/bin/busybox";
+/// The ordinary user's id.
+pub(crate) const UID: u32 = 471_300;
+
+/// Names the user in /etc, gives everyone a tun device, and becomes the user; all in a
+/// mount namespace of the call's own. With SEARCH as PATH, where that is set.
+const ENTER: &str = r#"
+    for file in passwd group subuid subgid; do
+        mount --bind "$DIRECTORY/etc/$file" "/etc/$file" || exit 99
+    done
+    if [ -e /dev/net/tun ]; then
+        mount -t tmpfs -o mode=755 devices /mnt && mknod -m 666 /mnt/tun c 10 200 &&
+            mount --bind /mnt/tun /dev/net/tun && umount -l /mnt || exit 99
+    fi
+    unset DIRECTORY
+    exec setpriv --reuid "$1" --regid "$1" --clear-groups env PATH="${SEARCH-$PATH}" "${@:2}"
+"#;
 
 /// Why the tests cannot run here.
 pub(crate) fn obstacle() -> Option<String> {
@@ -29,6 +47,20 @@ pub(crate) fn obstacle() -> Option<String> {
 /// A running network namespace; it ends with this.
 struct Namespace(Child);
 
+impl Namespace {
+    fn new(set_up: &str) -> Self {
+        let sleep = Command::new("unshare")
+            .args(["--net", "sh", "-c", &format!("{set_up} && echo && exec sleep 600")])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn();
+        let mut sleep = sleep.unwrap();
+        // It is set up when it speaks.
+        std::io::Read::read_exact(sleep.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+        Self(sleep)
+    }
+}
+
 impl Drop for Namespace {
     fn drop(&mut self) {
         let _ = self.0.kill();
@@ -40,6 +72,7 @@ impl Drop for Namespace {
 pub(crate) struct Engine {
     directory: tempfile::TempDir,
     namespace: Option<Namespace>,
+    user: bool,
 }
 
 /// What a command gave.
@@ -61,26 +94,72 @@ impl From<Output> for Done {
 impl Engine {
     /// With the image `bb`; without a network.
     pub(crate) fn new() -> Self {
-        let engine = Self { directory: tempfile::tempdir().unwrap(), namespace: None };
+        let engine = Self { directory: tempfile::tempdir().unwrap(), namespace: None, user: false };
         engine.ok(&["import", "-c", "ENV FOO=bar", "-c", "CMD [\"/bin/sh\"]", &engine.tar(), "bb"]);
         engine
     }
 
     /// In a network namespace with nothing but loopback.
     pub(crate) fn with_network() -> Self {
-        let sleep = Command::new("unshare")
-            .args(["--net", "sh", "-c", "ip link set lo up && exec sleep 600"])
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        let pid = sleep.id();
-        let namespace = Some(Namespace(sleep));
-        let own = std::fs::read_link("/proc/self/ns/net").unwrap();
-        let there = || std::fs::read_link(format!("/proc/{pid}/ns/net")).is_ok_and(|ns| ns != own);
-        wait_for("a network namespace", there);
+        let namespace = Some(Namespace::new("ip link set lo up"));
         let mut engine = Self::new();
         engine.namespace = namespace;
         engine
+    }
+
+    /// Of an ordinary user, in a network namespace with a default route; with nothing but
+    /// the user's own directories. The user is one of a mount namespace, see ENTER.
+    pub(crate) fn of_user(ranges: &str) -> Self {
+        let route = "ip link set lo up && ip link add out type veth peer far && ip link set far up && \
+                     ip addr add 198.51.100.2/24 dev out && ip link set out up && \
+                     ip route add default via 198.51.100.1";
+        let namespace = Some(Namespace::new(route));
+        let engine = Self { directory: tempfile::tempdir().unwrap(), namespace, user: true };
+        let mode = |path: &Path, mode| {
+            std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+        };
+        mode(engine.directory.path(), 0o755);
+        for name in ["bin", "etc", "home", "run"] {
+            std::fs::create_dir(engine.path(name)).unwrap();
+        }
+        for name in ["home", "run"] {
+            mode(&engine.path(name), 0o700);
+            chown(engine.path(name), Some(UID), Some(UID)).unwrap();
+        }
+        // The build's own directory may be closed to others.
+        for name in ["husk", "husk-oci"] {
+            let own = Path::new(HUSK).with_file_name(name);
+            std::fs::copy(own, engine.path("bin").join(name)).unwrap();
+        }
+        let home = engine.path("home").display().to_string();
+        for (file, line) in [
+            ("passwd", format!("husktester:x:{UID}:{UID}::{home}:/bin/sh\n")),
+            ("group", format!("husktester:x:{UID}:\n")),
+        ] {
+            let host = std::fs::read_to_string(Path::new("/etc").join(file)).unwrap();
+            std::fs::write(engine.path("etc").join(file), host + &line).unwrap();
+        }
+        for file in ["subuid", "subgid"] {
+            std::fs::write(engine.path("etc").join(file), ranges).unwrap();
+        }
+        engine
+    }
+
+    /// Imports the image `bb`.
+    pub(crate) fn import(&self) {
+        self.ok(&["import", "-c", "ENV FOO=bar", "-c", "CMD [\"/bin/sh\"]", &self.tar(), "bb"]);
+    }
+
+    fn command_of_user(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("nsenter");
+        let target = self.namespace.as_ref().unwrap().0.id().to_string();
+        command.args(["--target", &target, "--net", "unshare", "--mount"]);
+        command.args(["--propagation", "slave", "bash", "-c", ENTER, "bash", &UID.to_string()]);
+        command.arg(self.path("bin/husk")).args(arguments).stdin(Stdio::null());
+        command.env("DIRECTORY", self.directory.path()).env("HOME", self.path("home"));
+        command.env("XDG_RUNTIME_DIR", self.path("run")).env_remove("XDG_DATA_HOME");
+        command.env("USER", "husktester").current_dir(self.path("home"));
+        command
     }
 
     fn tar(&self) -> String {
@@ -118,6 +197,9 @@ impl Engine {
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        if self.user {
+            return self.command_of_user(arguments);
+        }
         let mut command = match &self.namespace {
             Some(namespace) => {
                 let mut command = Command::new("nsenter");
@@ -165,10 +247,18 @@ impl Engine {
         let own = self.directory.path().display().to_string();
         let left: Vec<&str> = mounts.lines().filter(|line| line.contains(&own)).collect();
         assert!(left.is_empty(), "mounts left: {left:?}");
-        for below in
-            ["root/containers", "root/container-names", "root/pins", "run/containers", "run/oci"]
-        {
-            let path = self.path(below);
+        let (root, run) = match self.user {
+            true => ("home/.local/share/husk", "run/husk"),
+            false => ("root", "run"),
+        };
+        for (at, below) in [
+            (root, "containers"),
+            (root, "container-names"),
+            (root, "pins"),
+            (run, "containers"),
+            (run, "oci"),
+        ] {
+            let path = self.path(at).join(below);
             let entries = std::fs::read_dir(&path).map(Iterator::count).unwrap_or(0);
             assert_eq!(entries, 0, "entries left in {below}");
         }

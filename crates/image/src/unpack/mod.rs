@@ -86,10 +86,16 @@ impl UnpackOptions {
         UnpackOptions {
             whiteouts: if host_root { Whiteouts::Trusted } else { Whiteouts::User },
             devices: host_root,
-            owners: if root { Owners::Keep } else { Owners::Squash },
+            owners: if root && !is_single(&map) { Owners::Keep } else { Owners::Squash },
             limit: crate::document::MAX_BLOB,
         }
     }
+}
+
+/// Whether a map of /proc/PID/uid_map has one id alone: there is nobody else to give to.
+fn is_single(map: &str) -> bool {
+    let mut numbers = map.split_whitespace();
+    numbers.nth(2) == Some("1") && numbers.next().is_none()
 }
 
 /// What unpacking a layer gave.

@@ -119,6 +119,28 @@ impl ResolvConf {
         Ok(Self { text: render(parsed, asked)?, notices })
     }
 
+    /// The file of a container whose queries to `forwarder` somebody asks the host's own
+    /// server. That one is used where no other server can be reached.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::for_own_network`].
+    pub fn for_forwarder(
+        host: &HostResolver,
+        asked: &DnsOptions,
+        forwarder: IpAddr,
+    ) -> Result<Self> {
+        let mut parsed = Parsed::read(&host.resolv_conf);
+        if parsed.servers.iter().any(IpAddr::is_loopback) {
+            parsed.servers.retain(|ip| !ip.is_loopback());
+            parsed.servers.insert(0, forwarder);
+        }
+        if parsed.servers.is_empty() && asked.servers.is_empty() {
+            return Self::for_own_network(host, asked, true);
+        }
+        Ok(Self { text: render(parsed, asked)?, notices: Vec::new() })
+    }
+
     /// The file of a container on the host's network: the host's servers, all of
     /// which it can reach.
     ///

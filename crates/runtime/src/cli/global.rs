@@ -7,7 +7,6 @@ use husk_cgroup::Manager;
 
 use super::arguments::{Argument, Arguments};
 use crate::report::{Code, Error, Log, Result, set_log};
-use crate::rootless;
 use crate::state::Store;
 
 pub(super) const FLAGS: &[(&str, &str)] = &[
@@ -106,7 +105,7 @@ impl Global {
 
     /// Whether to make do without a cgroup that must not be made, as runc's flag means it.
     pub(super) fn makes_do(&self) -> bool {
-        self.rootless.unwrap_or_else(rootless::is_rootless)
+        self.rootless.unwrap_or_else(husk_userns::is_rootless)
     }
 
     /// Without root's privilege over the host: by another user, or by the root of
@@ -116,7 +115,7 @@ impl Global {
             !rustix::process::geteuid().is_root()
                 || (std::env::var_os("XDG_RUNTIME_DIR").is_some()
                     && std::env::var_os("USER").is_none_or(|user| user != "root")
-                    && rootless::in_user_namespace())
+                    && husk_userns::in_user_namespace())
         })
     }
 }

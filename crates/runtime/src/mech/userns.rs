@@ -11,7 +11,6 @@ use super::proc::Proc;
 use crate::fault::{Context, Fault, Step};
 use crate::plan::UserNamespace;
 use crate::report::{Code, Error, Result};
-use crate::rootless;
 
 /// Writes the maps of a process in a new user namespace: directly where the
 /// kernel allows it, else by newuidmap(1) and newgidmap(1).
@@ -80,7 +79,7 @@ fn run_helper(kind: &str, map: &[IdMapping], property: &str, pid: Pid) -> Result
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     Err(Error::new(Code::Kernel, property, format_args!("{program}: {said}"))
-        .hint(rootless::helper_hint(kind, &said)))
+        .hint(husk_userns::helper_hint(kind, &said)))
 }
 
 /// In the new namespace: its root, if it has one, so that what is made in the

@@ -1,7 +1,7 @@
 //! Without root's privilege over the host: whether that is so, and what a host
 //! must have for it, each with its remedy in one line.
 
-use std::fs;
+use std::{fmt, fs};
 
 use rustix::io::Errno;
 
@@ -64,7 +64,7 @@ fn refusal(errno: Errno, sysctl: &dyn Fn(&str) -> Option<u64>, chrooted: bool) -
 }
 
 /// Ubuntu's restriction: a user namespace can be made, but nothing be done in it.
-const APPARMOR: &str = "AppArmor restricts unprivileged user namespaces: as root, give husk-oci a profile with `userns,`, or sysctl kernel.apparmor_restrict_unprivileged_userns=0";
+const APPARMOR: &str = "AppArmor restricts unprivileged user namespaces: as root, give this program a profile with `userns,`, or sysctl kernel.apparmor_restrict_unprivileged_userns=0";
 
 fn restricted_by_apparmor(sysctl: &dyn Fn(&str) -> Option<u64>) -> bool {
     sysctl("kernel/apparmor_restrict_unprivileged_userns").is_some_and(|value| value != 0)
@@ -91,7 +91,10 @@ pub fn helper_hint(kind: &str, said: &str) -> String {
         [] => format!(
             "{file} has no range for {name}: as root, usermod --add-sub{kind}s 100000-165535 {name}"
         ),
-        ranges => format!("{file} gives {name} {} only", ranges.join(", ")),
+        ranges => {
+            let ranges: Vec<String> = ranges.iter().map(ToString::to_string).collect();
+            format!("{file} gives {name} {} only", ranges.join(", "))
+        }
     }
 }
 
@@ -105,17 +108,39 @@ fn user_name(uid: u32) -> Option<String> {
     })
 }
 
-/// A user's ranges of subuid(5) as `FIRST-LAST`: its lines name the user or the id.
-fn ranges(text: &str, name: &str, uid: u32) -> Vec<String> {
+/// Subordinate ids, subuid(5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// The first id on the host.
+    pub first: u32,
+    /// How many; at least one.
+    pub count: u32,
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.first + (self.count - 1))
+    }
+}
+
+/// The caller's ranges in /etc/subuid or /etc/subgid; `kind` is `uid` or `gid`.
+pub fn subordinate(kind: &str) -> Vec<Range> {
+    let uid = rustix::process::getuid().as_raw();
+    let name = user_name(uid).unwrap_or_else(|| uid.to_string());
+    ranges(&fs::read_to_string(format!("/etc/sub{kind}")).unwrap_or_default(), &name, uid)
+}
+
+/// A user's ranges: the lines name the user or the id.
+fn ranges(text: &str, name: &str, uid: u32) -> Vec<Range> {
     text.lines()
         .filter_map(|line| {
             let mut fields = line.trim().split(':');
             let owner = fields.next()?;
-            let first: u64 = fields.next()?.parse().ok()?;
-            let count = fields.next()?.parse().ok().filter(|count: &u64| *count > 0)?;
+            let first: u32 = fields.next()?.parse().ok()?;
+            let count = fields.next()?.parse().ok().filter(|count: &u32| *count > 0)?;
             let own = owner == name || owner.parse() == Ok(uid);
-            let last = first.checked_add(count)?.checked_sub(1)?;
-            own.then(|| format!("{first}-{last}"))
+            first.checked_add(count - 1)?;
+            own.then_some(Range { first, count })
         })
         .collect()
 }
@@ -164,7 +189,10 @@ mod tests {
     #[test]
     fn ranges_by_name_and_by_number() {
         let text = "root:1:2\nann:100000:65536\n1000:300000:10\nann:x:1\nann:5:0\nanna:7:7\n";
-        assert_eq!(ranges(text, "ann", 1000), ["100000-165535", "300000-300009"]);
-        assert_eq!(ranges(text, "bob", 7), Vec::<String>::new());
+        let shown = |name, uid| -> Vec<String> {
+            ranges(text, name, uid).iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(shown("ann", 1000), ["100000-165535", "300000-300009"]);
+        assert!(shown("bob", 7).is_empty());
     }
 }

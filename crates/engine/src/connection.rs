@@ -1,0 +1,169 @@
+//! A container's network: what its namespace is, who connects it, and undoing that.
+
+use husk_net::pasta::{self, Pasta};
+use husk_net::{
+    Attachment, Claim, Endpoint, LoopbackProxy, Mode, NetNs, Networks, Publish, Request,
+    Reservation,
+};
+
+use crate::container::Container;
+use crate::container::state::Status;
+use crate::error::{Error, Result};
+use crate::home::Home;
+use crate::rootless::is_rootless;
+use crate::spec::Network;
+
+/// The network of a container that is about to be made.
+#[derive(Debug)]
+pub enum Connection {
+    /// There is nothing to connect.
+    Plain(Network),
+    /// Addresses and ports on networks of ours.
+    Reserved(Networks, Reservation),
+    /// Without root: pasta, which writes its pid to the file.
+    Pasta {
+        /// The published ports.
+        ports: Reservation,
+        /// See [`pasta::stop`].
+        pid_file: std::path::PathBuf,
+    },
+}
+
+fn pasta_pid_file(container: &Container) -> std::path::PathBuf {
+    container.run.join("pasta.pid")
+}
+
+impl Connection {
+    /// Looks up and reserves what the flags ask for; nothing is connected yet.
+    ///
+    /// # Errors
+    /// What is not there, in use, or cannot be combined.
+    pub fn prepare(home: &Home, container: &Container) -> Result<Self> {
+        let config = &container.record.config;
+        let unpublishable = |mode: &str| match config.publishes.first() {
+            Some(publish) => {
+                let problem = format!("a port cannot be published with --network {mode}");
+                Err(Error::flag("--publish", publish, problem))
+            }
+            None => Ok(()),
+        };
+        match Mode::parse(&config.networks, is_rootless())? {
+            Mode::None => unpublishable("none").map(|()| Self::Plain(Network::Own)),
+            Mode::Host => unpublishable("host").map(|()| Self::Plain(Network::Host)),
+            Mode::Container(other) => {
+                unpublishable("container:")?;
+                let other = Container::find(home, &other)?;
+                let state = other.state()?;
+                match state.status {
+                    Status::Running => {
+                        Ok(Self::Plain(Network::Path(format!("/proc/{}/ns/net", state.pid))))
+                    }
+                    _ => Err(Error::other(format_args!(
+                        "--network container:{0}: container {0} is not running",
+                        other.record.name
+                    ))),
+                }
+            }
+            Mode::Pasta => {
+                // Before anything is made: without it there is no network.
+                pasta::find()?;
+                let ports = home.networks()?.reserve_ports(
+                    container.id(),
+                    &container.record.name,
+                    &publishes(container)?,
+                )?;
+                Ok(Self::Pasta { ports, pid_file: pasta_pid_file(container) })
+            }
+            Mode::Networks(names) => {
+                let nets = home.networks()?;
+                let reservation = nets.reserve(&request(container, &names)?)?;
+                Ok(Self::Reserved(nets, reservation))
+            }
+        }
+    }
+
+    /// The namespace that the runtime is to make or join.
+    pub fn namespace(&self) -> Network {
+        match self {
+            Self::Plain(network) => network.clone(),
+            Self::Reserved(..) | Self::Pasta { .. } => Network::Own,
+        }
+    }
+
+    /// Addresses on networks of ours.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        match self {
+            Self::Reserved(_, reservation) => reservation.endpoints(),
+            Self::Plain(_) | Self::Pasta { .. } => &[],
+        }
+    }
+
+    fn claims(&self) -> &[Claim] {
+        match self {
+            Self::Plain(_) => &[],
+            Self::Reserved(_, reservation) => reservation.claims(),
+            Self::Pasta { ports, .. } => ports.claims(),
+        }
+    }
+
+    /// Connects the network namespace of the created container's process. The proxy is for
+    /// the caller to serve.
+    ///
+    /// # Errors
+    /// What the kernel or pasta refused.
+    pub fn connect(
+        &self,
+        pid: i32,
+        notice: &mut dyn FnMut(String),
+    ) -> Result<Option<LoopbackProxy>> {
+        let pid = pid.unsigned_abs();
+        match self {
+            Self::Plain(_) => Ok(None),
+            Self::Reserved(nets, reservation) => {
+                let namespace = NetNs::of_process(pid)?;
+                nets.set_up(reservation, &namespace)?.into_iter().for_each(notice);
+                Ok(LoopbackProxy::bind(self.claims())?)
+            }
+            Self::Pasta { pid_file, .. } => {
+                let claims = self.claims();
+                let interface = "eth0";
+                let user_namespace = pasta::UserNamespace::OfCaller;
+                Pasta { pid, user_namespace, pid_file, claims, interface, mtu: None }.start()?;
+                // pasta listens on the host's loopback too.
+                Ok(None)
+            }
+        }
+    }
+}
+
+fn publishes(container: &Container) -> Result<Vec<Publish>> {
+    let config = &container.record.config;
+    let exposed = if config.publish_all { config.exposed.as_slice() } else { &[] };
+    let parse = |text: &String| Ok(text.parse::<Publish>()?);
+    config.publishes.iter().chain(exposed).map(parse).collect()
+}
+
+fn request(container: &Container, names: &[String]) -> Result<Request> {
+    let config = &container.record.config;
+    let attachment = |(index, network): (usize, &String)| Attachment {
+        network: network.clone(),
+        addresses: if index == 0 { config.addresses.clone() } else { Vec::new() },
+        mac: None,
+    };
+    Ok(Request {
+        container: container.id().to_owned(),
+        name: container.record.name.clone(),
+        attachments: names.iter().enumerate().map(attachment).collect(),
+        publishes: publishes(container)?,
+    })
+}
+
+/// Undoes whatever connects a container, also one that never was connected.
+///
+/// # Errors
+/// Every step that failed.
+pub fn tear_down(home: &Home, container: &Container) -> Result<()> {
+    let stopped = pasta::stop(&pasta_pid_file(container));
+    let undone = home.networks()?.tear_down(container.id());
+    Ok(stopped.and(undone)?)
+}
