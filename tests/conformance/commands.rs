@@ -105,7 +105,7 @@ fn spec_writes_a_configuration_that_runs() {
     config["process"]["args"] = json!(["sh", "-c", "echo it runs"]);
     // Without the device rules, whose eBPF form not every host lets crun load.
     config["linux"].as_object_mut().unwrap().remove("resources");
-    config["linux"]["cgroupsPath"] = format!("/{}", bundle.id()).into();
+    config["linux"]["cgroupsPath"] = husk_tests::runtime::cgroups_path(bundle.id()).into();
     bundle.config = config;
     assert_eq!(case.print(&bundle), "it runs\n");
 }

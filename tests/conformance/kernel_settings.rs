@@ -137,7 +137,11 @@ fn cgroups_path_places_the_container() {
     let case = Case::new();
     let (bundle, container) = case.sleeper();
     let cgroup = container.proc("cgroup");
-    let wanted = format!(":/{}", bundle.id());
+    let by_systemd = husk_tests::runtime::by_systemd();
+    let wanted = match by_systemd {
+        true => format!("/system.slice/husk-{}.scope", bundle.id()),
+        false => format!(":/{}", bundle.id()),
+    };
     // crun is tested on cgroup v2 alone, whose line has no controllers.
     let v2_only = husk_tests::runtime::name() == "crun";
     for line in cgroup.lines().filter(|line| !v2_only || line.starts_with("0::")) {
@@ -150,6 +154,13 @@ fn cgroups_path_places_the_container() {
 fn cgroups_path_may_have_several_levels() {
     let case = Case::new();
     let mut bundle = case.bundle();
+    if husk_tests::runtime::by_systemd() {
+        // Below the slice there is one level, the scope.
+        let path = format!("/{}/a/b", bundle.id());
+        bundle.set("/linux/cgroupsPath", path.as_str()).args(["/bin/true"]);
+        case.run(&bundle).refused_in_one_line(&["linux.cgroupsPath", "slice:prefix"]);
+        return;
+    }
     let path = format!("/{}/a/b", bundle.id());
     bundle.set("/linux/cgroupsPath", path.as_str());
     bundle.args(["/bin/sleep", "1000"]);

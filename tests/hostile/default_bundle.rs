@@ -14,7 +14,7 @@ fn default_bundle(case: &Case) -> husk_tests::bundle::Bundle {
     let text = fs::read_to_string(bundle.dir().join("config.json")).unwrap();
     let id = bundle.id().to_owned();
     bundle.config = serde_json::from_str(&text).unwrap();
-    bundle.set("/process/terminal", false).set("/linux/cgroupsPath", format!("/{id}"));
+    bundle.set("/process/terminal", false).set("/linux/cgroupsPath", runtime::cgroups_path(&id));
     bundle.args(["/bin/probe"]);
     bundle
 }

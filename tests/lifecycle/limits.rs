@@ -8,7 +8,7 @@ use husk_tests::case::{Case, Container};
 use serde_json::{Value, json};
 
 /// The container's directory in the hierarchy of a controller, v1 or v2.
-fn cgroup(container: &Container<'_>, controller: &str) -> PathBuf {
+pub(crate) fn cgroup(container: &Container<'_>, controller: &str) -> PathBuf {
     let table = container.proc("cgroup");
     let line = |wanted: &str| {
         table.lines().find_map(|line| {
@@ -24,14 +24,14 @@ fn cgroup(container: &Container<'_>, controller: &str) -> PathBuf {
     }
 }
 
-fn read(container: &Container<'_>, controller: &str, names: [&str; 2]) -> String {
+pub(crate) fn read(container: &Container<'_>, controller: &str, names: [&str; 2]) -> String {
     let directory = cgroup(container, controller);
     let text = names.iter().find_map(|name| fs::read_to_string(directory.join(name)).ok());
     text.unwrap_or_else(|| panic!("no {names:?} in {}", directory.display())).trim().to_owned()
 }
 
 const MEMORY: [&str; 2] = ["memory.limit_in_bytes", "memory.max"];
-const PIDS: [&str; 2] = ["pids.max", "pids.max"];
+pub(crate) const PIDS: [&str; 2] = ["pids.max", "pids.max"];
 
 #[test]
 fn update_changes_what_is_named_and_nothing_else() {

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
 
-use crate::runtime::built;
+use crate::runtime::{self, built};
 use crate::user_namespace;
 
 /// The applets that tests call, each a symlink to busybox.
@@ -242,7 +242,7 @@ fn default_config(id: &str) -> Value {
             },
         ],
         "linux": {
-            "cgroupsPath": format!("/{id}"),
+            "cgroupsPath": runtime::cgroups_path(id),
             "namespaces": [
                 { "type": "pid" },
                 { "type": "network" },

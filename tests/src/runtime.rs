@@ -44,6 +44,16 @@ pub fn name() -> String {
     name.trim_end_matches("-in-cgroup2").to_owned()
 }
 
+/// Whether `RUNTIME` is one that has systemd make its cgroups: `HUSK_CGROUP_MANAGER=systemd`.
+pub fn by_systemd() -> bool {
+    std::env::var_os("HUSK_CGROUP_MANAGER").is_some_and(|manager| manager == "systemd")
+}
+
+/// `linux.cgroupsPath` for an id, in the form that the cgroup manager asks for.
+pub fn cgroups_path(id: &str) -> String {
+    if by_systemd() { format!("system.slice:husk:{id}") } else { format!("/{id}") }
+}
+
 fn find(runtime: &str) -> PathBuf {
     if runtime.contains('/') {
         return fs::canonicalize(runtime).unwrap_or_else(|e| panic!("RUNTIME={runtime}: {e}"));

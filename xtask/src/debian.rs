@@ -20,6 +20,8 @@ const fn need(package: &'static str, purpose: &'static str) -> Need {
 pub(crate) const TESTS: &[Need] = &[
     need("gcc", "linking, and the test programs in C"),
     need("libc6-dev", "the static C library that husk-oci is linked with"),
+    need("libseccomp-dev", "the comparison of seccomp programs with libseccomp's"),
+    need("golang-github-containers-common", "podman's default seccomp profile"),
     need("busybox-static", "the root filesystem of the black-box suites"),
     need("runc", "a peer of the conformance suite"),
     need("crun", "a peer of the conformance suite"),

@@ -25,6 +25,17 @@ struct Undo {
     settings: Vec<Setting>,
     /// Every file that the update touches, with its text before.
     texts: Vec<(PathBuf, String)>,
+    /// For a v2 cpuset that was empty, what was in effect.
+    effective: Vec<(PathBuf, String)>,
+}
+
+impl Undo {
+    /// Gives a cpuset that was empty what was in effect: with processes inside the kernel
+    /// does not let it be emptied again (ENOSPC of cpuset.c).
+    fn refill(&self, path: &Path) -> bool {
+        let effective = self.effective.iter().find(|(cpuset, _)| cpuset == path);
+        effective.is_some_and(|(_, text)| kernfs::write(path, text.trim_end()).is_ok())
+    }
 }
 
 impl Cgroup {
@@ -96,6 +107,7 @@ impl Cgroup {
         for (path, before) in &undo.texts {
             let restore = match kernfs::read_if_there(path) {
                 Ok(now) if now.as_ref() == Some(before) => continue,
+                Ok(_) if undo.refill(path) => continue,
                 Ok(now) => written.err().unwrap_or_else(|| Error::Malformed {
                     path: path.clone(),
                     text: now.unwrap_or_default(),
@@ -222,6 +234,10 @@ impl Cgroup {
             let path = directory.join(&file);
             let Some(text) = kernfs::read_if_there(&path)? else { continue };
             let value = former(&file, new, &text);
+            if setting.v2 && setting.controller == Controller::Cpuset && value == "\n" {
+                let effective = kernfs::read(&directory.join(format!("{file}.effective")))?;
+                undo.effective.push((path.clone(), effective));
+            }
             if !undo.texts.iter().any(|(other, _)| *other == path) {
                 undo.texts.push((path, text));
             }

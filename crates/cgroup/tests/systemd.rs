@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use host::{Host, Sleeper, host, skip};
+use host::{Host, Sleeper, host_of_root, skip, systemctl};
 use husk_cgroup::{Error, Manager, Request, plan};
 
 const MANAGER: &str = "/lib/systemd/systemd";
@@ -58,17 +58,14 @@ fn managed(name: &str) -> Option<(Host, bool)> {
 }
 
 fn show(user: bool, unit: &str, property: &str) -> String {
-    let output = Command::new("systemctl")
-        .args(if user { &["--user"][..] } else { &[] })
-        .args(["show", "--value", "--property", property, unit])
-        .output()
-        .unwrap();
+    let output =
+        systemctl(user).args(["show", "--value", "--property", property, unit]).output().unwrap();
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
 #[test]
 fn own_manager() {
-    if std::env::var_os(OURS).is_some() || host("systemd").is_none() {
+    if std::env::var_os(OURS).is_some() || host_of_root("systemd").is_none() {
         return;
     }
     if Path::new("/run/systemd/private").exists() {
@@ -126,9 +123,7 @@ fn a_scope_lives_with_its_container() {
     assert!(!cgroup.exists());
     assert_eq!(show(user, unit, "ActiveState"), "inactive");
     cgroup.remove().unwrap();
-    let mut stop = Command::new("systemctl");
-    stop.args(if user { &["--user"][..] } else { &[] }).args(["stop", "husktest.slice"]);
-    assert!(stop.status().unwrap().success());
+    assert!(systemctl(user).args(["stop", "husktest.slice"]).status().unwrap().success());
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod support;
 
 use husk_seccomp::{audit_arch, compile, syscall_number};
 use husk_spec::{Seccomp, SeccompArch};
+use support::engine::{DOCKER, PODMAN};
 use support::libseccomp::Libseccomp;
 use support::{Data, Instruction, decode, run};
 
@@ -76,12 +77,14 @@ fn cost_per_call_is_as_documented() {
     let Some(mut lib) = Libseccomp::start() else { return };
     let mut docs = std::fs::read_to_string(DOCS).expect("docs/seccomp.md");
     let update = std::env::var_os("UPDATE_DOCS").is_some();
-    for (name, profile) in support::engine::profiles(SeccompArch::X86_64) {
-        let (begin, end) = (format!("<!-- cost {name} -->\n"), "\n<!-- end -->");
-        let Some(start) = docs.find(&begin).map(|at| at + begin.len()) else { continue };
+    for engine in [DOCKER, PODMAN] {
+        let Some(source) = engine.source() else { continue };
+        let [(_, profile), ..] = support::engine::profiles(&source, SeccompArch::X86_64);
+        let (begin, end) = (format!("<!-- cost {} -->\n", engine.name), "\n<!-- end -->");
+        let start = docs.find(&begin).map(|at| at + begin.len()).expect("the engine's table");
         let length = docs[start..].find(end).expect("the end of the table");
         let table = table(&mut lib, &profile);
-        println!("{name}\n{table}");
+        println!("{}\n{table}", engine.name);
         if update {
             docs.replace_range(start..start + length, &table);
         } else {

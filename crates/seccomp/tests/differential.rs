@@ -11,6 +11,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use husk_seccomp::{Call, CompileError, audit_arch, compile, explain, syscall_number};
 use husk_spec::{Seccomp, SeccompAction, SeccompArch, SeccompArg, SeccompOp, SeccompSyscall};
+use support::engine::{DOCKER, Engine, PODMAN};
 use support::libseccomp::{Libseccomp, Part, arch_name, parts, ret};
 use support::random::{self, Random, VALUES};
 use support::{Data, Instruction, check, decode, run};
@@ -475,11 +476,21 @@ fn lib_names(
 }
 
 #[test]
-fn default_profiles_of_engines() {
+fn dockers_default_profile() {
+    default_profile(&DOCKER);
+}
+
+#[test]
+fn podmans_default_profile() {
+    default_profile(&PODMAN);
+}
+
+fn default_profile(engine: &Engine) {
+    let Some(source) = engine.source() else { return };
     let Some(mut lib) = Libseccomp::start() else { return };
     let mut random = Random(1);
     for arches in [SETS[0], SETS[5], SETS[6], SETS[7], SETS[8]] {
-        for (name, mut profile) in support::engine::profiles(arches[0]) {
+        for (variant, mut profile) in support::engine::profiles(&source, arches[0]) {
             let mut counts = Counts::default();
             // Docker's has no map for riscv64 and the like.
             if profile.architectures.len() == 1 {
@@ -498,7 +509,7 @@ fn default_profiles_of_engines() {
                 });
             }
             profile.syscalls.retain(|rule| !rule.names.is_empty());
-            let context = format!("{name} on {}", arch_name(arches[0]));
+            let context = format!("{}{variant} on {}", engine.name, arch_name(arches[0]));
             compare(&mut lib, &profile, &arches, &mut random, &mut counts, &context);
             println!("{context}: {counts:?}; libseccomp knows otherwise {left_out:?}");
             assert!(counts.equal > 1000);

@@ -2,6 +2,7 @@
 
 mod ceiling;
 mod edge;
+mod profile;
 mod runner;
 mod tally;
 
@@ -114,8 +115,13 @@ fn run(options: &Options, metadata: &Metadata, suites: &[String]) -> anyhow::Res
     if options.wants("edges") {
         tally.check("edges: nothing but husk-oci links the runtime", edge::check(metadata));
     }
-    let runner = Runner::find(&options.filters);
+    let mut runner = Runner::find(&options.filters);
     if options.wants("unit") {
+        match profile::docker() {
+            Ok(path) => runner.docker_profile = path,
+            // The test that wants it says that it is skipped.
+            Err(error) => eprintln!("xtask: no seccomp profile of Docker's: {error:#}"),
+        }
         tally.add("unit", runner.unit()?);
         interrupt::check()?;
         tally.add("documentation", runner.documentation()?);

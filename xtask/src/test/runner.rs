@@ -1,6 +1,7 @@
 //! The test runner: nextest where it is installed, else cargo test.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
 
@@ -11,6 +12,8 @@ use crate::cargo::{self, Metadata, Profile};
 
 /// Which runner there is, and which tests it is to run.
 pub(super) struct Runner<'a> {
+    /// For the tests of husk-seccomp, where it is not installed.
+    pub(super) docker_profile: Option<PathBuf>,
     nextest: bool,
     filters: &'a [String],
 }
@@ -20,7 +23,8 @@ impl<'a> Runner<'a> {
     pub(super) fn find(filters: &'a [String]) -> Self {
         let mut command = cargo::command();
         command.args(["nextest", "--version"]).stderr(Stdio::null()).stdin(Stdio::null());
-        Self { nextest: command.output().is_ok_and(|out| out.status.success()), filters }
+        let nextest = command.output().is_ok_and(|out| out.status.success());
+        Self { docker_profile: None, nextest, filters }
     }
 
     fn command(&self) -> Command {
@@ -42,7 +46,12 @@ impl<'a> Runner<'a> {
     pub(super) fn unit(&self) -> anyhow::Result<Tally> {
         let mut command = self.command();
         command.arg("--workspace");
+        if let Some(path) = &self.docker_profile {
+            command.env(super::profile::VARIABLE, path);
+        }
         if self.nextest {
+            // A test that skips itself passes; its reason is in what it printed.
+            command.arg("--success-output=immediate");
             // Built with the suites, so that their turn needs no build of other features.
             command.args(["-E", &format!("not (package({}) & kind(test))", cargo::SUITES)]);
         } else {

@@ -16,6 +16,44 @@ use crate::process::{find, wait_within};
 /// What the script's last line begins with; the exit code follows.
 pub(super) const END: &str = "husk-vm: exit ";
 
+/// Which cgroup hierarchies systemd mounts, systemd(1) "KERNEL COMMAND LINE".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hierarchy {
+    /// cgroup v2 alone.
+    Unified,
+    /// v1 controllers; systemd's own processes in a v2 hierarchy without controllers.
+    Hybrid,
+    /// cgroup v1 alone.
+    Legacy,
+}
+
+impl Hierarchy {
+    /// The one that an option names.
+    ///
+    /// # Errors
+    /// No such one.
+    pub(super) fn named(name: &str) -> anyhow::Result<Self> {
+        Ok(match name {
+            "unified" => Self::Unified,
+            "hybrid" => Self::Hybrid,
+            "legacy" => Self::Legacy,
+            _ => bail!("--hierarchy {name}: there are unified, hybrid and legacy"),
+        })
+    }
+
+    fn kernel_arguments(self) -> &'static str {
+        match self {
+            Self::Unified => "systemd.unified_cgroup_hierarchy=1",
+            Self::Hybrid => {
+                "systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=0"
+            }
+            Self::Legacy => {
+                "systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=1"
+            }
+        }
+    }
+}
+
 /// How big the machine is and how long it may live.
 pub(super) struct Size {
     /// Processors.
@@ -47,9 +85,10 @@ pub(super) fn boot(
     payload: &Path,
     console: &Path,
     size: &Size,
+    hierarchy: Hierarchy,
 ) -> anyhow::Result<Ending> {
     let start = Instant::now();
-    let mut child = qemu(image, payload, console, size)?
+    let mut child = qemu(image, payload, console, size, hierarchy)?
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -76,7 +115,13 @@ pub(super) fn boot(
     Ok(Ending { output, code, time: start.elapsed() })
 }
 
-fn qemu(image: &Image, payload: &Path, console: &Path, size: &Size) -> anyhow::Result<Command> {
+fn qemu(
+    image: &Image,
+    payload: &Path,
+    console: &Path,
+    size: &Size,
+    hierarchy: Hierarchy,
+) -> anyhow::Result<Command> {
     let program: PathBuf = find("qemu-system-x86_64")
         .context("qemu-system-x86_64 is missing (Debian package qemu-system-x86)")?;
     let mut command = Command::new(program);
@@ -88,11 +133,12 @@ fn qemu(image: &Image, payload: &Path, console: &Path, size: &Size) -> anyhow::R
     options(&["-smp", &size.processors.to_string(), "-m", &size.memory.to_string()]);
     options(&["-kernel", &image.kernel.to_string_lossy()]);
     // The processor's own random numbers do: nobody trusts this machine with a secret.
-    options(&[
-        "-append",
+    let arguments = format!(
         "root=/dev/nvme0n1 rw console=ttyS0 quiet loglevel=4 systemd.show_status=0 \
-         apparmor=1 security=apparmor random.trust_cpu=on mitigations=off panic=-1",
-    ]);
+         apparmor=1 security=apparmor random.trust_cpu=on mitigations=off panic=-1 {}",
+        hierarchy.kernel_arguments()
+    );
+    options(&["-append", &arguments]);
     // Two namespaces of one controller have fixed names; two controllers race for theirs.
     let root = format!("file={},if=none,id=root,format=raw,snapshot=on", image.root.display());
     let data = format!("file={},if=none,id=data,format=raw,cache=unsafe", payload.display());

@@ -24,10 +24,15 @@ use payload::Payload;
 /// The package whose own tests are about this machine: every controller, systemd, delegation.
 const CGROUP: &str = "husk-cgroup";
 
-/// Its tests, for root and for the user alike.
-const CGROUP_TESTS: [&str; 3] = ["lifecycle", "limits", "systemd"];
+/// Its tests, by part: the way to run them, and their names.
+const CGROUP_TESTS: [(&str, &str, &[&str]); 4] = [
+    ("root", "", &["lifecycle", "limits"]),
+    ("systemd", "HUSK_CGROUP_MANAGER=systemd ", &["limits", "systemd"]),
+    ("user", "/husk/as-user ", &["limits", "systemd"]),
+    ("user", "/husk/as-user env HUSK_CGROUP_MANAGER=systemd ", &["limits"]),
+];
 
-/// Suites that need no root: they make their containers in a user namespace.
+/// Suites that make users of their own, for whose calls they become them.
 const ROOTLESS_SUITES: [&str; 1] = ["rootless"];
 
 /// Runs the command.
@@ -84,7 +89,7 @@ fn run(options: &Options, image: &Image) -> anyhow::Result<Ending> {
     };
     interrupt::check()?;
     eprintln!("==> booting; at most {} s", options.size.limit.as_secs());
-    let ending = machine::boot(image, &disk, &console, &options.size)?;
+    let ending = machine::boot(image, &disk, &console, &options.size, options.hierarchy)?;
     eprintln!("==> the machine lived for {:.0} s", ending.time.as_secs_f64());
     if ending.code.is_none() {
         bail!(
@@ -154,8 +159,7 @@ fn script(options: &Options, suites: &[String]) -> String {
                 script += "echo '---- smoke'\n/husk/smoke || failed=1\n";
                 continue;
             }
-            "systemd" => "RUNTIME=/husk/systemd/husk-oci ",
-            "user" => "/husk/as-user ",
+            "systemd" => "HUSK_CGROUP_MANAGER=systemd RUNTIME=/husk/systemd/husk-oci ",
             _ => "",
         };
         for suite in suites {
@@ -167,13 +171,11 @@ fn script(options: &Options, suites: &[String]) -> String {
             }
         }
     }
-    for part in options.parts.iter().filter(|_| options.suites.is_empty()) {
-        let prefix = match part.as_str() {
-            "root" => "",
-            "user" => "/husk/as-user ",
-            _ => continue,
-        };
-        for test in CGROUP_TESTS {
+    for (part, prefix, tests) in CGROUP_TESTS {
+        if !options.suites.is_empty() || !options.parts.iter().any(|asked| asked == part) {
+            continue;
+        }
+        for test in tests {
             script += &format!(
                 "echo '---- {part}: {CGROUP} {test}'\n\
                  {prefix}/husk/deps/{CGROUP}-{test} --nocapture{filters} || failed=1\n"
@@ -193,15 +195,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rootless_suite_runs_as_the_user_and_no_other_does() {
+    fn a_rootless_suite_belongs_to_the_user_and_no_other_does() {
         assert_eq!(quote("it's"), r"'it'\''s'");
         let words = ["root", "user", "--filter", "memory"];
         let options =
             Options::parse(lexopt::Parser::from_args(words)).expect("parse").expect("help");
         let script = script(&options, &["conformance".to_owned(), "rootless".to_owned()]);
         assert!(script.contains("\n/husk/deps/conformance 'memory' ||"), "{script}");
-        assert!(script.contains("\n/husk/as-user /husk/deps/rootless 'memory' ||"), "{script}");
-        assert!(!script.contains("as-user /husk/deps/conformance"), "{script}");
+        assert!(script.contains("user: rootless'\n/husk/deps/rootless 'memory' ||"), "{script}");
+        assert!(!script.contains("user: conformance"), "{script}");
         assert!(script.contains("as-user /husk/deps/husk-cgroup-limits"), "{script}");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::bail;
 use lexopt::Arg;
 
-use super::machine::Size;
+use super::machine::{Hierarchy, Size};
 use crate::cargo::Profile;
 
 pub(super) const HELP: &str = "\
@@ -19,9 +19,10 @@ there. The image is built once, as root, and kept in $XDG_CACHE_HOME/husk-vm.
 
   smoke      a few checks of each of the following (--smoke is the same)
   root       the suites and husk-cgroup's tests as root, cgroupfs driver
-  systemd    the suites as root, with --systemd-cgroup
-  user       the suites that can do without root and husk-cgroup's tests, as a user with a
-             delegated cgroup
+  systemd    the suites as root with --systemd-cgroup, and husk-cgroup's tests with the
+             systemd driver
+  user       the suite of rootless containers, and husk-cgroup's tests as a user with a
+             delegated cgroup, with both drivers
   CMD        any command, as root, with /husk first on PATH; its exit code is ours.
              /husk/as-user CMD runs it as the user without privileges
 
@@ -32,6 +33,7 @@ there. The image is built once, as root, and kept in $XDG_CACHE_HOME/husk-vm.
   --file PATH      put this file into /husk/files
   --runtime PATH   another runtime under test: a path inside the machine
                    (/usr/bin/crun and /usr/sbin/runc are there)
+  --hierarchy NAME unified (cgroup v2 alone, the default), hybrid or legacy (cgroup v1 alone)
   --release        the release build
   --cpus N         processors (2)
   --memory MB      memory (2048)
@@ -57,6 +59,8 @@ pub(super) struct Options {
     pub(super) runtime: Option<String>,
     /// Which build.
     pub(super) profile: Profile,
+    /// Which cgroup hierarchies systemd sets up.
+    pub(super) hierarchy: Hierarchy,
     /// The machine.
     pub(super) size: Size,
     /// Where the console is kept.
@@ -76,6 +80,7 @@ impl Default for Options {
             files: Vec::new(),
             runtime: None,
             profile: Profile::Dev,
+            hierarchy: Hierarchy::Unified,
             size: Size { processors: 2, memory: 2048, limit },
             console: None,
             command: None,
@@ -139,6 +144,7 @@ impl Options {
             "package" => self.packages.push(value()?),
             "file" => self.files.push(value()?.into()),
             "runtime" => self.runtime = Some(value()?),
+            "hierarchy" => self.hierarchy = Hierarchy::named(&value()?)?,
             "release" => self.profile = Profile::Release,
             "cpus" => self.size.processors = number(value()?)?,
             "memory" => self.size.memory = number(value()?)?,
@@ -191,5 +197,6 @@ mod tests {
         assert!(parse(&["--"]).is_err());
         assert!(parse(&["everything"]).is_err());
         assert!(parse(&["--cpus", "0"]).is_err());
+        assert!(parse(&["--hierarchy", "v3", "root"]).is_err());
     }
 }

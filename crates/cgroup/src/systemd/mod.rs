@@ -221,7 +221,12 @@ impl Unit {
         // For this run only: nothing is written to /etc.
         body.truth(true);
         body.properties(&properties);
-        bus.manager("SetUnitProperties", "sba(sv)", body).map(drop).map_err(fail)
+        bus.manager("SetUnitProperties", "sba(sv)", body).map_err(fail)?;
+        // The answer comes before systemd has written the files. It takes up the next
+        // call only when it has, so that the answer to one says that ours now stay.
+        let mut body = Writer::default();
+        body.text(&self.name);
+        bus.manager("GetUnit", "s", body).map(drop).map_err(fail)
     }
 }
 

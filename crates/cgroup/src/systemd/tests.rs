@@ -237,10 +237,12 @@ fn stopping_and_setting() {
 
     let mut settings = crate::setting::Settings::default();
     settings.of(crate::controller::Controller::Memory, true).set("p", "memory.max", 5);
-    let server = Server::new("set", true, LOGIN, vec![returns("", &[])]);
+    let answers = vec![returns("", &[]), returns("", &[])];
+    let server = Server::new("set", true, LOGIN, answers);
     unit.set_at(&server.sockets(), &settings.list).unwrap();
     let calls = server.calls();
     assert!(calls[0].contains("SetUnitProperties") && calls[0].contains("MemoryMax"), "{calls:?}");
+    assert!(calls[1].contains("GetUnit"), "{calls:?}");
     // Nothing that systemd knows of: no connection at all.
     unit.set_at(&[], &[]).unwrap();
 }

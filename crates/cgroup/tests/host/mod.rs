@@ -1,5 +1,6 @@
 //! What the black-box tests share: the host's layout, processes to put into a
-//! cgroup, and the second run on a pure v2 layout.
+//! cgroup, and the second run on a pure v2 layout. `HUSK_CGROUP_MANAGER=systemd` has the
+//! limits made by systemd.
 #![allow(dead_code, reason = "each test program uses its part")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's failure")]
 
@@ -18,28 +19,52 @@ pub(crate) fn skip(reason: &str) {
 
 pub(crate) struct Host {
     pub(crate) layout: Layout,
+    /// Who makes the cgroups of [`Host::request`].
+    pub(crate) manager: Manager,
     id: String,
     annotations: BTreeMap<String, String>,
 }
 
-/// The host, for a test that makes the cgroup `husk-test-NAME`; `None` without root.
-pub(crate) fn host(name: &str) -> Option<Host> {
-    if !rustix::process::geteuid().is_root() {
+fn root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// The host, for root alone and by the cgroupfs driver alone; else `None`.
+pub(crate) fn host_of_root(name: &str) -> Option<Host> {
+    if !root() {
         skip("not root");
         return None;
     }
-    let layout = Layout::detect().unwrap();
-    if layout.read_only() || (layout.v1.is_empty() && layout.v2.is_none()) {
+    let mut host = host(name)?;
+    host.manager = Manager::Cgroupfs;
+    Some(host)
+}
+
+/// The host, for a test that makes the cgroup `husk-test-NAME`; `None` where the caller
+/// cannot make one: an ordinary user needs a delegated part of the v2 hierarchy.
+pub(crate) fn host(name: &str) -> Option<Host> {
+    let host = Host::new(name);
+    let layout = &host.layout;
+    let delegated = || layout.v2.as_ref()?.delegated.as_ref()?.base.as_ref();
+    if layout.read_only()
+        || (layout.v1.is_empty() && layout.v2.is_none())
+        || (!root() && delegated().is_none())
+    {
         skip(&layout.describe());
         return None;
     }
-    Some(Host::new(name))
+    Some(host)
 }
 
 /// A failed test leaves nothing behind either.
 impl Drop for Host {
     fn drop(&mut self) {
         let name = format!("husk-{}", self.id);
+        if self.manager == Manager::Systemd {
+            let mut stop = systemctl(!root());
+            let _ = stop.args(["--quiet", "stop", &format!("{name}.scope")]).output();
+            return;
+        }
         let v1 = self.layout.v1.iter().map(|hierarchy| V1 {
             controllers: hierarchy.controllers.clone(),
             mount: hierarchy.mount.clone(),
@@ -47,7 +72,10 @@ impl Drop for Host {
         });
         let left = Cgroup {
             v1: v1.collect(),
-            v2: self.layout.v2.as_ref().map(|unified| unified.mount.join(&name)),
+            v2: self.layout.v2.as_ref().map(|unified| {
+                let base = unified.delegated.as_ref().and_then(|d| d.base.as_deref());
+                unified.mount.join(base.unwrap_or_default().trim_start_matches('/')).join(&name)
+            }),
             ..Cgroup::none()
         };
         if left.exists() {
@@ -63,7 +91,12 @@ impl Host {
         let layout = Layout::detect().unwrap();
         // Both runs share the v2 hierarchy.
         let run = if std::env::var_os("HUSK_PURE_V2").is_some() { "pure-" } else { "" };
-        Self { layout, id: format!("test-{run}{name}"), annotations: BTreeMap::new() }
+        let manager = match std::env::var("HUSK_CGROUP_MANAGER").as_deref() {
+            Ok("systemd") => Manager::Systemd,
+            Ok("cgroupfs") | Err(_) => Manager::Cgroupfs,
+            Ok(other) => panic!("HUSK_CGROUP_MANAGER={other}"),
+        };
+        Self { layout, manager, id: format!("test-{run}{name}"), annotations: BTreeMap::new() }
     }
 
     /// The cgroup's path where none is asked for.
@@ -73,12 +106,12 @@ impl Host {
 
     pub(crate) fn request(&self) -> Request<'_> {
         Request {
-            manager: Manager::Cgroupfs,
+            manager: self.manager,
             id: &self.id,
             cgroups_path: None,
             resources: None,
             annotations: &self.annotations,
-            rootless: false,
+            rootless: !root(),
             intel_rdt: None,
         }
     }
@@ -100,9 +133,18 @@ impl Host {
             (resources.cpu.as_ref().is_some_and(cpuset), "cpuset", "cpuset"),
             (resources.block_io.is_some(), "blkio", "io"),
             (!resources.hugepage_limits.is_empty(), "hugetlb", "hugetlb"),
+            (resources.network.is_some(), "net_cls", "-"),
+            (!resources.rdma.is_empty(), "rdma", "rdma"),
         ];
         needs.iter().all(|(needed, v1, v2)| !needed || self.has(v1, v2)).then_some(resources)
     }
+}
+
+/// The command that asks systemd: the host's, or the caller's own.
+pub(crate) fn systemctl(user: bool) -> Command {
+    let mut command = Command::new("systemctl");
+    command.args(if user { &["--user"][..] } else { &[] });
+    command
 }
 
 /// Where a cgroup of this name would be in every hierarchy.
@@ -113,11 +155,14 @@ pub(crate) fn record(layout: &Layout, name: &str) -> Vec<PathBuf> {
 
 /// Runs this test program again below a private mount of cgroup2.
 pub(crate) fn again_on_pure_v2(program: &str) {
-    if std::env::var_os("HUSK_PURE_V2").is_some() || host("layout").is_none() {
+    if std::env::var_os("HUSK_PURE_V2").is_some() {
         return;
     }
-    let layout = Layout::detect().unwrap();
-    if layout.v1.is_empty() {
+    let Some(host) = host_of_root("layout") else { return };
+    if std::env::var_os("HUSK_CGROUP_MANAGER").is_some() {
+        return skip("systemd knows of the host's own layout alone");
+    }
+    if host.layout.v1.is_empty() {
         return skip("pure v2 is what the host has");
     }
     let status = Command::new("unshare")

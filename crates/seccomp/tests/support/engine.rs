@@ -21,38 +21,51 @@ const CAPABILITIES: [&str; 14] = [
     "CAP_SYS_CHROOT",
 ];
 
-const PROFILES: [(&str, &str, &str, &str); 2] = [
-    (
-        "docker",
-        "HUSK_DOCKER_PROFILE",
-        "/usr/share/gocode/src/github.com/docker/docker/profiles/seccomp/default.json",
-        "golang-github-docker-docker-dev",
-    ),
-    (
-        "podman",
-        "HUSK_PODMAN_PROFILE",
-        "/usr/share/containers/seccomp.json",
-        "golang-github-containers-common",
-    ),
-];
+/// An engine's file: where it is, or which variable says where, and who has it.
+pub(crate) struct Engine {
+    pub(crate) name: &'static str,
+    variable: &'static str,
+    path: &'static str,
+    package: &'static str,
+}
 
-/// Name and profile, for the default capabilities, for none and for a few more;
-/// absent ones are named.
-pub(crate) fn profiles(native: SeccompArch) -> Vec<(String, Seccomp)> {
-    let mut found = Vec::new();
-    for (name, variable, path, package) in PROFILES {
-        let path = std::env::var(variable).unwrap_or(path.to_owned());
-        let Ok(text) = std::fs::read_to_string(&path) else {
-            println!("skipped: {name}'s profile: no {path} (Debian: {package}; or {variable})");
-            continue;
-        };
-        let source: Value = serde_json::from_str(&text).expect("the engine's profile");
-        let more = [&CAPABILITIES[..], &["CAP_SYS_ADMIN", "CAP_SYS_PTRACE"]].concat();
-        for (which, capabilities) in [("", &CAPABILITIES[..]), ("-bare", &[]), ("-admin", &more)] {
-            found.push((format!("{name}{which}"), render(&source, native, capabilities)));
+pub(crate) const DOCKER: Engine = Engine {
+    name: "docker",
+    variable: "HUSK_DOCKER_PROFILE",
+    path: "/usr/share/gocode/src/github.com/docker/docker/profiles/seccomp/default.json",
+    package: "golang-github-docker-docker-dev",
+};
+
+pub(crate) const PODMAN: Engine = Engine {
+    name: "podman",
+    variable: "HUSK_PODMAN_PROFILE",
+    path: "/usr/share/containers/seccomp.json",
+    package: "golang-github-containers-common",
+};
+
+impl Engine {
+    /// The file, or `None`, which is said.
+    pub(crate) fn source(&self) -> Option<Value> {
+        let Self { name, variable, package, .. } = self;
+        let path = std::env::var(variable).unwrap_or(self.path.to_owned());
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Some(serde_json::from_str(&text).expect("the engine's profile")),
+            Err(error) => {
+                println!("skipped: {name}'s profile: {path}: {error} ({package}; or {variable})");
+                None
+            }
         }
     }
-    found
+}
+
+/// The profile for the default capabilities, for none and for a few more.
+pub(crate) fn profiles(source: &Value, native: SeccompArch) -> [(&'static str, Seccomp); 3] {
+    let more = [&CAPABILITIES[..], &["CAP_SYS_ADMIN", "CAP_SYS_PTRACE"]].concat();
+    [
+        ("", render(source, native, &CAPABILITIES)),
+        ("-bare", render(source, native, &[])),
+        ("-admin", render(source, native, &more)),
+    ]
 }
 
 /// Names of architectures in the engines' `includes` and `excludes`.
