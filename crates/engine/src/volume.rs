@@ -110,20 +110,25 @@ impl Volume {
         Ok(all)
     }
 
+    /// The name of a container that has it.
+    ///
+    /// # Errors
+    /// A record that cannot be read.
+    pub fn user(home: &Home, wanted: &str) -> Result<Option<String>> {
+        let has = |mount: &Mount| matches!(mount, Mount::Volume { name, .. } if name == wanted);
+        let mut all = Container::all(home)?;
+        all.retain(|container| container.record.config.mounts.iter().any(has));
+        Ok(all.into_iter().next().map(|container| container.record.name))
+    }
+
     /// Removes a volume.
     ///
     /// # Errors
     /// There is none, or a container has it.
     pub fn remove(home: &Home, wanted: &str) -> Result<()> {
         let volume = Self::find(home, wanted)?;
-        let uses =
-            |container: &Container| {
-                container.record.config.mounts.iter().any(
-                    |mount| matches!(mount, Mount::Volume { name, .. } if *name == volume.name),
-                )
-            };
-        if let Some(user) = Container::all(home)?.iter().find(|container| uses(container)) {
-            let (user, name) = (&user.record.name, &volume.name);
+        if let Some(user) = Self::user(home, &volume.name)? {
+            let name = &volume.name;
             return Err(Error::other(format_args!("volume {name} is in use by container {user}")));
         }
         let path = directory(home, &volume.name);

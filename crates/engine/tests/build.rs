@@ -297,6 +297,12 @@ fn who_goes_takes_the_step_along() {
             let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
             !mounts.contains(engine.path("run").to_str().unwrap())
         });
+        // The record goes first, the directories after it.
+        let count =
+            |below: &str| std::fs::read_dir(engine.path(below)).map(Iterator::count).unwrap_or(0);
+        wait_for("its directories' end", || {
+            count("root/containers") + count("run/containers") == 0
+        });
         engine.assert_nothing_left();
         if code.is_some() {
             assert_clean(&engine);

@@ -234,7 +234,7 @@ pub(super) fn bytes(flag: &'static str, text: &str) -> Result<i64> {
 }
 
 impl LimitFlags {
-    fn resolve(&self) -> Result<Limits> {
+    pub(super) fn resolve(&self) -> Result<Limits> {
         let memory = self.memory.as_deref().map(|text| bytes("--memory", text)).transpose()?;
         if memory.is_some_and(|memory| memory < 6 << 20) {
             let text = self.memory.clone().unwrap_or_default();

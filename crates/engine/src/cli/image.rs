@@ -83,14 +83,7 @@ impl Images {
             header.insert(2, "DIGEST");
             fields.insert(2, "Digest");
         }
-        let cells = |row: &Value| {
-            let text = |field: &&str| {
-                row.get(*field).and_then(Value::as_str).unwrap_or_default().to_owned()
-            };
-            fields.iter().map(text).collect::<Vec<String>>()
-        };
-        output::table(&header, &rows.iter().map(cells).collect::<Vec<_>>())?;
-        Ok(0)
+        output::rows(&header, &fields, &rows).map(|()| 0)
     }
 
     fn row(

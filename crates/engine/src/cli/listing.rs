@@ -175,16 +175,9 @@ impl Ps {
             }
             return Ok(0);
         }
-        let cells = |row: &Value| {
-            let fields = ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"];
-            let text = |field: &&str| {
-                row.get(*field).and_then(Value::as_str).unwrap_or_default().to_owned()
-            };
-            fields.iter().map(text).collect::<Vec<String>>()
-        };
+        let fields = ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"];
         let header = ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"];
-        output::table(&header, &rows.iter().map(cells).collect::<Vec<_>>())?;
-        Ok(0)
+        output::rows(&header, &fields, rows).map(|()| 0)
     }
 }
 
@@ -392,6 +385,12 @@ pub(super) struct Inspect {
 }
 
 impl Inspect {
+    /// Of one kind, where none is asked for.
+    pub(super) fn of(mut self, kind: &str) -> Self {
+        self.kind.get_or_insert_with(|| kind.to_owned());
+        self
+    }
+
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
         let mut found = Vec::new();
         for name in &self.names {

@@ -8,13 +8,18 @@ mod cp;
 mod create;
 mod embedded;
 mod flags;
+mod group;
 mod image;
 mod listing;
 mod network;
 mod output;
 mod progress;
+mod prune;
 mod registry;
+mod stats;
+mod system;
 mod unbuilt;
+mod update;
 mod volume;
 
 use std::path::PathBuf;
@@ -106,6 +111,26 @@ enum Command {
     Login(registry::Login),
     /// Forget them
     Logout(registry::Logout),
+    /// Show what containers use: CPU, memory, network, disk, processes
+    Stats(stats::Stats),
+    /// Change the limits of containers
+    Update(update::Update),
+    /// Tell of this machine and this engine
+    Info(system::Info),
+    /// Print the versions
+    Version(system::Version),
+    /// Containers
+    #[command(subcommand)]
+    Container(group::ContainerGroup),
+    /// Images
+    #[command(subcommand)]
+    Image(group::ImageGroup),
+    /// The disk, this machine, and removing what is not used
+    #[command(subcommand)]
+    System(system::System),
+    /// The build cache
+    #[command(subcommand)]
+    Builder(system::Builder),
     /// Networks
     #[command(subcommand)]
     Network(network::Network),
@@ -151,7 +176,7 @@ pub fn main() -> ExitCode {
 /// `run`, `create`, `start` and `exec` end as the container's program would; other
 /// commands' failures are 1, as Docker's.
 fn exit_status(matches: &clap::ArgMatches, error: &Error) -> u8 {
-    match matches.subcommand_name() {
+    match unbuilt::leaf(matches).map(|(name, _)| name) {
         Some("run" | "create" | "exec") => error.status(),
         Some("start") if error.status() != ENGINE_FAILED => error.status(),
         _ => 1,
@@ -174,6 +199,8 @@ fn needs_ids(command: &Command) -> bool {
             | Command::Wait(_)
             | Command::Rename(_)
             | Command::Tag(_)
+            | Command::Info(_)
+            | Command::Version(_)
             | Command::Login(_)
             | Command::Logout(_)
             | Command::Network(_)
@@ -221,6 +248,14 @@ fn run(cli: Cli) -> Result<u8> {
         Command::History(history) => history.run(&home),
         Command::Login(login) => login.run(),
         Command::Logout(logout) => logout.run(),
+        Command::Stats(stats) => stats.run(&home),
+        Command::Update(update) => update.run(&home),
+        Command::Info(info) => info.run(&home),
+        Command::Version(version) => version.run(&home),
+        Command::Container(group) => group.run(&home),
+        Command::Image(group) => group.run(&home),
+        Command::System(system) => system.run(&home),
+        Command::Builder(builder) => builder.run(&home),
         Command::Network(network) => network.run(&home),
         Command::Volume(volume) => volume.run(&home),
         Command::HoldNamespace => rootless::hold_namespace(&home).map(|()| 0),

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use husk_net::{Attachment, NetNs, NewNetwork, Subnet};
 use serde_json::{Value, json};
 
-use super::{flags, for_each, output};
+use super::{flags, for_each, output, prune};
 use crate::container::Container;
 use crate::container::state::Status;
 use crate::error::{Error, Result};
@@ -25,6 +25,8 @@ pub(super) enum Network {
     /// Remove networks
     #[command(visible_alias = "remove")]
     Rm(Rm),
+    /// Remove those that no container is on
+    Prune(prune::Plain),
     /// Connect a running container
     Connect(Connect),
     /// Disconnect a running container
@@ -123,6 +125,7 @@ impl Network {
             Self::Create(create) => output::line(nets.create(&create.request()?)?.id).map(|()| 0),
             Self::Ls(ls) => ls.run(home),
             Self::Inspect(inspect) => inspect.run(home),
+            Self::Prune(prune) => prune.networks(home),
             Self::Rm(rm) => for_each(&rm.networks, |name| {
                 nets.remove(name)?;
                 output::line(name)

@@ -49,6 +49,16 @@ pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> Result<()> {
     print(&text)
 }
 
+/// A table of objects: these fields of each.
+pub(super) fn rows(header: &[&str], fields: &[&str], rows: &[Value]) -> Result<()> {
+    let cells = |row: &Value| {
+        let text =
+            |field: &&str| row.get(*field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        fields.iter().map(text).collect::<Vec<String>>()
+    };
+    table(header, &rows.iter().map(cells).collect::<Vec<_>>())
+}
+
 /// A size in the words of Docker's listings: powers of 1000, three digits.
 pub(super) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];

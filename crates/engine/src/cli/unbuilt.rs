@@ -73,39 +73,39 @@ const OF_BUILD: [&str; 20] = [
 ];
 /// Those of `build` that take none.
 const SWITCHES_OF_BUILD: [&str; 6] = ["check", "compress", "load", "push", "squash", "force-rm"];
+/// Flags of `update` that take a value.
+const OF_UPDATE: [&str; 5] =
+    ["cpu-rt-period", "cpu-rt-runtime", "kernel-memory", "restart", "storage-opt"];
 /// Commands.
-const COMMANDS: [&str; 16] = [
-    "commit",
-    "compose",
-    "container",
-    "diff",
-    "events",
-    "image",
-    "info",
-    "manifest",
-    "plugin",
-    "prune",
-    "search",
-    "secret",
-    "stats",
+const COMMANDS: [&str; 10] = [
+    "commit", "compose", "diff", "events", "manifest", "plugin", "search", "secret", "stack",
     "swarm",
-    "system",
-    "update",
 ];
+/// Words with commands below them that are commands here too.
+const GROUPS: [&str; 4] = ["container", "image", "builder", "system"];
 
 /// The flags of a command: those of one value, and those of none.
 fn flags(command: &str) -> (&'static [&'static str], &'static [&'static str]) {
     match command {
         "run" | "create" => (&VALUES, &SWITCHES),
         "build" => (&OF_BUILD, &SWITCHES_OF_BUILD),
+        "update" => (&OF_UPDATE, &[]),
         _ => (&[], &[]),
     }
 }
 
 /// Adds them, hidden from the help.
 pub(super) fn extend(mut command: Command) -> Command {
-    for name in ["run", "create", "build"] {
-        let (values, switches) = flags(name);
+    for group in GROUPS {
+        command = command.mut_subcommand(group, |group| add(group, &["commit", "diff", "events"]));
+    }
+    add(command, &COMMANDS)
+}
+
+fn add(mut command: Command, unbuilt: &[&'static str]) -> Command {
+    let known: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().into()).collect();
+    for name in known {
+        let (values, switches) = flags(&name);
         command = command.mut_subcommand(name, |mut sub| {
             for flag in values {
                 let arg = Arg::new(*flag).long(*flag).hide(true).action(ArgAction::Append);
@@ -117,12 +117,21 @@ pub(super) fn extend(mut command: Command) -> Command {
             sub
         });
     }
-    for name in COMMANDS {
+    for name in unbuilt {
         let rest = Arg::new("rest").num_args(..).trailing_var_arg(true).allow_hyphen_values(true);
         command =
-            command.subcommand(Command::new(name).hide(true).disable_help_flag(true).arg(rest));
+            command.subcommand(Command::new(*name).hide(true).disable_help_flag(true).arg(rest));
     }
     command
+}
+
+/// The command itself, below the word of its group.
+pub(super) fn leaf(matches: &ArgMatches) -> Option<(&str, &ArgMatches)> {
+    let (name, sub) = matches.subcommand()?;
+    match sub.subcommand().filter(|_| GROUPS.contains(&name)) {
+        Some(below) => Some(below),
+        None => Some((name, sub)),
+    }
 }
 
 /// Refuses them by name.
@@ -130,7 +139,7 @@ pub(super) fn extend(mut command: Command) -> Command {
 /// # Errors
 /// The command or flag is not built yet.
 pub(super) fn refuse(matches: &ArgMatches) -> Result<()> {
-    let Some((name, sub)) = matches.subcommand() else { return Ok(()) };
+    let Some((name, sub)) = leaf(matches) else { return Ok(()) };
     if COMMANDS.contains(&name) {
         return Err(Error::other(format_args!("husk {name} is not built yet")));
     }

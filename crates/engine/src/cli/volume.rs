@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{flags, for_each, output};
+use super::{flags, for_each, output, prune};
 use crate::container::config::Mount;
 use crate::container::name;
 use crate::error::{Error, Result, file};
@@ -23,6 +23,8 @@ pub(super) enum Volume {
     /// Remove volumes
     #[command(visible_alias = "remove")]
     Rm(Rm),
+    /// Remove those that no container has
+    Prune(prune::Volumes),
 }
 
 /// `volume create`.
@@ -90,6 +92,7 @@ impl Volume {
                 output::table(&["DRIVER", "VOLUME NAME"], &rows).map(|()| 0)
             }
             Self::Inspect(inspect) => inspect.run(home),
+            Self::Prune(prune) => prune.run(home),
             Self::Rm(rm) => for_each(&rm.volumes, |name| {
                 if rm.force && volume::Volume::find(home, name).is_err() {
                     return Ok(());

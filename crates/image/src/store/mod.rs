@@ -25,6 +25,7 @@ mod layer;
 mod lock;
 mod record;
 mod step;
+mod usage;
 
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -40,6 +41,7 @@ pub use collect::Collected;
 pub use layer::{Layer, LayerBuild, LayerClaim, LayerRecord};
 pub use record::{Image, ImageLayer, ImageRecord, Removal};
 pub use step::CachedStep;
+pub use usage::Usage;
 
 pub(crate) use lock::FileLock;
 
