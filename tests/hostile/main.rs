@@ -3,6 +3,7 @@
 //! the published ids. Only canaries are ever at stake: files of the test's own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod calls;
 mod canary;
 mod cgroups;
 mod default_bundle;
@@ -18,5 +19,6 @@ mod proc_files;
 mod race;
 #[cfg(target_arch = "x86_64")]
 mod seccomp;
+mod snapshot;
 mod sweep;
 mod trace;

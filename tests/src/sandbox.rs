@@ -37,6 +37,11 @@ impl<'a> Sandbox<'a> {
         Sandbox { case, holder: Some(holder), init }
     }
 
+    /// Their process 1, by its number on the host.
+    pub fn init(&self) -> i32 {
+        self.init
+    }
+
     /// A call of a program in the namespaces.
     pub fn program(&self, program: &str) -> Invocation {
         let pid = self.init.to_string();

@@ -13,7 +13,7 @@ pub fn processes(record: &Record) -> Result<Vec<i32>> {
         return record.cgroup.processes().map_err(cgroup_error);
     }
     // The others of a pid namespace end with its first process.
-    let Some(_alive) = record.process() else { return unknown_after_death(record) };
+    let Some(_alive) = record.process()? else { return unknown_after_death(record) };
     if !record.own_pid_namespace {
         return Err(untold(record));
     }

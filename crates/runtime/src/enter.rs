@@ -88,7 +88,7 @@ pub fn target(store: &Store, id: &str, ignore_paused: bool) -> Result<Target> {
     let record = directory.record()?;
     let status = directory.status(&record);
     let (Some(init), Status::Created | Status::Running | Status::Paused) =
-        (record.process(), status)
+        (record.process()?, status)
     else {
         return Err(Error::new(
             Code::WrongState,

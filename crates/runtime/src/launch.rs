@@ -449,7 +449,7 @@ impl Launch<'_> {
     fn remember(&mut self, pid: Pid) -> Result<()> {
         let number = pid.as_raw_nonzero().get();
         let (_, start_time) = process_start(number)
-            .ok_or_else(|| Error::new(Code::Kernel, format_args!("/proc/{number}/stat"), "gone"))?;
+            .map_err(|errno| Error::kernel(format_args!("/proc/{number}/stat"), "read", errno))?;
         self.record.start_time = start_time;
         self.directory()?.write(&self.record)?;
         announce(pid, self.options.pid_file.as_deref(), self.options.pidfd_socket.as_deref())
@@ -468,12 +468,16 @@ impl Launch<'_> {
         self.record.pid = 0;
         let cgroup = &self.record.cgroup;
         // Before it is made it may be another container's, whose processes live.
-        if self.cgroup_made
-            && let Err(error) = cgroup.kill_all().and_then(|()| cgroup.remove())
+        let removed = match self.cgroup_made {
+            true => cgroup.kill_all().and_then(|()| cgroup.remove()),
+            false => Ok(()),
+        };
+        let directory = self.directory.take();
+        // What `delete --force` finds the cgroup by stays as long as the cgroup does.
+        let removed = removed.map_err(host::cgroup_error);
+        if let Err(error) =
+            removed.and_then(|()| directory.map_or(Ok(()), |directory| directory.remove()))
         {
-            report::warning(host::cgroup_error(error));
-        }
-        if let Some(Err(error)) = self.directory.take().map(|directory| directory.remove()) {
             report::warning(error);
         }
         if self.hooks_ran {

@@ -53,9 +53,13 @@ pub fn start(store: &Store, id: &str) -> Result<()> {
     )
     .map_err(failed("socket"))?;
     rustix::net::connect(&socket, &directory.start_address()?).map_err(failed("connect"))?;
-    directory.remove_start_socket()?;
     let wire = Wire::from(socket);
-    match wire.receive().map_err(failed("recvmsg"))? {
+    let answer =
+        directory.remove_start_socket().and_then(|()| wire.receive().map_err(failed("recvmsg")));
+    // The process goes on from the connection alone. Where it cannot be said that
+    // the container is started, it is not to run.
+    let answer = answer.inspect_err(|_| stop(&record))?;
+    match answer {
         None => {}
         Some((Message::Fault(fault), _)) => {
             let config = directory.config()?;
@@ -70,9 +74,10 @@ pub fn start(store: &Store, id: &str) -> Result<()> {
         }
     }
     poststart(&record)?;
-    match (notify, record.process()) {
-        (Some(notify), Some(process)) => notify.wait(process.as_fd(), record.pid),
-        _ => Ok(()),
+    let Some(notify) = notify else { return Ok(()) };
+    match record.process().inspect_err(|_| stop(&record))? {
+        Some(process) => notify.wait(process.as_fd(), record.pid),
+        None => Ok(()),
     }
 }
 
@@ -93,11 +98,20 @@ pub fn poststart(record: &Record) -> Result<()> {
     }
     let state = serde_json::to_vec(&record.state(Status::Running))
         .map_err(|error| Error::invalid("annotations", error))?;
-    run_hooks("poststart", &record.poststart, &state).inspect_err(|_| {
-        if let Err(error) = kill_whole(record) {
-            report::warning(error);
-        }
-    })
+    run_hooks("poststart", &record.poststart, &state).inspect_err(|_| stop(record))
+}
+
+/// Kills the container on the way out of a command that failed.
+fn stop(record: &Record) {
+    if let Err(error) = kill_and_wait(record) {
+        report::warning(error);
+    }
+}
+
+fn kill_and_wait(record: &Record) -> Result<()> {
+    let process = record.process()?;
+    kill_whole(record)?;
+    process.map_or(Ok(()), |process| await_death(&process, &record.id))
 }
 
 /// `kill`.
@@ -105,7 +119,7 @@ pub fn kill(store: &Store, id: &str, signal: i32, all: bool) -> Result<()> {
     let directory = store.open(id)?;
     let record = directory.record()?;
     let status = directory.status(&record);
-    let process = record.process();
+    let process = record.process()?;
     if all {
         // The first process may be gone and others of its cgroup live on.
         return kill_all(&record, signal);
@@ -178,7 +192,7 @@ fn signal_of(number: i32) -> Result<rustix::process::Signal> {
 
 /// Kills every process of the container.
 fn kill_whole(record: &Record) -> Result<()> {
-    if let Some(process) = record.process() {
+    if let Some(process) = record.process()? {
         match husk_sys::signal::send(process.as_fd(), SIGKILL) {
             Ok(()) | Err(Errno::SRCH) => {}
             Err(errno) => {
@@ -236,11 +250,7 @@ pub fn destroy(directory: &Directory, record: &Record) -> Result<()> {
     // have left ends by itself, and the cgroup named may be another container's:
     // what is busy there is not to be killed.
     if record.pid != 0 {
-        let process = record.process();
-        kill_whole(record)?;
-        if let Some(process) = process {
-            await_death(&process, &record.id)?;
-        }
+        kill_and_wait(record)?;
     }
     record.cgroup.remove().map_err(cgroup_error)?;
     directory.remove()?;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use husk_cgroup::Cgroup;
-use husk_spec::{Hook, Spec, State, Status};
+use husk_spec::{Hook, LoadError, Spec, State, Status};
 use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::SocketAddrUnix;
@@ -79,12 +79,24 @@ impl Record {
         }
     }
 
-    /// A pidfd of the first process, if it lives.
-    pub fn process(&self) -> Option<OwnedFd> {
-        let pidfd = pidfd_open(Pid::from_raw(self.pid)?, PidfdFlags::empty()).ok()?;
-        let (state, start_time) = process_start(self.pid)?;
-        let alive = start_time == self.start_time && !matches!(state, b'Z' | b'X');
-        alive.then_some(pidfd)
+    /// A pidfd of the first process; None where it does not live.
+    pub fn process(&self) -> Result<Option<OwnedFd>> {
+        let failed = |op: &'static str| {
+            move |errno| Error::kernel(format_args!("container {}", self.id), op, errno)
+        };
+        let Some(pid) = Pid::from_raw(self.pid) else { return Ok(None) };
+        let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+            Err(Errno::SRCH | Errno::INVAL) => return Ok(None),
+            done => done.map_err(failed("pidfd_open"))?,
+        };
+        match process_start(self.pid) {
+            Ok((state, start_time)) => {
+                let alive = start_time == self.start_time && !matches!(state, b'Z' | b'X');
+                Ok(alive.then_some(pidfd))
+            }
+            Err(Errno::NOENT | Errno::SRCH) => Ok(None),
+            Err(errno) => Err(failed("read /proc/PID/stat")(errno)),
+        }
     }
 }
 
@@ -94,18 +106,23 @@ impl Record {
     /// taken for one that has stopped.
     fn is_gone(&self) -> bool {
         match process_start(self.pid) {
-            Some((state, start_time)) => {
+            Ok((state, start_time)) => {
                 start_time != self.start_time || matches!(state, b'Z' | b'X')
             }
-            None => Pid::from_raw(self.pid)
+            Err(_) => Pid::from_raw(self.pid)
                 .is_none_or(|pid| rustix::process::test_kill_process(pid) == Err(Errno::SRCH)),
         }
     }
 }
 
 /// State letter and start time of a process, proc_pid_stat(5), fields 3 and 22.
-pub fn process_start(pid: i32) -> Option<(u8, u64)> {
-    let line = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+pub fn process_start(pid: i32) -> Result<(u8, u64), Errno> {
+    let line = std::fs::read(format!("/proc/{pid}/stat"))
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    parse_stat(&line).ok_or(Errno::BADMSG)
+}
+
+fn parse_stat(line: &[u8]) -> Option<(u8, u64)> {
     // The name in parentheses may contain anything, parentheses too.
     let after = line.iter().rposition(|byte| *byte == b')')?;
     let mut fields = std::str::from_utf8(line.get(after + 2..)?).ok()?.split(' ');
@@ -186,9 +203,12 @@ impl Store {
             }
             Err(errno) => return Err(Error::kernel(path.display(), "mkdir", errno)),
         }
-        let directory = self.open(id)?;
-        directory.lock()?;
-        Ok(directory)
+        let locked = self.open(id).and_then(|directory| directory.lock().map(|()| directory));
+        if locked.is_err() {
+            // Empty, and nobody else's: who finds it without a record leaves it alone.
+            let _ = fs::rmdir(&path);
+        }
+        locked
     }
 
     /// Opens a container's directory.
@@ -300,9 +320,16 @@ impl Directory {
     fn read_file(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match fs::openat(&self.fd, name, flags, Mode::empty()) {
-            Ok(fd) => husk_spec::read_bounded(std::fs::File::from(fd))
-                .map(Some)
-                .map_err(|error| self.damaged(name, error)),
+            Ok(fd) => husk_spec::read_bounded(std::fs::File::from(fd)).map(Some).map_err(|error| {
+                match error {
+                    // Not a document that cannot be understood: one that was not read.
+                    LoadError::Io(error) => {
+                        let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+                        Error::kernel(self.path.join(name).display(), "read", errno)
+                    }
+                    error => self.damaged(name, error),
+                }
+            }),
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(Error::kernel(self.path.join(name).display(), "open", errno)),
         }
@@ -350,7 +377,8 @@ impl Directory {
     }
 
     fn awaits_start(&self) -> bool {
-        fs::accessat(&self.fd, START, fs::Access::EXISTS, AtFlags::empty()).is_ok()
+        // What cannot be found out does not make a container one that runs.
+        fs::accessat(&self.fd, START, fs::Access::EXISTS, AtFlags::empty()) != Err(Errno::NOENT)
     }
 
     /// Address of the socket on which `start` is awaited. By descriptor, since

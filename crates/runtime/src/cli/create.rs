@@ -131,7 +131,7 @@ fn read_config(path: &str) -> Result<(Spec, Vec<u8>)> {
         other => Error::invalid(path, other),
     };
     let file = std::fs::File::open(path).map_err(|error| failed(error.into()))?;
-    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+    if !file.metadata().map_err(|error| failed(error.into()))?.is_file() {
         return Err(Error::invalid(path, "not a regular file"));
     }
     let bytes = husk_spec::read_bounded(file).map_err(failed)?;

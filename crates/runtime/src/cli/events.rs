@@ -58,7 +58,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Exit {
     }
     let id = id.ok_or_else(missing_id)?;
     let record = global.store()?.open(&id)?.record()?;
-    if record.process().is_none() {
+    if record.process()?.is_none() {
         return Err(Error::new(
             Code::WrongState,
             format_args!("container {id}"),
@@ -85,7 +85,7 @@ fn print_stats(record: &Record) -> Result<bool> {
 
 /// Until the container's process ends.
 fn watch(record: &Record, interval: Duration) -> Exit {
-    let Some(process) = record.process() else { return Ok(0) };
+    let Some(process) = record.process()? else { return Ok(0) };
     let mut oom = record.cgroup.oom_watch().map_err(cgroup_error)?;
     let mut next = Instant::now() + interval;
     loop {

@@ -1,5 +1,9 @@
 //! `exec`.
 
+use std::os::fd::AsFd;
+
+use rustix::process::WaitOptions;
+
 use super::arguments::{Argument, Arguments, missing_id};
 use super::run::{check_explain, console_pair, receive_master};
 use super::{Command, Exit, Global};
@@ -211,7 +215,15 @@ fn run(global: &Global, arguments: Arguments) -> Exit {
     let Some(signals) = signals else {
         return Ok(0);
     };
-    let attended = ours.is_some();
-    let terminal = receive_master(ours, attended)?;
-    foreground::attend(entered.pid, &entered.pidfd, &signals, terminal, None, entered.explainer)
+    let (pid, pidfd) = (entered.pid, &entered.pidfd);
+    let terminal = ours.map(receive_master).transpose();
+    terminal
+        .and_then(|terminal| {
+            foreground::attend(pid, pidfd, &signals, terminal, None, entered.explainer)
+        })
+        .inspect_err(|_| {
+            // A process of which the caller hears no more is not to stay.
+            let _ = husk_sys::signal::send(pidfd.as_fd(), libc::SIGKILL);
+            let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
+        })
 }

@@ -8,8 +8,9 @@ use super::arguments::{Argument, Arguments};
 use super::create::Flags;
 use super::{Command, Exit, Global};
 use crate::foreground::{self, Signals};
+use crate::launch::{self, Launched};
 use crate::report::{self, Code, Error, Result};
-use crate::{launch, lifecycle, wire};
+use crate::{lifecycle, wire};
 
 pub(super) const COMMAND: Command = Command {
     name: "run",
@@ -79,19 +80,37 @@ fn run(global: &Global, mut arguments: Arguments) -> Exit {
     }
     options.explains_seccomp = explain;
     let mut launched = launch::launch(&global.store()?, &spec, &bytes, &options)?;
-    let poststart = lifecycle::poststart(&launched.record);
-    if let Err(error) = poststart {
-        lifecycle::destroy(&launched.directory, &launched.record)?;
-        return Err(error);
+    let ours = ours.filter(|_| options.console.is_some() && attended);
+    let status = match attend(&mut launched, signals, ours) {
+        Ok(Some(status)) => status,
+        Ok(None) => return Ok(0),
+        Err(error) => {
+            // A container of which the caller hears no more is not to stay.
+            destroy(&launched);
+            return Err(error);
+        }
+    };
+    if !keep {
+        destroy(&launched);
     }
+    Ok(status)
+}
+
+/// From the program's start to its end; None where nobody waits for that.
+fn attend(
+    launched: &mut Launched,
+    signals: Option<Signals>,
+    ours: Option<OwnedFd>,
+) -> Result<Option<i32>> {
+    lifecycle::poststart(&launched.record)?;
     let Some(signals) = signals else {
         if let Some(notify) = &launched.notify {
             launched.directory.unlock()?;
             notify.wait(launched.pidfd.as_fd(), launched.record.pid)?;
         }
-        return Ok(0);
+        return Ok(None);
     };
-    let terminal = receive_master(ours, options.console.is_some() && attended)?;
+    let terminal = ours.map(receive_master).transpose()?;
     // Others may work on the container while its program runs.
     launched.directory.unlock()?;
     let status = foreground::attend(
@@ -108,13 +127,16 @@ fn run(global: &Global, mut arguments: Arguments) -> Exit {
         let container = format!("container {}", launched.record.id);
         report::error(&Error::new(Code::Kernel, container, why));
     }
-    if !keep {
-        launched.directory.lock()?;
-        if let Err(error) = lifecycle::destroy(&launched.directory, &launched.record) {
-            report::warning(error);
-        }
+    Ok(Some(status))
+}
+
+/// What it cannot remove it tells of.
+fn destroy(launched: &Launched) {
+    let locked = launched.directory.lock();
+    let done = locked.and_then(|()| lifecycle::destroy(&launched.directory, &launched.record));
+    if let Err(error) = done {
+        report::warning(error);
     }
-    Ok(status)
 }
 
 /// `--seccomp-explain` has the refused calls wait for this process.
@@ -136,15 +158,9 @@ pub(super) fn console_pair() -> Result<(OwnedFd, OwnedFd)> {
 }
 
 /// The terminal's other end, which the container's process has sent before it ran.
-pub(super) fn receive_master(ours: Option<OwnedFd>, expected: bool) -> Result<Option<OwnedFd>> {
-    let Some(ours) = ours.filter(|_| expected) else {
-        return Ok(None);
-    };
+pub(super) fn receive_master(ours: OwnedFd) -> Result<OwnedFd> {
     let mut name = [0; 64];
     let (_, master) = wire::receive_fd(ours.as_fd(), &mut name)
         .map_err(|errno| Error::kernel("terminal", "recvmsg", errno))?;
-    match master {
-        Some(master) => Ok(Some(master)),
-        None => Err(Error::new(Code::Kernel, "terminal", "did not arrive")),
-    }
+    master.ok_or_else(|| Error::new(Code::Kernel, "terminal", "did not arrive"))
 }
