@@ -42,6 +42,58 @@ pub fn parse(text: &str) -> Option<u64> {
     u64::try_from(seconds).ok()
 }
 
+/// Seconds and nanoseconds since 1970.
+pub type Instant = (u64, u32);
+
+/// RFC 3339, with its fraction.
+pub fn instant(text: &str) -> Option<Instant> {
+    let seconds = parse(text)?;
+    let rest = text.get(19..).unwrap_or_default();
+    Some((seconds, fraction(rest.strip_prefix('.').unwrap_or_default())))
+}
+
+/// Nanoseconds of the digits after a point.
+fn fraction(digits: &str) -> u32 {
+    let digits: String = digits.chars().take_while(char::is_ascii_digit).take(9).collect();
+    format!("{digits:0<9}").parse().unwrap_or(0)
+}
+
+/// Seconds since 1970 in digits, with or without a fraction.
+pub fn seconds(text: &str) -> Option<Instant> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let fits = !whole.is_empty() && digits(whole) && digits(part);
+    fits.then(|| whole.parse().ok()).flatten().map(|whole| (whole, fraction(part)))
+}
+
+/// A length of time as Go writes it, `1h30m`, `90s` or `500ms`, before now.
+pub fn ago(text: &str) -> Option<Instant> {
+    let mut milliseconds = 0.0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, more) = rest.split_at(end);
+        let end = more.find(|c: char| c.is_ascii_digit()).unwrap_or(more.len());
+        let (unit, more) = more.split_at(end);
+        let factor = match unit {
+            "ms" => 1.0,
+            "s" => 1000.0,
+            "m" => 60_000.0,
+            "h" => 3_600_000.0,
+            _ => return None,
+        };
+        milliseconds += number.parse::<f64>().ok()? * factor;
+        rest = more;
+    }
+    if text.is_empty() {
+        return None;
+    }
+    let (whole, nanoseconds) = now();
+    let now = whole as f64 * 1000.0 + f64::from(nanoseconds / 1_000_000);
+    let then = (now - milliseconds).max(0.0);
+    Some(((then / 1000.0) as u64, (then % 1000.0) as u32 * 1_000_000))
+}
+
 /// A length of time in the words of Docker's listings.
 pub fn human(seconds: u64) -> String {
     let some = |count: u64, unit: &str| match count {
@@ -73,6 +125,19 @@ mod tests {
         assert_eq!(parse("2024-02-29T12:00:00+02:00"), parse("2024-02-29T10:00:00Z"));
         assert_eq!(parse("2024-02-29"), None);
         assert_eq!(parse("2024-13-01T00:00:00Z"), None);
+    }
+
+    #[test]
+    fn times_of_logs() {
+        assert_eq!(instant("1970-01-01T00:00:10.05Z"), Some((10, 50_000_000)));
+        assert_eq!(instant("1970-01-01T00:00:10Z"), Some((10, 0)));
+        assert_eq!(seconds("12.25"), Some((12, 250_000_000)));
+        assert_eq!(seconds("-1"), None);
+        let then = ago("1h0.5m").unwrap();
+        assert!((3629..=3631).contains(&(now().0 - then.0)), "{then:?}");
+        for bad in ["", "5", "m", "1d", "1h30", "x1h", "1..2s"] {
+            assert_eq!(ago(bad), None, "{bad:?}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use husk_image::progress::Silent;
 use husk_image::registry::PullOptions;
 use husk_image::store::ImageRecord;
 
-use crate::error::{Error, Result, file};
+use crate::error::{Result, file};
 use crate::home::Home;
 
 /// Whether the word means this machine's own root: where no image has that name.
@@ -25,33 +25,27 @@ pub(super) fn host_facts() -> Facts {
     Facts { working_dir: "/".to_owned(), ..Facts::default() }
 }
 
-/// The image of the program `hello` beside our own, made at its first use; `None` for any
-/// other name.
+/// The program of the image `hello`: static, and all that is in it.
+static HELLO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hello"));
+
+/// The image `hello`, made at its first use of what is in our own executable; `None` for
+/// any other name.
 ///
 /// # Errors
-/// The program is not there.
+/// The store's.
 pub(super) fn image(home: &Home, name: &str) -> Result<Option<ImageRecord>> {
     if name != "hello" && name != "hello:latest" {
         return Ok(None);
     }
-    let own = std::env::current_exe().map_err(file("find", "our own executable"))?;
-    let path = own.with_file_name("hello");
-    if !path.is_file() {
-        return Err(Error::other(format_args!(
-            "{}: not there; install it beside husk",
-            path.display()
-        )));
-    }
     let mut tar = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
-    let program = std::fs::read(&path).map_err(file("read", &path))?;
     header.set_mode(0o755);
-    header.set_size(program.len() as u64);
+    header.set_size(HELLO.len() as u64);
     header.set_entry_type(tar::EntryType::Regular);
     let archive = tar
-        .append_data(&mut header, "hello", program.as_slice())
+        .append_data(&mut header, "hello", HELLO)
         .and_then(|()| tar.into_inner())
-        .map_err(file("pack", &path))?;
+        .map_err(file("pack", "hello"))?;
     let config = RunConfig { entrypoint: Some(vec!["/hello".to_owned()]), ..RunConfig::default() };
     let options = ImportOptions {
         config,

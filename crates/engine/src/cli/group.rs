@@ -3,7 +3,8 @@
 use clap::Subcommand;
 
 use super::{
-    archive, build, container, cp, create, image, listing, prune, registry, stats, update,
+    archive, build, container, cp, create, image, inspect, listing, logs, prune, registry, stats,
+    update,
 };
 use crate::error::Result;
 use crate::home::Home;
@@ -22,11 +23,11 @@ pub(super) enum ContainerGroup {
     /// Write a container's root to a tar
     Export(cp::Export),
     /// Print what is known of containers, as JSON
-    Inspect(listing::Inspect),
+    Inspect(inspect::Inspect),
     /// Send a signal to containers
     Kill(container::Kill),
     /// Print what a container has written
-    Logs(listing::Logs),
+    Logs(logs::Logs),
     /// List containers
     #[command(visible_aliases = ["list", "ps"])]
     Ls(listing::Ps),
@@ -101,7 +102,7 @@ pub(super) enum ImageGroup {
     /// Make an image of a tar of a root file system
     Import(archive::Import),
     /// Print what is known of images, as JSON
-    Inspect(listing::Inspect),
+    Inspect(inspect::Inspect),
     /// Read images from a tar
     Load(archive::Load),
     /// List images

@@ -1,8 +1,4 @@
-//! Commands that only look at containers.
-
-use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Seek, Write};
-use std::path::PathBuf;
+//! Lists: `ps` and `port`.
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -10,13 +6,10 @@ use serde_json::{Value, json};
 use super::container::image_id;
 use super::output;
 use crate::clock;
-use crate::container::config::Mount;
 use crate::container::state::{State, Status};
 use crate::container::{Container, name};
-use crate::error::{Error, Result, file};
+use crate::error::{Error, Result};
 use crate::home::Home;
-use crate::lock::Lock;
-use crate::monitor::{Entry, log_files};
 
 /// `ps`.
 #[derive(Debug, Args)]
@@ -44,7 +37,7 @@ pub(super) struct Ps {
     format: Option<String>,
 }
 
-fn status_word(state: &State) -> &'static str {
+pub(super) fn status_word(state: &State) -> &'static str {
     match state.status {
         Status::Created => "created",
         Status::Running if state.paused => "paused",
@@ -216,115 +209,6 @@ fn passes(container: &Container, state: &State, key: &str, value: &str) -> bool 
     }
 }
 
-/// `logs`.
-#[derive(Debug, Args)]
-pub(super) struct Logs {
-    /// Go on as more is written
-    #[arg(short, long)]
-    follow: bool,
-    /// With the time of each line
-    #[arg(short, long)]
-    timestamps: bool,
-    /// The last N lines, or all
-    #[arg(short = 'n', long, default_value = "all", value_name = "N")]
-    tail: String,
-    /// Name or id
-    container: String,
-}
-
-impl Logs {
-    pub(super) fn run(&self, home: &Home) -> Result<u8> {
-        let container = Container::find(home, &self.container)?;
-        if container.record.config.log.disabled {
-            return Err(Error::other("its log driver is none: nothing was kept"));
-        }
-        let tail = match self.tail.as_str() {
-            "all" | "-1" => None,
-            text => Some(
-                text.parse::<usize>()
-                    .map_err(|_| Error::flag("--tail", text, "is neither a number nor all"))?,
-            ),
-        };
-        let mut entries = Vec::new();
-        let files = log_files(&container.directory);
-        let mut end = 0;
-        for (index, path) in files.iter().enumerate() {
-            let read = read_log(path, 0)?;
-            entries.extend(read.0);
-            if index + 1 == files.len() {
-                end = read.1;
-            }
-        }
-        let skip = tail.map_or(0, |tail| entries.len().saturating_sub(tail));
-        for entry in entries.iter().skip(skip) {
-            self.print(entry)?;
-        }
-        if self.follow {
-            self.follow(&container, files.last().cloned().unwrap_or_default(), end)?;
-        }
-        Ok(0)
-    }
-
-    fn print(&self, entry: &Entry) -> Result<()> {
-        let text = match self.timestamps {
-            true => format!("{} {}", entry.time, entry.log),
-            false => entry.log.clone(),
-        };
-        match entry.stream.as_str() {
-            "stderr" => drop(std::io::stderr().write_all(text.as_bytes())),
-            _ => output::print(&text)?,
-        }
-        Ok(())
-    }
-
-    fn follow(&self, container: &Container, path: PathBuf, mut at: u64) -> Result<()> {
-        loop {
-            // Looked at before the log: what is written until the end is read after it.
-            let alive = Lock::is_held(&container.monitor_lock());
-            let size = std::fs::metadata(&path).map_or(0, |meta| meta.len());
-            if size < at {
-                // Rotated: the rest of the old file is the next older one's end.
-                let older = path.with_extension("json.1");
-                for entry in read_log(&older, at).map(|read| read.0).unwrap_or_default() {
-                    self.print(&entry)?;
-                }
-                at = 0;
-            }
-            let (entries, end) = read_log(&path, at)?;
-            at = end;
-            for entry in &entries {
-                self.print(entry)?;
-            }
-            if !alive || container.state().map_or(true, |state| state.status != Status::Running) {
-                return Ok(());
-            }
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
-    }
-}
-
-/// The entries from byte `at` on, and where the last whole one ends.
-fn read_log(path: &std::path::Path, at: u64) -> Result<(Vec<Entry>, u64)> {
-    let mut entries = Vec::new();
-    let mut opened = match std::fs::File::open(path) {
-        Ok(opened) => opened,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((entries, at)),
-        Err(error) => return Err(file("open", path)(error)),
-    };
-    opened.seek(std::io::SeekFrom::Start(at)).map_err(file("seek in", path))?;
-    let mut reader = BufReader::new(opened);
-    let (mut line, mut end) = (Vec::new(), at);
-    loop {
-        line.clear();
-        let length = reader.read_until(b'\n', &mut line).map_err(file("read", path))?;
-        if length == 0 || line.last() != Some(&b'\n') {
-            return Ok((entries, end));
-        }
-        end += length as u64;
-        entries.extend(serde_json::from_slice(&line).ok());
-    }
-}
-
 /// `port`.
 #[derive(Debug, Args)]
 pub(super) struct Port {
@@ -368,187 +252,4 @@ impl Port {
             _ => Ok(0),
         }
     }
-}
-
-/// `inspect`.
-#[derive(Debug, Args)]
-pub(super) struct Inspect {
-    /// json, or a template such as '{{.State.Pid}}'
-    #[arg(short, long)]
-    format: Option<String>,
-    /// container or image
-    #[arg(long = "type", value_name = "TYPE")]
-    kind: Option<String>,
-    /// Names or ids
-    #[arg(required = true)]
-    names: Vec<String>,
-}
-
-impl Inspect {
-    /// Of one kind, where none is asked for.
-    pub(super) fn of(mut self, kind: &str) -> Self {
-        self.kind.get_or_insert_with(|| kind.to_owned());
-        self
-    }
-
-    pub(super) fn run(&self, home: &Home) -> Result<u8> {
-        let mut found = Vec::new();
-        for name in &self.names {
-            found.push(self.one(home, name)?);
-        }
-        match &self.format {
-            Some(template) => {
-                for one in &found {
-                    output::line(output::format(template, one)?)?;
-                }
-            }
-            None => {
-                let text = serde_json::to_string_pretty(&found).map_err(Error::other)?;
-                output::line(text)?;
-            }
-        }
-        Ok(0)
-    }
-
-    fn one(&self, home: &Home, name: &str) -> Result<Value> {
-        if !matches!(self.kind.as_deref(), None | Some("container" | "image")) {
-            let kind = self.kind.clone().unwrap_or_default();
-            return Err(Error::flag("--type", kind, "is neither container nor image"));
-        }
-        if self.kind.as_deref() != Some("image") {
-            match Container::find(home, name) {
-                Ok(container) => return describe(home, &container),
-                Err(Error::NoContainer(_)) if self.kind.is_none() => {}
-                Err(error) => return Err(error),
-            }
-        }
-        match super::image::inspect(home, name) {
-            Err(_) if self.kind.is_none() => {
-                Err(Error::other(format_args!("no such container or image: {name}")))
-            }
-            other => other,
-        }
-    }
-}
-
-fn mounts(home: &Home, container: &Container) -> Vec<Value> {
-    let one = |mount: &Mount| match mount {
-        Mount::Bind { source, target, read_only, propagation } => json!({
-            "Type": "bind", "Source": source, "Destination": target, "RW": !read_only,
-            "Propagation": if propagation.is_empty() { "rprivate" } else { propagation },
-        }),
-        Mount::Volume { name, target, read_only, .. } => json!({
-            "Type": "volume", "Name": name, "Source": crate::volume::data(home, name),
-            "Destination": target, "RW": !read_only, "Driver": "local",
-        }),
-        Mount::Tmpfs { target, .. } => {
-            json!({ "Type": "tmpfs", "Source": "", "Destination": target, "RW": true })
-        }
-    };
-    container.record.config.mounts.iter().map(one).collect()
-}
-
-fn describe(home: &Home, container: &Container) -> Result<Value> {
-    let state = container.state()?;
-    let record = &container.record;
-    let config = &record.config;
-    let nets = home.networks()?;
-    let mut networks = BTreeMap::new();
-    for endpoint in nets.endpoints(None)?.into_iter().filter(|one| one.container == record.id) {
-        let v4 = endpoint.address(false);
-        let v6 = endpoint.address(true);
-        let text = |ip: std::net::IpAddr| ip.to_string();
-        networks.insert(
-            endpoint.network.clone(),
-            json!({
-                "IPAddress": v4.map_or_else(String::new, |a| text(a.address)),
-                "IPPrefixLen": v4.map_or(0, |a| a.prefix),
-                "Gateway": v4.map_or_else(String::new, |a| text(a.gateway)),
-                "GlobalIPv6Address": v6.map_or_else(String::new, |a| text(a.address)),
-                "GlobalIPv6PrefixLen": v6.map_or(0, |a| a.prefix),
-                "MacAddress": husk_net::format_mac(endpoint.mac),
-            }),
-        );
-    }
-    let mut published: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    for claim in nets.claims(Some(&record.id))? {
-        let host = claim.host_ip.map_or_else(|| "0.0.0.0".to_owned(), |ip| ip.to_string());
-        let key = format!("{}/{}", claim.container_port, claim.protocol);
-        let entry = json!({ "HostIp": host, "HostPort": claim.host_port.to_string() });
-        published.entry(key).or_default().push(entry);
-    }
-    let (entrypoint, cmd) = config.args.split_at(config.entrypoint_length.min(config.args.len()));
-    let address = networks
-        .values()
-        .next()
-        .and_then(|one| one.get("IPAddress").cloned())
-        .unwrap_or_else(|| json!(""));
-    Ok(json!({
-        "Id": record.id,
-        "Created": record.created,
-        "Name": format!("/{}", record.name),
-        "Path": config.args.first(),
-        "Args": config.args.get(1..).unwrap_or_default(),
-        "State": {
-            "Status": status_word(&state),
-            "Running": state.status == Status::Running,
-            "Paused": state.paused,
-            "OOMKilled": state.oom_killed,
-            "Dead": false,
-            "Pid": state.pid,
-            "MonitorPid": state.monitor,
-            "ExitCode": state.exit_code,
-            "Error": state.error,
-            "StartedAt": state.started,
-            "FinishedAt": state.finished,
-        },
-        "Image": image_id(container),
-        "LogPath": container.directory.join("log.json"),
-        "HostsPath": container.run.join("hosts"),
-        "HostnamePath": container.run.join("hostname"),
-        "ResolvConfPath": container.run.join("resolv.conf"),
-        "Mounts": mounts(home, container),
-        "Config": {
-            "Hostname": if config.hostname.is_empty() { name::short(&record.id) } else { &config.hostname },
-            "Domainname": config.domainname,
-            "User": config.user,
-            "Tty": config.tty,
-            "OpenStdin": config.interactive,
-            "Env": config.env,
-            "Cmd": cmd,
-            "Entrypoint": entrypoint,
-            "Image": record.image,
-            "WorkingDir": config.working_dir,
-            "Labels": config.labels,
-            "StopSignal": if config.stop_signal.is_empty() { "SIGTERM" } else { &config.stop_signal },
-            "StopTimeout": config.stop_timeout,
-        },
-        "HostConfig": {
-            "AutoRemove": config.auto_remove,
-            "Privileged": config.privileged,
-            "ReadonlyRootfs": config.read_only,
-            "CapAdd": config.cap_add,
-            "CapDrop": config.cap_drop,
-            "NetworkMode": config.networks.first().map_or("bridge", String::as_str),
-            "PublishAllPorts": config.publish_all,
-            "Dns": config.dns,
-            "ExtraHosts": config.add_hosts,
-            "ShmSize": config.shm_size,
-            "Sysctls": config.sysctls,
-            "Memory": config.limits.memory.unwrap_or(0),
-            "MemorySwap": config.limits.memory_swap.unwrap_or(0),
-            "MemoryReservation": config.limits.memory_reservation.unwrap_or(0),
-            "CpuQuota": config.limits.cpu_quota.unwrap_or(0),
-            "CpuPeriod": config.limits.cpu_period.unwrap_or(0),
-            "CpuShares": config.limits.cpu_shares.unwrap_or(0),
-            "CpusetCpus": config.limits.cpuset_cpus,
-            "PidsLimit": config.limits.pids,
-            "OomScoreAdj": config.oom_score_adj.unwrap_or(0),
-        },
-        "NetworkSettings": {
-            "IPAddress": address,
-            "Ports": published,
-            "Networks": networks,
-        },
-    }))
 }

@@ -10,11 +10,14 @@ mod embedded;
 mod flags;
 mod group;
 mod image;
+mod inspect;
 mod listing;
+mod logs;
 mod network;
 mod output;
 mod progress;
 mod prune;
+mod reference;
 mod registry;
 mod stats;
 mod system;
@@ -72,13 +75,13 @@ enum Command {
     /// Run one more program in a running container
     Exec(container::Exec),
     /// Print what a container has written
-    Logs(listing::Logs),
+    Logs(logs::Logs),
     /// List containers
     Ps(listing::Ps),
     /// List the processes of a container
     Top(container::Top),
     /// Print what is known of containers or images, as JSON
-    Inspect(listing::Inspect),
+    Inspect(inspect::Inspect),
     /// List the published ports of a container
     Port(listing::Port),
     /// Copy files between a container and here
@@ -137,6 +140,11 @@ enum Command {
     /// Volumes
     #[command(subcommand)]
     Volume(volume::Volume),
+    /// Print a script that completes husk's words in a shell
+    Completion(reference::Completion),
+    /// Write the manual pages to a directory
+    #[command(hide = true)]
+    Man(reference::Man),
     /// Keeps the namespaces of an ordinary user; not for people
     #[command(hide = true)]
     HoldNamespace,
@@ -204,6 +212,8 @@ fn needs_ids(command: &Command) -> bool {
             | Command::Login(_)
             | Command::Logout(_)
             | Command::Network(_)
+            | Command::Completion(_)
+            | Command::Man(_)
             | Command::HoldNamespace
     )
 }
@@ -258,6 +268,8 @@ fn run(cli: Cli) -> Result<u8> {
         Command::Builder(builder) => builder.run(&home),
         Command::Network(network) => network.run(&home),
         Command::Volume(volume) => volume.run(&home),
+        Command::Completion(completion) => completion.run(&Cli::command()),
+        Command::Man(man) => man.run(Cli::command()),
         Command::HoldNamespace => rootless::hold_namespace(&home).map(|()| 0),
         Command::Monitor { id } => crate::monitor::run(&home, &id).map(|()| 0),
     }

@@ -3,14 +3,12 @@
 use std::io::{BufRead, IsTerminal};
 
 use clap::Args;
-use husk_image::progress::{Progress, Silent};
 use husk_image::reference::{DEFAULT_REGISTRY, Reference};
 use husk_image::registry::{
     Client, ClientOptions, Credentials, DockerConfig, PullOptions, Pulled, PushOptions,
 };
 
-use super::output;
-use super::progress::Lines;
+use super::{output, progress};
 use crate::error::{Error, Result, file};
 use crate::home::Home;
 
@@ -57,11 +55,10 @@ pub(super) fn pull(
 ) -> Result<Pulled> {
     let reference: Reference = name.parse()?;
     let options = pull_options(platform)?;
-    let lines = Lines::default();
-    let progress: &dyn Progress = if registry.quiet { &Silent } else { &lines };
+    let progress = progress::of(registry.quiet);
     let store = home.images()?;
     let client = client(&reference, registry)?;
-    Ok(husk_image::registry::pull(&store, &client, &reference, &options, progress)?)
+    Ok(husk_image::registry::pull(&store, &client, &reference, &options, &*progress)?)
 }
 
 /// `pull`.
@@ -116,12 +113,11 @@ impl Push {
         let store = home.images()?;
         let record = store.find(&self.image)?;
         let registry = Registry { tls_verify: self.tls_verify, quiet: self.quiet };
-        let lines = Lines::default();
-        let progress: &dyn Progress = if self.quiet { &Silent } else { &lines };
+        let progress = progress::of(self.quiet);
         let client = client(&reference, &registry)?;
         let options = PushOptions::default();
         let digest =
-            husk_image::registry::push(&store, &client, &record, &reference, &options, progress)?;
+            husk_image::registry::push(&store, &client, &record, &reference, &options, &*progress)?;
         output::line(format_args!("{}: digest: {digest}", reference.familiar()))?;
         Ok(0)
     }

@@ -90,6 +90,7 @@ fn flags(command: &str) -> (&'static [&'static str], &'static [&'static str]) {
         "run" | "create" => (&VALUES, &SWITCHES),
         "build" => (&OF_BUILD, &SWITCHES_OF_BUILD),
         "update" => (&OF_UPDATE, &[]),
+        "logs" => (&[], &["details"]),
         _ => (&[], &[]),
     }
 }

@@ -1,0 +1,198 @@
+//! `inspect`.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::container::image_id;
+use super::listing::status_word;
+use super::output;
+use crate::container::config::Mount;
+use crate::container::state::Status;
+use crate::container::{Container, name};
+use crate::error::{Error, Result};
+use crate::home::Home;
+
+/// `inspect`.
+#[derive(Debug, Args)]
+pub(super) struct Inspect {
+    /// json, or a template such as '{{.State.Pid}}'
+    #[arg(short, long)]
+    format: Option<String>,
+    /// container or image
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+    /// Names or ids
+    #[arg(required = true)]
+    names: Vec<String>,
+}
+
+impl Inspect {
+    /// Of one kind, where none is asked for.
+    pub(super) fn of(mut self, kind: &str) -> Self {
+        self.kind.get_or_insert_with(|| kind.to_owned());
+        self
+    }
+
+    pub(super) fn run(&self, home: &Home) -> Result<u8> {
+        let mut found = Vec::new();
+        for name in &self.names {
+            found.push(self.one(home, name)?);
+        }
+        match &self.format {
+            Some(template) => {
+                for one in &found {
+                    output::line(output::format(template, one)?)?;
+                }
+            }
+            None => {
+                let text = serde_json::to_string_pretty(&found).map_err(Error::other)?;
+                output::line(text)?;
+            }
+        }
+        Ok(0)
+    }
+
+    fn one(&self, home: &Home, name: &str) -> Result<Value> {
+        if !matches!(self.kind.as_deref(), None | Some("container" | "image")) {
+            let kind = self.kind.clone().unwrap_or_default();
+            return Err(Error::flag("--type", kind, "is neither container nor image"));
+        }
+        if self.kind.as_deref() != Some("image") {
+            match Container::find(home, name) {
+                Ok(container) => return describe(home, &container),
+                Err(Error::NoContainer(_)) if self.kind.is_none() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        match super::image::inspect(home, name) {
+            Err(_) if self.kind.is_none() => {
+                Err(Error::other(format_args!("no such container or image: {name}")))
+            }
+            other => other,
+        }
+    }
+}
+
+fn mounts(home: &Home, container: &Container) -> Vec<Value> {
+    let one = |mount: &Mount| match mount {
+        Mount::Bind { source, target, read_only, propagation } => json!({
+            "Type": "bind", "Source": source, "Destination": target, "RW": !read_only,
+            "Propagation": if propagation.is_empty() { "rprivate" } else { propagation },
+        }),
+        Mount::Volume { name, target, read_only, .. } => json!({
+            "Type": "volume", "Name": name, "Source": crate::volume::data(home, name),
+            "Destination": target, "RW": !read_only, "Driver": "local",
+        }),
+        Mount::Tmpfs { target, .. } => {
+            json!({ "Type": "tmpfs", "Source": "", "Destination": target, "RW": true })
+        }
+    };
+    container.record.config.mounts.iter().map(one).collect()
+}
+
+fn describe(home: &Home, container: &Container) -> Result<Value> {
+    let state = container.state()?;
+    let record = &container.record;
+    let config = &record.config;
+    let nets = home.networks()?;
+    let mut networks = BTreeMap::new();
+    for endpoint in nets.endpoints(None)?.into_iter().filter(|one| one.container == record.id) {
+        let v4 = endpoint.address(false);
+        let v6 = endpoint.address(true);
+        let text = |ip: std::net::IpAddr| ip.to_string();
+        networks.insert(
+            endpoint.network.clone(),
+            json!({
+                "IPAddress": v4.map_or_else(String::new, |a| text(a.address)),
+                "IPPrefixLen": v4.map_or(0, |a| a.prefix),
+                "Gateway": v4.map_or_else(String::new, |a| text(a.gateway)),
+                "GlobalIPv6Address": v6.map_or_else(String::new, |a| text(a.address)),
+                "GlobalIPv6PrefixLen": v6.map_or(0, |a| a.prefix),
+                "MacAddress": husk_net::format_mac(endpoint.mac),
+            }),
+        );
+    }
+    let mut published: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for claim in nets.claims(Some(&record.id))? {
+        let host = claim.host_ip.map_or_else(|| "0.0.0.0".to_owned(), |ip| ip.to_string());
+        let key = format!("{}/{}", claim.container_port, claim.protocol);
+        let entry = json!({ "HostIp": host, "HostPort": claim.host_port.to_string() });
+        published.entry(key).or_default().push(entry);
+    }
+    let (entrypoint, cmd) = config.args.split_at(config.entrypoint_length.min(config.args.len()));
+    let address = networks
+        .values()
+        .next()
+        .and_then(|one| one.get("IPAddress").cloned())
+        .unwrap_or_else(|| json!(""));
+    Ok(json!({
+        "Id": record.id,
+        "Created": record.created,
+        "Name": format!("/{}", record.name),
+        "Path": config.args.first(),
+        "Args": config.args.get(1..).unwrap_or_default(),
+        "State": {
+            "Status": status_word(&state),
+            "Running": state.status == Status::Running,
+            "Paused": state.paused,
+            "OOMKilled": state.oom_killed,
+            "Dead": false,
+            "Pid": state.pid,
+            "MonitorPid": state.monitor,
+            "ExitCode": state.exit_code,
+            "Error": state.error,
+            "StartedAt": state.started,
+            "FinishedAt": state.finished,
+        },
+        "Image": image_id(container),
+        "LogPath": container.directory.join("log.json"),
+        "HostsPath": container.run.join("hosts"),
+        "HostnamePath": container.run.join("hostname"),
+        "ResolvConfPath": container.run.join("resolv.conf"),
+        "Mounts": mounts(home, container),
+        "Config": {
+            "Hostname": if config.hostname.is_empty() { name::short(&record.id) } else { &config.hostname },
+            "Domainname": config.domainname,
+            "User": config.user,
+            "Tty": config.tty,
+            "OpenStdin": config.interactive,
+            "Env": config.env,
+            "Cmd": cmd,
+            "Entrypoint": entrypoint,
+            "Image": record.image,
+            "WorkingDir": config.working_dir,
+            "Labels": config.labels,
+            "StopSignal": if config.stop_signal.is_empty() { "SIGTERM" } else { &config.stop_signal },
+            "StopTimeout": config.stop_timeout,
+        },
+        "HostConfig": {
+            "AutoRemove": config.auto_remove,
+            "Privileged": config.privileged,
+            "ReadonlyRootfs": config.read_only,
+            "CapAdd": config.cap_add,
+            "CapDrop": config.cap_drop,
+            "NetworkMode": config.networks.first().map_or("bridge", String::as_str),
+            "PublishAllPorts": config.publish_all,
+            "Dns": config.dns,
+            "ExtraHosts": config.add_hosts,
+            "ShmSize": config.shm_size,
+            "Sysctls": config.sysctls,
+            "Memory": config.limits.memory.unwrap_or(0),
+            "MemorySwap": config.limits.memory_swap.unwrap_or(0),
+            "MemoryReservation": config.limits.memory_reservation.unwrap_or(0),
+            "CpuQuota": config.limits.cpu_quota.unwrap_or(0),
+            "CpuPeriod": config.limits.cpu_period.unwrap_or(0),
+            "CpuShares": config.limits.cpu_shares.unwrap_or(0),
+            "CpusetCpus": config.limits.cpuset_cpus,
+            "PidsLimit": config.limits.pids,
+            "OomScoreAdj": config.oom_score_adj.unwrap_or(0),
+        },
+        "NetworkSettings": {
+            "IPAddress": address,
+            "Ports": published,
+            "Networks": networks,
+        },
+    }))
+}
