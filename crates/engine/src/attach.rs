@@ -25,6 +25,10 @@ pub const DEFAULT_DETACH_KEYS: &[u8] = &[0x10, 0x11];
 pub struct Options {
     /// Our input is the program's.
     pub stdin: bool,
+    /// Its standard output is shown.
+    pub stdout: bool,
+    /// Its standard error is.
+    pub stderr: bool,
     /// The program has a terminal.
     pub tty: bool,
     /// What typed in order detaches; empty for nothing.
@@ -161,7 +165,7 @@ pub fn attend(
             let Some(event) = event else {
                 return Err(Error::other("the container's monitor is gone"));
             };
-            if let Some(code) = take(event) {
+            if let Some(code) = take(event, options) {
                 return Ok(End::Exited(code));
             }
         }
@@ -208,16 +212,16 @@ fn pass_signals(attachment: &Attachment, signals: &std::os::fd::OwnedFd, tty: bo
 }
 
 /// Writes output; the exit status where that came.
-fn take(event: Event) -> Option<i32> {
+fn take(event: Event, options: &Options) -> Option<i32> {
     match event {
         // Who reads our output may have gone: the program is to notice by its own writes.
-        Event::Stdout(data) => {
+        Event::Stdout(data) if options.stdout => {
             let mut stdout = std::io::stdout().lock();
             let _ = stdout.write_all(&data).and_then(|()| stdout.flush());
         }
-        Event::Stderr(data) => drop(std::io::stderr().lock().write_all(&data)),
+        Event::Stderr(data) if options.stderr => drop(std::io::stderr().lock().write_all(&data)),
         Event::Notice(text) => eprintln!("husk: {text}"),
-        Event::Started => {}
+        Event::Stdout(_) | Event::Stderr(_) | Event::Started => {}
         Event::Failed(_, text) => eprintln!("husk: {text}"),
         Event::Exited(code) => return Some(code),
     }

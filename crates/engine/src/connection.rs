@@ -145,10 +145,11 @@ fn publishes(container: &Container) -> Result<Vec<Publish>> {
 
 fn request(container: &Container, names: &[String]) -> Result<Request> {
     let config = &container.record.config;
+    let mac = config.mac.as_deref().map(husk_net::parse_mac).transpose()?;
     let attachment = |(index, network): (usize, &String)| Attachment {
         network: network.clone(),
         addresses: if index == 0 { config.addresses.clone() } else { Vec::new() },
-        mac: None,
+        mac: mac.filter(|_| index == 0),
     };
     Ok(Request {
         container: container.id().to_owned(),

@@ -26,6 +26,20 @@ fn device(path: &Path, inside: &str) -> Result<Option<Device>> {
     }))
 }
 
+/// Major and minor number of a block device.
+///
+/// # Errors
+/// A path that is none, by the flag's name.
+pub fn block_number(flag: &'static str, path: &str) -> Result<(i64, i64)> {
+    let failed = |error: std::io::Error| Error::flag(flag, path, error);
+    let meta = std::fs::metadata(path).map_err(failed)?;
+    if !meta.file_type().is_block_device() {
+        return Err(Error::flag(flag, path, "is no block device"));
+    }
+    let (major, minor) = (rustix::fs::major(meta.rdev()), rustix::fs::minor(meta.rdev()));
+    Ok((i64::from(major), i64::from(minor)))
+}
+
 /// The devices of `--device`: host path, path inside, access.
 ///
 /// # Errors

@@ -21,7 +21,7 @@ use crate::volume::Volume;
 /// What could not be undone; the container is then still there.
 pub fn remove_stopped(home: &Home, container: &Container, volumes: bool) -> Result<()> {
     if home.oci().join(container.id()).exists() {
-        Runtime::find(home)?.output(&["delete", "--force", container.id()])?;
+        Runtime::of(home, container)?.output(&["delete", "--force", container.id()])?;
     }
     rootfs::discard(container)?;
     connection::tear_down(home, container)?;
@@ -89,7 +89,7 @@ pub fn signal(home: &Home, container: &Container, signal: &str) -> Result<()> {
         let name = &container.record.name;
         return Err(Error::other(format_args!("container {name} is not running")));
     }
-    Runtime::find(home)?.output(&["kill", container.id(), signal]).map(drop)
+    Runtime::of(home, container)?.output(&["kill", container.id(), signal]).map(drop)
 }
 
 /// Stops a container: its stop signal, then KILL after `patience`. One that does not run
@@ -107,7 +107,7 @@ pub fn stop(home: &Home, container: &Container, patience: Duration) -> Result<()
     let sent = signal(home, container, wanted);
     if state.paused {
         // Frozen processes take no signal.
-        Runtime::find(home)?.output(&["resume", container.id()])?;
+        Runtime::of(home, container)?.output(&["resume", container.id()])?;
         let _ = std::fs::remove_file(container.run.join("paused"));
     }
     if sent.is_ok() && wait_end(container, Some(patience))?.is_some() {

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
+use crate::container::Container;
 use crate::error::{ENGINE_FAILED, Error, NOT_EXECUTABLE, NOT_FOUND, Result, file};
 use crate::home::Home;
 
@@ -28,27 +29,38 @@ struct Line {
 const ENOENT: i32 = 2;
 
 impl Runtime {
-    /// Beside our own executable, then in the directories of PATH.
+    /// The runtime of a container: husk-oci, or what `--runtime` names.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn of(home: &Home, container: &Container) -> Result<Self> {
+        let program = match container.record.config.runtime.as_deref() {
+            None => return Self::find(home),
+            Some(path) if path.contains('/') => PathBuf::from(path),
+            Some(name) => in_path(name)
+                .ok_or_else(|| Error::flag("--runtime", name, "is in no directory of PATH"))?,
+        };
+        Ok(Self { program, root: home.oci() })
+    }
+
+    /// husk-oci.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn find(home: &Home) -> Result<Self> {
+        Ok(Self { program: Self::own()?, root: home.oci() })
+    }
+
+    /// husk-oci's file: beside our own executable, then in the directories of PATH.
     ///
     /// # Errors
     /// It is in none.
-    pub fn find(home: &Home) -> Result<Self> {
-        let root = home.oci();
+    pub fn own() -> Result<PathBuf> {
         let own = std::env::current_exe().ok();
         let beside = own.and_then(|own| own.parent().map(|parent| parent.join("husk-oci")));
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let absolute = std::env::split_paths(&path).filter(|directory| directory.is_absolute());
-        let in_path = absolute.map(|directory| directory.join("husk-oci"));
-        beside
-            .into_iter()
-            .chain(in_path)
-            .find(|candidate| candidate.is_file())
-            .map(|program| Self { program, root })
-            .ok_or_else(|| {
-                Error::other(
-                    "husk-oci is neither beside husk nor in a directory of PATH; install it",
-                )
-            })
+        beside.filter(|beside| beside.is_file()).or_else(|| in_path("husk-oci")).ok_or_else(|| {
+            Error::other("husk-oci is neither beside husk nor in a directory of PATH; install it")
+        })
     }
 
     /// A command of it, with its own state directory.
@@ -105,6 +117,12 @@ impl Runtime {
             },
         })
     }
+}
+
+fn in_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let absolute = std::env::split_paths(&path).filter(|directory| directory.is_absolute());
+    absolute.map(|directory| directory.join(name)).find(|candidate| candidate.is_file())
 }
 
 fn status_of(line: &Line) -> u8 {

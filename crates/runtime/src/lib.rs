@@ -23,6 +23,7 @@ pub mod lifecycle;
 pub mod mech;
 pub mod passwd;
 pub mod plan;
+pub mod reaper;
 pub mod report;
 pub mod seal;
 pub mod state;

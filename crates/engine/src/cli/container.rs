@@ -58,6 +58,8 @@ impl Start {
         let config = &container.record.config;
         let options = Options {
             stdin: self.interactive && config.interactive,
+            stdout: true,
+            stderr: true,
             tty: config.tty,
             detach_keys: attach::parse_keys(&self.detach_keys)?,
             signals: true,
@@ -182,7 +184,7 @@ impl Several {
             let container = Container::find(home, name)?;
             let _lock = container.lock()?;
             running(&container)?;
-            Runtime::find(home)?.output(&["pause", container.id()])?;
+            Runtime::of(home, &container)?.output(&["pause", container.id()])?;
             let mark = container.run.join("paused");
             std::fs::write(&mark, b"").map_err(file("write", &mark))?;
             output::line(name)
@@ -194,7 +196,7 @@ impl Several {
             let container = Container::find(home, name)?;
             let _lock = container.lock()?;
             running(&container)?;
-            Runtime::find(home)?.output(&["resume", container.id()])?;
+            Runtime::of(home, &container)?.output(&["resume", container.id()])?;
             let _ = std::fs::remove_file(container.run.join("paused"));
             output::line(name)
         })
@@ -231,6 +233,8 @@ impl Attach {
         let config = &container.record.config;
         let options = Options {
             stdin: !self.no_stdin && config.interactive,
+            stdout: true,
+            stderr: true,
             tty: config.tty,
             detach_keys: attach::parse_keys(&self.detach_keys)?,
             signals: self.sig_proxy,
@@ -294,7 +298,7 @@ impl Exec {
         }
         let log = container.run.join(format!("exec-{}.log", std::process::id()));
         let mut ended = None;
-        let runtime = Runtime::find(home)?;
+        let runtime = Runtime::of(home, &container)?;
         let mut command = runtime.command();
         command.arg("--log").arg(&log).args(["--log-format", "json", "exec"]);
         for (given, flag) in [(self.detach, "--detach"), (self.tty, "--tty")] {
@@ -352,7 +356,7 @@ impl Top {
         running(&container)?;
         let mut arguments = vec!["ps".to_owned(), container.id().to_owned()];
         arguments.extend(self.options.iter().cloned());
-        output::print(&Runtime::find(home)?.output(&arguments)?)?;
+        output::print(&Runtime::of(home, &container)?.output(&arguments)?)?;
         Ok(0)
     }
 }

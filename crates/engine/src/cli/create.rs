@@ -1,5 +1,8 @@
 //! `run` and `create`.
 
+use std::fs::OpenOptions;
+use std::io::Write;
+
 use clap::Args;
 use husk_image::facts::Facts;
 use husk_image::store::ImageRecord;
@@ -8,7 +11,7 @@ use super::flags::Flags;
 use super::{embedded, output, registry};
 use crate::attach::{self, End, Options};
 use crate::container::{Container, Parts, Source, name};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, file};
 use crate::home::Home;
 use crate::{launch, remove};
 
@@ -19,6 +22,9 @@ pub(super) struct Run {
     /// Print the container's id and leave it running
     #[arg(short, long)]
     detach: bool,
+    /// stdin, stdout or stderr: stand at these alone
+    #[arg(short, long, value_name = "STREAM", conflicts_with = "detach")]
+    attach: Vec<String>,
     /// Pass signals to the program
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     sig_proxy: bool,
@@ -60,11 +66,24 @@ fn find_image(home: &Home, flags: &Flags) -> Result<ImageRecord> {
         .map(|pulled| pulled.image)
 }
 
-/// Makes the container.
+/// Makes the container, and writes its id down where that is wanted.
 fn make(home: &Home, flags: &Flags) -> Result<Container> {
     let id = name::new_id()?;
+    let Some(path) = &flags.cidfile else { return make_with(home, flags, id) };
+    // Before anything else is made: a file that is there is somebody else's id.
+    let created = OpenOptions::new().write(true).create_new(true).open(path);
+    let mut opened = created.map_err(file("create --cidfile", path))?;
+    let made = make_with(home, flags, id.clone());
+    let written = match &made {
+        Ok(_) => opened.write_all(id.as_bytes()),
+        Err(_) => std::fs::remove_file(path),
+    };
+    written.map_err(file("write --cidfile", path)).and(made)
+}
+
+fn make_with(home: &Home, flags: &Flags, id: String) -> Result<Container> {
     if embedded::is_host(home, &flags.image)? {
-        let config = flags.resolve(&embedded::host_facts())?;
+        let config = flags.resolve(home, &embedded::host_facts())?;
         let parts = Parts { image: flags.image.clone(), source: Source::Host, config };
         return Container::create(home, id, &flags.name, parts);
     }
@@ -73,7 +92,7 @@ fn make(home: &Home, flags: &Flags) -> Result<Container> {
     let activity = store.activity()?;
     let record = find_image(home, flags)?;
     let facts = Facts::of(&store.config(&record)?)?;
-    let config = flags.resolve(&facts)?;
+    let config = flags.resolve(home, &facts)?;
     store.pin(&id, &record.manifest)?;
     drop(activity);
     let source = Source::Image { id: record.id, manifest: record.manifest };
@@ -104,8 +123,17 @@ impl Run {
                 return Err(Error::other("standard input is no terminal: leave out -t, or -i"));
             }
         }
+        if let Some(other) =
+            self.attach.iter().find(|one| !["stdin", "stdout", "stderr"].contains(&one.as_str()))
+        {
+            return Err(Error::flag("--attach", other, "is none of stdin, stdout, stderr"));
+        }
+        let stands_at =
+            |stream: &str| self.attach.is_empty() || self.attach.iter().any(|one| one == stream);
         let options = Options {
-            stdin: flags.interactive,
+            stdin: flags.interactive && stands_at("stdin"),
+            stdout: stands_at("stdout"),
+            stderr: stands_at("stderr"),
             tty: flags.tty,
             detach_keys: attach::parse_keys(&flags.detach_keys)?,
             signals: self.sig_proxy,

@@ -6,48 +6,35 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use crate::error::{Error, Result};
 
 /// Flags of `run` and `create` that take a value.
-const VALUES: [&str; 38] = [
-    "annotation",
-    "attach",
-    "blkio-weight-device",
-    "cgroup-parent",
-    "cgroupns",
-    "cidfile",
-    "cpu-count",
-    "cpu-percent",
-    "cpu-rt-period",
-    "cpu-rt-runtime",
-    "device-cgroup-rule",
-    "device-read-bps",
-    "device-read-iops",
-    "device-write-bps",
-    "device-write-iops",
-    "disable-content-trust",
-    "gpus",
+const VALUES: [&str; 7] = [
     "health-cmd",
     "health-interval",
     "health-retries",
     "health-start-interval",
     "health-start-period",
     "health-timeout",
-    "io-maxbandwidth",
-    "isolation",
-    "kernel-memory",
-    "label-file",
-    "link",
-    "link-local-ip",
-    "mac-address",
-    "memory-swappiness",
-    "network-alias",
     "restart",
-    "runtime",
-    "storage-opt",
-    "userns",
-    "volume-driver",
-    "volumes-from",
 ];
-/// Those that may take one and those that take none.
-const SWITCHES: [&str; 4] = ["init", "no-healthcheck", "oom-kill-disable", "use-api-socket"];
+/// Those that take none.
+const SWITCHES: [&str; 1] = ["no-healthcheck"];
+/// Flags of `run` and `create` that take a value and will not be built, and why.
+const REFUSED: [(&str, &str); 12] = [
+    ("cpu-count", "is for Windows; --cpus is what limits here"),
+    ("cpu-percent", "is for Windows; --cpus is what limits here"),
+    ("disable-content-trust", "has no meaning: images are verified by their digests alone"),
+    ("gpus", "needs a vendor's hook, and none is run; give the device nodes with --device"),
+    ("io-maxbandwidth", "is for Windows; see --device-read-bps"),
+    ("isolation", "is for Windows"),
+    ("kernel-memory", "is no longer in the kernel (Linux 5.16); --memory counts it too"),
+    ("link", "is Docker's old way; put both on a network, and name the other with --add-host"),
+    ("link-local-ip", "is not offered; --ip gives an address of the network"),
+    ("network-alias", "needs names to be resolved, which is not built yet; see --add-host"),
+    ("storage-opt", "needs quotas below overlayfs; put what grows on a volume or --tmpfs"),
+    ("volume-driver", "has no other choice than local"),
+];
+/// The same of those that take none.
+const REFUSED_SWITCHES: [(&str, &str); 1] =
+    [("use-api-socket", "would give the container an engine's socket, and there is no daemon")];
 /// Flags of `build` that take a value.
 const OF_BUILD: [&str; 20] = [
     "add-host",
@@ -95,6 +82,16 @@ fn flags(command: &str) -> (&'static [&'static str], &'static [&'static str]) {
     }
 }
 
+type Reasons = &'static [(&'static str, &'static str)];
+
+/// The flags of a command that are refused: those of one value, and those of none.
+fn refused(command: &str) -> (Reasons, Reasons) {
+    match command {
+        "run" | "create" => (&REFUSED, &REFUSED_SWITCHES),
+        _ => (&[], &[]),
+    }
+}
+
 /// Adds them, hidden from the help.
 pub(super) fn extend(mut command: Command) -> Command {
     for group in GROUPS {
@@ -112,7 +109,11 @@ fn add(mut command: Command, unbuilt: &[&'static str]) -> Command {
                 let arg = Arg::new(*flag).long(*flag).hide(true).action(ArgAction::Append);
                 sub = sub.arg(arg.num_args(1).allow_hyphen_values(true));
             }
-            for flag in switches {
+            for (flag, _) in refused(name).0 {
+                let arg = Arg::new(*flag).long(*flag).hide(true).action(ArgAction::Append);
+                sub = sub.arg(arg.num_args(1).allow_hyphen_values(true));
+            }
+            for flag in switches.iter().chain(refused(name).1.iter().map(|(flag, _)| flag)) {
                 sub = sub.arg(Arg::new(*flag).long(*flag).hide(true).action(ArgAction::SetTrue));
             }
             sub
@@ -147,6 +148,10 @@ pub(super) fn refuse(matches: &ArgMatches) -> Result<()> {
     let (values, switches) = flags(name);
     let given =
         |flag: &&&str| sub.value_source(flag) == Some(clap::parser::ValueSource::CommandLine);
+    let (of_value, of_none) = refused(name);
+    if let Some((flag, why)) = of_value.iter().chain(of_none).find(|(flag, _)| given(&flag)) {
+        return Err(Error::other(format_args!("--{flag} {why}")));
+    }
     match values.iter().chain(switches).find(given) {
         Some(flag) => Err(Error::other(format_args!("husk {name} --{flag} is not built yet"))),
         None => Ok(()),

@@ -68,8 +68,8 @@ fn apply(home: &Home, container: &Container, wanted: &Limits, merged: &Limits) -
         change.memory = merged.memory;
         change.memory_swap = merged.memory_swap;
     }
-    let resources = serde_json::to_vec(&spec::limits(&change)).map_err(Error::other)?;
-    let mut command = Runtime::find(home)?.command();
+    let resources = serde_json::to_vec(&spec::limits(&change)?).map_err(Error::other)?;
+    let mut command = Runtime::of(home, container)?.command();
     command.args(["update", "--resources", "-", container.id()]);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(file("execute", "husk-oci"))?;
@@ -98,5 +98,8 @@ fn merge(known: &Limits, wanted: &Limits) -> Limits {
         cpuset_mems: wanted.cpuset_mems.clone().or_else(|| known.cpuset_mems.clone()),
         pids: wanted.pids.or(known.pids),
         blkio_weight: wanted.blkio_weight.or(known.blkio_weight),
+        cpu_rt_runtime: wanted.cpu_rt_runtime.or(known.cpu_rt_runtime),
+        cpu_rt_period: wanted.cpu_rt_period.or(known.cpu_rt_period),
+        ..known.clone()
     }
 }

@@ -24,6 +24,10 @@ pub struct Config {
     pub tty: bool,
     /// `-i`.
     pub interactive: bool,
+    /// `--init`.
+    pub init: bool,
+    /// `--runtime`; `None` for husk-oci.
+    pub runtime: Option<String>,
     /// `--hostname`; empty for the short id.
     pub hostname: String,
     /// `--domainname`.
@@ -40,6 +44,8 @@ pub struct Config {
     pub networks: Vec<String>,
     /// `--ip` and `--ip6`, of the first network.
     pub addresses: Vec<std::net::IpAddr>,
+    /// `--mac-address`, of the first network.
+    pub mac: Option<String>,
     /// `--publish`.
     pub publishes: Vec<String>,
     /// What the image and `--expose` say.
@@ -50,6 +56,8 @@ pub struct Config {
     pub mounts: Vec<Mount>,
     /// `--device`: host path, path inside, access.
     pub devices: Vec<(String, String, String)>,
+    /// `--device-cgroup-rule`.
+    pub device_rules: Vec<husk_spec::DeviceRule>,
     /// `--read-only`.
     pub read_only: bool,
     /// `--privileged`.
@@ -72,8 +80,12 @@ pub struct Config {
     pub oom_score_adj: Option<i32>,
     /// `--pid host`, `--ipc host`, `--uts host`, `--cgroupns host`.
     pub host_namespaces: Vec<husk_spec::NamespaceType>,
-    /// The image's and `--label`.
+    /// `--pid container:NAME`, `--ipc container:NAME`.
+    pub joined_namespaces: Vec<(husk_spec::NamespaceType, String)>,
+    /// The image's, `--label-file` and `--label`.
     pub labels: BTreeMap<String, String>,
+    /// `--annotation`: nothing of the image's.
+    pub annotations: BTreeMap<String, String>,
     /// Signal of `stop`, a name or a number; empty for TERM.
     pub stop_signal: String,
     /// `--stop-timeout`, in seconds.
@@ -172,8 +184,48 @@ pub struct Limits {
     pub cpuset_mems: Option<String>,
     /// `--pids-limit`.
     pub pids: Option<i64>,
+    /// `--memory-swappiness`.
+    pub memory_swappiness: Option<u64>,
+    /// `--oom-kill-disable`.
+    pub oom_kill_disable: bool,
+    /// `--cpu-rt-runtime`, in microseconds.
+    pub cpu_rt_runtime: Option<i64>,
+    /// `--cpu-rt-period`, in microseconds.
+    pub cpu_rt_period: Option<u64>,
     /// `--blkio-weight`.
     pub blkio_weight: Option<u16>,
+    /// `--blkio-weight-device`: path and weight.
+    pub device_weights: Vec<(String, u16)>,
+    /// `--device-read-bps` and its kin.
+    pub throttles: Vec<Throttle>,
+    /// `--cgroup-parent`.
+    pub cgroup_parent: Option<String>,
+}
+
+/// A limit of a block device's use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Throttle {
+    /// Of what.
+    pub kind: ThrottleKind,
+    /// The device's path on the host.
+    pub device: String,
+    /// Bytes or operations a second.
+    pub rate: u64,
+}
+
+/// What a [`Throttle`] counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ThrottleKind {
+    /// `--device-read-bps`.
+    ReadBytes,
+    /// `--device-write-bps`.
+    WriteBytes,
+    /// `--device-read-iops`.
+    ReadOperations,
+    /// `--device-write-iops`.
+    WriteOperations,
 }
 
 /// Where a container's output goes besides those attached.

@@ -73,7 +73,7 @@ fn monitor(home: &Home, id: &str, client: &mut Client) -> Result<()> {
     };
     if let Err(error) = container.write_state(&running.state) {
         let _ = rustix::process::kill_process(running.pid, rustix::process::Signal::KILL);
-        let _ = start::clean(home, &Runtime::find(home)?, &container);
+        let _ = start::clean(home, &Runtime::of(home, &container)?, &container);
         *client = first;
         return Err(error);
     }
@@ -98,7 +98,7 @@ fn null() -> Result<OwnedFd> {
 /// Collects the exit status, undoes what the start did and writes the end down.
 fn finish(home: &Home, container: &Container, running: &start::Running) -> Result<State> {
     let exit_code = wait(running.pid);
-    let runtime = Runtime::find(home)?;
+    let runtime = Runtime::of(home, container)?;
     let oom_killed = exit_code == 128 + 9 && oom::saw_kill(running.memory_events.as_deref());
     let cleaned = start::clean(home, &runtime, container);
     let mut state = running.state.clone();

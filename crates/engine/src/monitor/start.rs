@@ -7,6 +7,7 @@ use std::process::Stdio;
 use husk_image::user;
 use husk_net::LoopbackProxy;
 use husk_net::dns::{DnsOptions, ExtraHost, HostResolver, HostsFile, ResolvConf, hostname_file};
+use husk_spec::NamespaceType;
 use rustix::fs::OFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -51,7 +52,7 @@ pub(super) fn start(
     container: &Container,
     notice: &mut dyn FnMut(String),
 ) -> Result<Running> {
-    let runtime = Runtime::find(home)?;
+    let runtime = Runtime::of(home, container)?;
     // What an engine that was killed may have left.
     clean(home, &runtime, container)?;
     let started = prepare_and_run(home, &runtime, container, notice);
@@ -100,6 +101,8 @@ fn prepare_and_run(
         host_devices: if config.privileged { device::of_host() } else { Vec::new() },
         devices: device::asked(&config.devices)?,
         last_gid: rootless::last_gid(),
+        joined: joined(home, config)?,
+        init: config.init.then(Runtime::own).transpose()?,
     };
     let spec = spec::build(config, &facts)?;
     write_json(&container.run.join("config.json"), &spec)?;
@@ -120,6 +123,21 @@ fn prepare_and_run(
     };
     let memory_events = super::oom::events_of(number, container.id());
     Ok(Running { pid, pidfd, streams, proxy, state, memory_events })
+}
+
+/// The namespaces of other containers.
+fn joined(home: &Home, config: &Config) -> Result<Vec<(NamespaceType, String)>> {
+    let mut joined = Vec::new();
+    for (typ, name) in &config.joined_namespaces {
+        let other = Container::find(home, name)?;
+        let state = other.state()?;
+        if state.status != Status::Running {
+            return Err(Error::other(format_args!("container {name} is not running")));
+        }
+        let file = if *typ == NamespaceType::Pid { "pid" } else { "ipc" };
+        joined.push((*typ, format!("/proc/{}/ns/{file}", state.pid)));
+    }
+    Ok(joined)
 }
 
 fn hostname(container: &Container, network: &Connection) -> String {

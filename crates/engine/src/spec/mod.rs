@@ -5,19 +5,22 @@
 //! among what is read here.
 
 pub mod capability;
+mod limits;
 mod mount;
 pub mod seccomp;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use husk_image::user::Identity;
 use husk_spec::{
-    Capabilities, Cpu, Device, DeviceRule, Linux, Memory, Namespace, NamespaceType, Pids, Process,
-    Resources, Rlimit, Root, Spec, User,
+    Capabilities, Device, DeviceRule, Linux, Namespace, NamespaceType, Process, Resources, Rlimit,
+    Root, Spec, User,
 };
 
-use crate::container::config::{Config, Limits};
+use crate::container::config::Config;
 use crate::error::{Error, Result};
+
+pub use limits::limits;
 
 /// What the host has to say.
 #[derive(Clone, Debug)]
@@ -40,7 +43,15 @@ pub struct Facts<'a> {
     pub devices: Vec<(Device, String)>,
     /// Without root: the greatest gid of the user namespace.
     pub last_gid: Option<u32>,
+    /// Namespaces of other containers: type and file.
+    pub joined: Vec<(NamespaceType, String)>,
+    /// For `--init`: husk-oci's own file.
+    pub init: Option<PathBuf>,
 }
+
+/// Where `--init` puts the program that is the container's first: on the tmpfs of /dev,
+/// so that the image stays as it is.
+const INIT: &str = "/dev/init";
 
 /// The network namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,9 +98,9 @@ pub fn build(config: &Config, facts: &Facts<'_>) -> Result<Spec> {
     let unmasked = config.privileged || config.security.unmasked;
     let linux = Linux {
         sysctl: sysctls(config, facts)?,
-        resources: Some(resources(config, facts)),
+        resources: Some(resources(config, facts)?),
         // Without root the runtime takes what is delegated, if there is any.
-        cgroups_path: facts.last_gid.is_none().then(|| format!("/husk-{}", facts.id)),
+        cgroups_path: cgroups_path(config, facts),
         namespaces: namespaces(config, facts),
         devices: devices(config, facts),
         seccomp: seccomp_profile(config, &capabilities)?,
@@ -110,8 +121,24 @@ pub fn build(config: &Config, facts: &Facts<'_>) -> Result<Spec> {
         domainname: Some(config.domainname.clone()).filter(|name| own_uts && !name.is_empty()),
         mounts: mount::mounts(config, facts)?,
         linux: Some(linux),
+        annotations: config.annotations.clone(),
         ..Spec::default()
     })
+}
+
+/// Without root and without a wish the runtime takes what is delegated, if there is any.
+fn cgroups_path(config: &Config, facts: &Facts<'_>) -> Option<String> {
+    match (&config.limits.cgroup_parent, facts.last_gid) {
+        (Some(parent), _) => Some(format!("/{}/husk-{}", parent.trim_matches('/'), facts.id)),
+        (None, None) => Some(format!("/husk-{}", facts.id)),
+        (None, Some(_)) => None,
+    }
+}
+
+/// The program and its arguments, below husk-oci's `init` where that is asked for.
+fn arguments(config: &Config, facts: &Facts<'_>) -> Vec<String> {
+    let init: &[&str] = if facts.init.is_some() { &[INIT, "init", "--"] } else { &[] };
+    init.iter().map(|word| (*word).to_owned()).chain(config.args.iter().cloned()).collect()
 }
 
 fn process(config: &Config, facts: &Facts<'_>, capabilities: &[String]) -> Process {
@@ -131,7 +158,7 @@ fn process(config: &Config, facts: &Facts<'_>, capabilities: &[String]) -> Proce
     Process {
         terminal: config.tty,
         cwd: config.working_dir.clone(),
-        args: config.args.clone(),
+        args: arguments(config, facts),
         env: environment(config, facts),
         user: User {
             uid: identity.uid,
@@ -224,7 +251,8 @@ fn namespaces(config: &Config, facts: &Facts<'_>) -> Vec<Namespace> {
         NamespaceType::Cgroup,
     ] {
         if !config.host_namespaces.contains(&typ) {
-            namespaces.push(Namespace { typ, path: None });
+            let joined = facts.joined.iter().find(|(joined, _)| *joined == typ);
+            namespaces.push(Namespace { typ, path: joined.map(|(_, path)| path.clone()) });
         }
     }
     match &facts.network {
@@ -245,12 +273,12 @@ fn devices(config: &Config, facts: &Facts<'_>) -> Vec<Device> {
     devices
 }
 
-fn resources(config: &Config, facts: &Facts<'_>) -> Resources {
-    let mut resources = limits(&config.limits);
+fn resources(config: &Config, facts: &Facts<'_>) -> Result<Resources> {
+    let mut resources = limits(&config.limits)?;
     if facts.last_gid.is_some() {
         // No rule is needed: nobody can make a node in a user namespace, and those that
         // are bound are the caller's to open.
-        return resources;
+        return Ok(resources);
     }
     let rule = |allow, typ: Option<&str>, major, minor, access: &str| DeviceRule {
         allow,
@@ -261,7 +289,7 @@ fn resources(config: &Config, facts: &Facts<'_>) -> Resources {
     };
     resources.devices.push(rule(config.privileged, None, None, None, "rwm"));
     if config.privileged {
-        return resources;
+        return Ok(resources);
     }
     // Making a node is harmless where using it is refused; what is used: null, zero,
     // full, random, urandom, tty, console, ptmx and the terminals.
@@ -275,35 +303,8 @@ fn resources(config: &Config, facts: &Facts<'_>) -> Resources {
     for (device, access) in &facts.devices {
         resources.devices.push(rule(true, Some(&device.typ), device.major, device.minor, access));
     }
-    resources
-}
-
-/// The limits as the runtime takes them, also for `update`.
-pub fn limits(limits: &Limits) -> Resources {
-    let memory = Memory {
-        limit: limits.memory,
-        swap: limits.memory_swap,
-        reservation: limits.memory_reservation,
-        ..Memory::default()
-    };
-    let cpu = Cpu {
-        shares: limits.cpu_shares,
-        quota: limits.cpu_quota,
-        period: limits.cpu_period,
-        cpus: limits.cpuset_cpus.clone(),
-        mems: limits.cpuset_mems.clone(),
-        ..Cpu::default()
-    };
-    Resources {
-        memory: Some(memory).filter(|memory| *memory != Memory::default()),
-        cpu: Some(cpu).filter(|cpu| *cpu != Cpu::default()),
-        pids: limits.pids.map(|limit| Pids { limit: Some(limit) }),
-        block_io: limits.blkio_weight.map(|weight| husk_spec::BlockIo {
-            weight: Some(weight),
-            ..husk_spec::BlockIo::default()
-        }),
-        ..Resources::default()
-    }
+    resources.devices.extend(config.device_rules.iter().cloned());
+    Ok(resources)
 }
 
 fn seccomp_profile(config: &Config, capabilities: &[String]) -> Result<Option<husk_spec::Seccomp>> {

@@ -28,6 +28,10 @@ pub(super) fn mounts(config: &Config, facts: &Facts<'_>) -> Result<Vec<Mount>> {
         let source = facts.run.join(name).display().to_string();
         mounts.push(mount(target, "bind", &source, &["bind", "rprivate"]));
     }
+    if let Some(init) = &facts.init {
+        let source = init.display().to_string();
+        mounts.push(mount(super::INIT, "bind", &source, &["bind", "ro", "nosuid", "nodev"]));
+    }
     let mut asked = Vec::new();
     for one in &config.mounts {
         asked.push(user(one, facts)?);

@@ -17,6 +17,8 @@ fn built(config: &Config, uid: u32, network: Network) -> Spec {
         host_devices: Vec::new(),
         devices: Vec::new(),
         last_gid: None,
+        joined: Vec::new(),
+        init: None,
     };
     build(config, &facts).unwrap()
 }

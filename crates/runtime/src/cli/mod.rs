@@ -8,6 +8,7 @@ mod events;
 mod exec;
 mod features;
 mod global;
+mod init;
 mod kill;
 mod list;
 mod pause;
@@ -46,6 +47,7 @@ const COMMANDS: &[Command] = &[
     events::COMMAND,
     exec::COMMAND,
     features::COMMAND,
+    init::COMMAND,
     kill::COMMAND,
     list::COMMAND,
     pause::PAUSE,

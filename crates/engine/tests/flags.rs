@@ -1,0 +1,303 @@
+//! Flags of `run` whose effect is seen inside the container or in its spec; and those that
+//! are refused, with their reason.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's failure is a panic")]
+
+mod support;
+
+use support::{Done, Engine, obstacle, wait_for};
+
+macro_rules! engine {
+    () => {
+        match obstacle() {
+            Some(why) => {
+                eprintln!("skipped: {why}");
+                return;
+            }
+            None => Engine::new(),
+        }
+    };
+}
+
+fn run(engine: &Engine, rest: &[&str]) -> Done {
+    engine.run(&[&["run", "--rm", "--network", "none"], rest].concat())
+}
+
+/// The runtime-spec document of a container that runs.
+fn spec(engine: &Engine, flags: &[&str]) -> serde_json::Value {
+    let id =
+        engine.ok(&[&["run", "-d", "--network", "none"], flags, &["bb", "sleep", "600"]].concat());
+    let path = engine.path("run/containers").join(&id).join("config.json");
+    let spec = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    engine.ok(&["rm", "-f", &id]);
+    spec
+}
+
+#[test]
+fn init_reaps_passes_signals_on_and_tells_the_status() {
+    let engine = engine!();
+    let orphans = "(sh -c 'sleep 0.1 & exec true') ; sleep 0.5; \
+                   grep -l 'State:.Z' /proc/[0-9]*/status; cat /proc/1/comm; echo $$; exit 7";
+    let done = run(&engine, &["--init", "bb", "sh", "-c", orphans]);
+    assert_eq!((done.code, done.out.as_str()), (7, "init\n2\n"), "{done:?}");
+    assert_eq!(run(&engine, &["--init", "bb", "sh", "-c", "kill -9 $$"]).code, 137);
+    assert_eq!(run(&engine, &["--init", "bb", "nowhere"]).code, 127);
+    assert_eq!(run(&engine, &["--init", "bb", "/data/file"]).code, 126);
+    let terminal = run(&engine, &["--init", "-t", "bb", "sh", "-c", "tty; ps 2>/dev/null; exit 3"]);
+    assert_eq!(terminal.code, 3, "{terminal:?}");
+    // sleep has no handler: as pid 1 it would take no notice of TERM.
+    engine.ok(&[
+        "run",
+        "-d",
+        "--init",
+        "--network",
+        "none",
+        "--name",
+        "reaper",
+        "bb",
+        "sleep",
+        "600",
+    ]);
+    engine.ok(&["kill", "-s", "TERM", "reaper"]);
+    assert_eq!(engine.ok(&["wait", "reaper"]), "143");
+    let unchanged = engine.path("root/containers").join(engine.inspect("reaper", "{{.Id}}"));
+    assert!(!unchanged.join("upper/dev/init").exists(), "the image's /dev stays as it is");
+    engine.ok(&["rm", "reaper"]);
+    engine.assert_nothing_left();
+}
+
+#[test]
+fn the_init_cannot_be_written_to() {
+    let engine = engine!();
+    let script =
+        "echo x > /dev/init; echo x > /proc/1/exe; mount -o remount,rw /dev/init; echo end";
+    let done = run(&engine, &["--init", "bb", "sh", "-c", script]);
+    assert_eq!(done.out, "end\n", "{done:?}");
+    assert!(done.err.matches("Read-only file system").count() >= 2, "{done:?}");
+}
+
+#[test]
+fn limits_reach_the_spec() {
+    let engine = engine!();
+    let spec = spec(
+        &engine,
+        &[
+            "--memory",
+            "64m",
+            "--memory-swappiness",
+            "10",
+            "--oom-kill-disable",
+            "--annotation",
+            "org.example.key=value",
+            "--device-cgroup-rule",
+            "c 10:200 rw",
+            "--device-cgroup-rule",
+            "b *:* m",
+        ],
+    );
+    let resources = &spec["linux"]["resources"];
+    assert_eq!(resources["memory"]["swappiness"], 10);
+    assert_eq!(resources["memory"]["disableOOMKiller"], true);
+    assert_eq!(spec["annotations"]["org.example.key"], "value");
+    let rules = resources["devices"].as_array().unwrap();
+    let rule = &rules[rules.len() - 2];
+    assert_eq!((&rule["major"], &rule["minor"]), (&10.into(), &200.into()));
+    assert_eq!(rule["access"], "rw");
+    assert!(rules[rules.len() - 1].get("major").is_none());
+}
+
+#[test]
+fn block_devices_are_limited() {
+    let engine = engine!();
+    let devices = std::fs::read_dir("/sys/block").unwrap().flatten();
+    let mut devices = devices.map(|entry| entry.file_name().into_string().unwrap());
+    let Some(name) = devices.find(|name| std::path::Path::new("/dev").join(name).exists()) else {
+        eprintln!("skipped: no block device");
+        return;
+    };
+    let number = std::fs::read_to_string(format!("/sys/block/{name}/dev")).unwrap();
+    let (major, minor) = number.trim().split_once(':').unwrap();
+    let device = format!("/dev/{name}");
+    let flags: Vec<String> = ["--device-read-bps", "--device-write-bps"]
+        .map(|flag| format!("{flag}={device}:1m"))
+        .into_iter()
+        .chain(["--device-read-iops", "--device-write-iops"].map(|f| format!("{f}={device}:100")))
+        .collect();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let spec = spec(&engine, &flags);
+    let block = &spec["linux"]["resources"]["blockIO"];
+    for (property, rate) in [
+        ("throttleReadBpsDevice", 1 << 20),
+        ("throttleWriteBpsDevice", 1 << 20),
+        ("throttleReadIOPSDevice", 100),
+        ("throttleWriteIOPSDevice", 100),
+    ] {
+        let entry = &block[property][0];
+        assert_eq!(entry["major"].to_string(), major, "{property}");
+        assert_eq!(entry["minor"].to_string(), minor, "{property}");
+        assert_eq!(entry["rate"], rate, "{property}");
+    }
+}
+
+#[test]
+fn cgroups_are_where_they_are_asked_for() {
+    let engine = engine!();
+    let parent = format!("/husk-parent-{}", std::process::id());
+    let flags = ["--cgroup-parent", &parent, "--cgroupns", "host"];
+    let done = run(&engine, &[&flags[..], &["bb", "cat", "/proc/self/cgroup"]].concat());
+    assert!(done.out.contains(&format!("{parent}/husk-")), "{done:?}");
+    for root in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
+        let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
+        for at in entries.map(|entry| entry.path()).chain([root.into()]) {
+            let made = at.join(parent.trim_start_matches('/'));
+            if made.is_dir() {
+                let below = std::fs::read_dir(&made).unwrap().flatten();
+                let left = below.filter(|entry| entry.path().is_dir()).count();
+                assert_eq!(left, 0, "the container's own is gone below {}", made.display());
+                std::fs::remove_dir(&made).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn namespaces_of_another_container() {
+    let engine = engine!();
+    engine.ok(&["run", "-d", "--network", "none", "--name", "one", "bb", "sleep", "600"]);
+    let pid = engine.inspect("one", "{{.State.Pid}}");
+    for (flag, name) in [("--pid", "pid"), ("--ipc", "ipc")] {
+        let link = format!("/proc/self/ns/{name}");
+        let done =
+            run(&engine, &[flag, "container:one", "bb", "sh", "-c", &format!("ls -l {link}")]);
+        let own = std::fs::read_link(format!("/proc/{pid}/ns/{name}")).unwrap();
+        assert!(done.out.contains(&own.display().to_string()), "{done:?}");
+    }
+    engine.ok(&["stop", "-t", "0", "one"]);
+    let stopped = run(&engine, &["--pid", "container:one", "bb", "true"]);
+    assert_eq!(stopped.code, 125);
+    assert!(stopped.err.contains("container one is not running"), "{stopped:?}");
+}
+
+#[test]
+fn volumes_from_another_container() {
+    let engine = engine!();
+    let made =
+        ["create", "--name", "one", "--network", "none", "-v", "kept:/v", "-v", "/anonymous"];
+    engine.ok(&[&made[..], &["bb"]].concat());
+    let script = "echo x > /v/file; touch /anonymous/y && echo done";
+    assert_eq!(run(&engine, &["--volumes-from", "one", "bb", "sh", "-c", script]).out, "done\n");
+    let read =
+        run(&engine, &["--volumes-from", "one:ro", "bb", "sh", "-c", "cat /v/file; touch /v/y"]);
+    assert_eq!(read.out, "x\n", "{read:?}");
+    assert!(read.err.contains("Read-only file system"), "{read:?}");
+    assert_eq!(engine.ok(&["volume", "ls", "-q"]).lines().count(), 2, "--rm took none of them");
+    let absent = run(&engine, &["--volumes-from", "nobody", "bb", "true"]);
+    assert!(absent.err.contains("no such container: nobody"), "{absent:?}");
+    engine.ok(&["rm", "-v", "one"]);
+    assert_eq!(engine.ok(&["volume", "ls", "-q"]), "kept");
+    engine.ok(&["volume", "rm", "kept"]);
+}
+
+#[test]
+fn files_of_ids_and_labels() {
+    let engine = engine!();
+    let id = engine.path("cid").display().to_string();
+    let labels = engine.path("labels");
+    std::fs::write(&labels, "# comment\nfrom.file=yes\nboth=file\n").unwrap();
+    let labels = labels.display().to_string();
+    let flags = ["--cidfile", &id, "--label-file", &labels, "--label", "both=flag"];
+    let made = engine.ok(&[&["create", "--name", "labelled"], &flags[..], &["bb"]].concat());
+    assert_eq!(std::fs::read_to_string(&id).unwrap(), made);
+    let labels = engine.inspect("labelled", "{{json .Config.Labels}}");
+    assert_eq!(labels, "{\"both\":\"flag\",\"from.file\":\"yes\"}");
+    let again = engine.run(&["create", "--cidfile", &id, "bb"]);
+    assert_eq!(again.code, 125);
+    assert!(again.err.contains("--cidfile") && again.err.contains("exists"), "{again:?}");
+    let other = engine.path("other").display().to_string();
+    assert_eq!(engine.run(&["create", "--cidfile", &other, "--name", "labelled", "bb"]).code, 125);
+    assert!(!std::path::Path::new(&other).exists(), "no container, no file");
+}
+
+#[test]
+fn streams_that_are_not_attached_are_not_shown() {
+    let engine = engine!();
+    let script = "echo out; echo err >&2";
+    let only = run(&engine, &["-a", "stderr", "bb", "sh", "-c", script]);
+    assert_eq!((only.out.as_str(), only.err.as_str()), ("", "err\n"));
+    let both = run(&engine, &["-a", "stdout", "-a", "stderr", "bb", "sh", "-c", script]);
+    assert_eq!((both.out.as_str(), both.err.as_str()), ("out\n", "err\n"));
+    assert_eq!(run(&engine, &["-a", "output", "bb", "true"]).code, 125);
+    assert_eq!(run(&engine, &["-d", "-a", "stdout", "bb", "true"]).code, 125);
+}
+
+#[test]
+fn another_runtime() {
+    let engine = engine!();
+    let absent = run(&engine, &["--runtime", "no-such-runtime", "bb", "true"]);
+    assert!(absent.err.contains("is in no directory of PATH"), "{absent:?}");
+    let oci = std::path::Path::new(env!("CARGO_BIN_EXE_husk")).with_file_name("husk-oci");
+    // Leaves a trace, then is husk-oci.
+    let program = engine.path("wrapper");
+    let trace = engine.path("trace");
+    let text =
+        format!("#!/bin/sh\necho \"$@\" >> {}\nexec {} \"$@\"\n", trace.display(), oci.display());
+    std::fs::write(&program, text).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&program, mode).unwrap();
+    let program = program.display().to_string();
+    let done = run(&engine, &["--runtime", &program, "bb", "echo", "run"]);
+    assert_eq!(done.out, "run\n", "{done:?}");
+    let trace = std::fs::read_to_string(trace).unwrap();
+    for command in ["create", "start", "delete"] {
+        assert!(trace.contains(command), "{command}: {trace}");
+    }
+    engine.assert_nothing_left();
+}
+
+#[test]
+fn a_hardware_address() {
+    let Some(engine) = obstacle().is_none().then(Engine::with_network) else { return };
+    let mac = "02:00:00:00:00:2a";
+    let done =
+        engine.run(&["run", "--rm", "--mac-address", mac, "bb", "ip", "link", "show", "eth0"]);
+    assert!(done.out.contains(mac), "{done:?}");
+    let none = run(&engine, &["--mac-address", mac, "bb", "true"]);
+    assert!(none.err.contains("--mac-address"), "{none:?}");
+    assert_eq!(engine.run(&["run", "--rm", "--mac-address", "zz", "bb", "true"]).code, 125);
+    wait_for("the end of all links", || engine.beside("ip -o link | wc -l").out.trim() == "1");
+}
+
+#[test]
+fn what_cannot_be_honoured_is_refused_with_its_reason() {
+    let engine = engine!();
+    for (flags, reason) in [
+        (&["--link", "db"][..], "put both on a network"),
+        (&["--gpus", "all"], "give the device nodes with --device"),
+        (&["--network-alias", "x"], "not built yet"),
+        (&["--storage-opt", "size=1g"], "quotas"),
+        (&["--kernel-memory", "1g"], "no longer in the kernel"),
+        (&["--isolation", "process"], "is for Windows"),
+        (&["--userns", "keep-id"], "only host is built"),
+        (&["--cgroupns", "other"], "neither private nor host"),
+        (&["--pid", "other"], "none of private, host, container:NAME"),
+        (&["--pid", "container:"], "names no container"),
+        (&["--cgroup-parent", "user.slice"], "slice of systemd"),
+        (&["--cgroup-parent", "/a/../.."], "is not the path of a cgroup"),
+        (&["--memory-swappiness", "101"], "is not 0 to 100"),
+        (&["--blkio-weight", "5"], "is not 10 to 1000"),
+        (&["--blkio-weight-device", "/dev/null:100"], "is no block device"),
+        (&["--device-read-bps", "/no/where:1m"], "No such file"),
+        (&["--device-read-bps", "nonsense"], "is not like /dev/sda:VALUE"),
+        (&["--device-cgroup-rule", "c 1 r"], "is not like 'c 10:200 rwm'"),
+        (&["--annotation", "bare"], "is not NAME=VALUE"),
+        (&["--label-file", "/no/where"], "--label-file"),
+        (&["--volumes-from", "a:b"], "is not CONTAINER[:ro]"),
+        (&["--restart", "always"], "--restart is not built yet"),
+    ] {
+        let done = run(&engine, &[flags, &["bb", "true"]].concat());
+        assert_eq!(done.code, 125, "{flags:?}: {done:?}");
+        assert!(done.err.contains(reason), "{flags:?}: {done:?}");
+        assert_eq!(done.err.lines().count(), 1, "{flags:?}: {done:?}");
+    }
+    engine.assert_nothing_left();
+}
