@@ -199,9 +199,9 @@ fn the_groups_are_the_same_commands() {
     assert!(engine.ok(&["image", "inspect", "-f", "{{.RepoTags}}", "bb"]).contains("bb:latest"));
     engine.ok(&["container", "rm", "one"]);
     assert_eq!(engine.run(&["container", "run", "--no-such"]).code, 125);
-    let unbuilt = engine.run(&["container", "run", "--storage-opt", "size=1G", "bb"]);
+    let unbuilt = engine.run(&["container", "run", "--restart", "always", "bb"]);
     assert!(
-        unbuilt.code == 125 && unbuilt.err.contains("--storage-opt is not built yet"),
+        unbuilt.code == 125 && unbuilt.err.contains("--restart is not built yet"),
         "{unbuilt:?}"
     );
     let unbuilt = engine.run(&["system", "events"]);

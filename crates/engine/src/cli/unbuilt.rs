@@ -61,8 +61,7 @@ const OF_BUILD: [&str; 20] = [
 /// Those of `build` that take none.
 const SWITCHES_OF_BUILD: [&str; 6] = ["check", "compress", "load", "push", "squash", "force-rm"];
 /// Flags of `update` that take a value.
-const OF_UPDATE: [&str; 5] =
-    ["cpu-rt-period", "cpu-rt-runtime", "kernel-memory", "restart", "storage-opt"];
+const OF_UPDATE: [&str; 3] = ["kernel-memory", "restart", "storage-opt"];
 /// Commands.
 const COMMANDS: [&str; 10] = [
     "commit", "compose", "diff", "events", "manifest", "plugin", "search", "secret", "stack",
@@ -104,16 +103,13 @@ fn add(mut command: Command, unbuilt: &[&'static str]) -> Command {
     let known: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().into()).collect();
     for name in known {
         let (values, switches) = flags(&name);
+        let (refused_values, refused_switches) = refused(&name);
         command = command.mut_subcommand(name, |mut sub| {
-            for flag in values {
+            for flag in values.iter().chain(refused_values.iter().map(|(flag, _)| flag)) {
                 let arg = Arg::new(*flag).long(*flag).hide(true).action(ArgAction::Append);
                 sub = sub.arg(arg.num_args(1).allow_hyphen_values(true));
             }
-            for (flag, _) in refused(name).0 {
-                let arg = Arg::new(*flag).long(*flag).hide(true).action(ArgAction::Append);
-                sub = sub.arg(arg.num_args(1).allow_hyphen_values(true));
-            }
-            for flag in switches.iter().chain(refused(name).1.iter().map(|(flag, _)| flag)) {
+            for flag in switches.iter().chain(refused_switches.iter().map(|(flag, _)| flag)) {
                 sub = sub.arg(Arg::new(*flag).long(*flag).hide(true).action(ArgAction::SetTrue));
             }
             sub

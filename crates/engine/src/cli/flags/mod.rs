@@ -18,8 +18,8 @@ use crate::error::{Error, Result};
 use crate::home::Home;
 
 pub(super) use environment::pairs;
-use limits::LimitFlags;
-pub(super) use limits::bytes;
+use limits::FixedLimitFlags;
+pub(super) use limits::{LimitFlags, bytes};
 use security::capabilities;
 
 /// Flags of `run` and `create`.
