@@ -23,12 +23,36 @@ use crate::v2;
 const ATTEMPTS: u32 = 16;
 
 impl CgroupPlan {
-    /// Makes the directories and writes the limits.
+    /// Makes the directories, writes the limits and guards the devices.
     ///
     /// # Errors
     ///
     /// The first refusal; everything made until then is removed again.
     pub fn create(self) -> Result<Cgroup, Error> {
+        let (mut cgroup, guard) = self.create_unguarded()?;
+        match guard.enforce(&mut cgroup) {
+            Ok(()) => Ok(cgroup),
+            Err(error) => {
+                // The error that led here is the one worth telling.
+                let _ = cgroup.remove();
+                Err(error)
+            }
+        }
+    }
+
+    /// As [`CgroupPlan::create`], but with v2 all devices can be used until the guard is
+    /// enforced: the kernel takes a while to check its program, and the caller
+    /// may have a process to make meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As for [`CgroupPlan::create`].
+    pub fn create_unguarded(self) -> Result<(Cgroup, DeviceGuard), Error> {
+        let guard = DeviceGuard { program: self.device_filter.clone(), rootless: self.rootless };
+        Ok((self.make()?, guard))
+    }
+
+    fn make(self) -> Result<Cgroup, Error> {
         let mut made = Made::default();
         match self.build(&mut made) {
             Ok(cgroup) => Ok(cgroup),
@@ -113,18 +137,36 @@ impl CgroupPlan {
         };
         let warnings = &mut cgroup.warnings;
         apply(&self.settings, &cgroup.v1, cgroup.v2.as_deref(), warnings)?;
-        if let (Some(program), Some(directory)) = (&self.device_filter, &cgroup.v2) {
-            match v2::devices::enforce(directory, program) {
-                Err(error) if self.rootless && error.errno() == Some(Errno::PERM) => {
-                    cgroup.warnings.push(format!(
-                        "linux.resources.devices: not enforced: {error}; device nodes of the \
-                         host stay guarded by their file permissions"
-                    ));
-                }
-                result => result?,
-            }
-        }
         Ok(cgroup)
+    }
+}
+
+/// The device rules of a v2 cgroup that are not in force yet.
+#[derive(Debug)]
+#[must_use = "until it is enforced every device can be used"]
+pub struct DeviceGuard {
+    program: Option<Vec<u64>>,
+    rootless: bool,
+}
+
+impl DeviceGuard {
+    /// Puts the rules in force. A caller who may not is warned where it is rootless.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal of the program.
+    pub fn enforce(self, cgroup: &mut Cgroup) -> Result<(), Error> {
+        let (Some(program), Some(directory)) = (&self.program, &cgroup.v2) else { return Ok(()) };
+        match v2::devices::enforce(directory, program) {
+            Err(error) if self.rootless && error.errno() == Some(Errno::PERM) => {
+                cgroup.warnings.push(format!(
+                    "linux.resources.devices: not enforced: {error}; device nodes of the \
+                     host stay guarded by their file permissions"
+                ));
+                Ok(())
+            }
+            done => done,
+        }
     }
 }
 

@@ -29,6 +29,7 @@ mod v1;
 mod v2;
 
 pub use cgroup::{Cgroup, Entry};
+pub use create::DeviceGuard;
 pub use error::Error;
 pub use layout::{Delegated, Hierarchy, Layout, Unified};
 pub use oom::OomWatch;

@@ -152,7 +152,7 @@ pub fn plan(request: &Request, layout: &Layout) -> Result<CgroupPlan, Error> {
             let list = v1::devices::List::new(&rules)?;
             list.settings(&mut settings.of(Controller::Devices, false));
         }
-        Home::V2 => plan.device_filter = Some(v2::devices::program(&rules)),
+        Home::V2 => plan.device_filter = Some(v2::devices::program(&rules)?),
         Home::Nowhere => settings.warnings.push(format!(
             "linux.resources.devices: not enforced: no hierarchy has it here ({})",
             layout.describe()

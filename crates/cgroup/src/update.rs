@@ -65,7 +65,7 @@ impl Cgroup {
                     let new = v1::devices::List::new(&rules)?;
                     self.change_devices(&new, &mut settings, &mut undo)?;
                 }
-                Home::V2 => filter = Some(v2::devices::program(&rules)),
+                Home::V2 => filter = Some(v2::devices::program(&rules)?),
                 Home::Nowhere => {}
             }
         }

@@ -99,6 +99,7 @@ pub fn launch(store: &Store, spec: &Spec, config: &[u8], options: &Options) -> R
         child: None,
         cgroup_made: false,
         hooks_ran: false,
+        ready: false,
         notify: None,
         passage: None,
         explainer,
@@ -210,6 +211,8 @@ struct Launch<'a> {
     child: Option<(Pid, OwnedFd)>,
     cgroup_made: bool,
     hooks_ran: bool,
+    /// Whether the process has said so, and is on record.
+    ready: bool,
     notify: Option<Notify>,
     /// The way on which network devices have gone into the container.
     passage: Option<net_device::Passage>,
@@ -247,11 +250,9 @@ impl Launch<'_> {
                 self.notify = Some(Notify::bind(self.directory()?, manager)?);
             }
         }
-        self.record.cgroup = cgroup_plan.create().map_err(host::cgroup_error)?;
+        let (cgroup, devices) = cgroup_plan.create_unguarded().map_err(host::cgroup_error)?;
+        self.record.cgroup = cgroup;
         self.cgroup_made = true;
-        for warning in &self.record.cgroup.warnings {
-            report::warning(warning);
-        }
         let entry = self.record.cgroup.entry().map_err(host::cgroup_error)?;
         let trees = self.open_trees(host)?;
         let start = match self.options.waits_for_start {
@@ -284,6 +285,11 @@ impl Launch<'_> {
         drop(theirs);
         if let Cloned::Parent(pid, pidfd) = born? {
             self.child = Some((pid, pidfd));
+        }
+        // While the process makes its mounts, and before it or a hook is told to go on.
+        devices.enforce(&mut self.record.cgroup).map_err(host::cgroup_error)?;
+        for warning in &self.record.cgroup.warnings {
+            report::warning(warning);
         }
         self.converse(&wire)?;
         self.child.take().ok_or_else(|| Error::new(Code::Kernel, "clone3", "made no process"))
@@ -365,7 +371,7 @@ impl Launch<'_> {
                 .map_err(|fault| self.describe(&fault))?;
             self.go(wire, Vec::new())?;
         }
-        self.record.pid = pid.as_raw_nonzero().get();
+        self.prepare_record(pid)?;
         loop {
             if let Some(explainer) = &mut self.explainer {
                 explainer.await_message(wire)?;
@@ -413,7 +419,7 @@ impl Launch<'_> {
 
     /// The socket was closed: by execve(2), or because the process was killed.
     fn check_alive(&self, pid: Pid) -> Result<()> {
-        if self.record.start_time != 0 {
+        if self.ready {
             return Ok(());
         }
         let status = rustix::process::waitpid(Some(pid), WaitOptions::empty());
@@ -445,13 +451,21 @@ impl Launch<'_> {
         run_hooks("createRuntime", &hooks.create_runtime, &state)
     }
 
-    /// Writes the record with the process in it, and tells those who asked.
-    fn remember(&mut self, pid: Pid) -> Result<()> {
+    /// Writes the record with the process in it, to count when that is ready. While the
+    /// process makes its mounts: later it would wait for us.
+    fn prepare_record(&mut self, pid: Pid) -> Result<()> {
         let number = pid.as_raw_nonzero().get();
         let (_, start_time) = process_start(number)
             .map_err(|errno| Error::kernel(format_args!("/proc/{number}/stat"), "read", errno))?;
+        self.record.pid = number;
         self.record.start_time = start_time;
-        self.directory()?.write(&self.record)?;
+        self.directory()?.prepare(&self.record)
+    }
+
+    /// Lets the record with the process in it count, and tells those who asked.
+    fn remember(&mut self, pid: Pid) -> Result<()> {
+        self.directory()?.commit()?;
+        self.ready = true;
         announce(pid, self.options.pid_file.as_deref(), self.options.pidfd_socket.as_deref())
     }
 

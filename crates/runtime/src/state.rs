@@ -25,6 +25,7 @@ const START: &str = "start.sock";
 const NOTIFY: &str = "notify";
 const NOTIFY_SOCKET: &str = "notify/notify.sock";
 const RECORD: &str = "state.json";
+const NEXT_RECORD: &str = "state.json.new";
 const CONFIG: &str = "config.json";
 
 /// How long a command waits for another one on the same container.
@@ -310,10 +311,19 @@ impl Directory {
 
     /// Replaces the record as a whole: a reader sees the old or the new one.
     pub fn write(&self, record: &Record) -> Result<()> {
-        const NEW: &str = "state.json.new";
+        self.prepare(record)?;
+        self.commit()
+    }
+
+    /// Writes the next record beside the one that counts.
+    pub fn prepare(&self, record: &Record) -> Result<()> {
         let bytes = serde_json::to_vec(record).map_err(|error| self.damaged(RECORD, error))?;
-        self.write_file(NEW, &bytes)?;
-        fs::renameat(&self.fd, NEW, &self.fd, RECORD)
+        self.write_file(NEXT_RECORD, &bytes)
+    }
+
+    /// From now on the record that was prepared counts.
+    pub fn commit(&self) -> Result<()> {
+        fs::renameat(&self.fd, NEXT_RECORD, &self.fd, RECORD)
             .map_err(|errno| Error::kernel(self.path.join(RECORD).display(), "rename", errno))
     }
 

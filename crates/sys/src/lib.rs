@@ -6,6 +6,7 @@
 pub mod bpf;
 mod call;
 pub mod clone;
+pub mod entry;
 pub mod exec;
 pub mod interface;
 pub mod keyring;

@@ -1,6 +1,7 @@
 //! `linux.resources.devices` on v2: an eBPF program of type
 //! `BPF_PROG_TYPE_CGROUP_DEVICE` that the kernel asks at every mknod(2) and open(2).
 
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -16,57 +17,166 @@ use crate::error::Error;
 const NAME: &str = "husk_devices";
 
 /// Instructions of the classic encoding: `code | dst << 8 | src << 12 | off << 16 | imm << 32`.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Program(Vec<u64>);
 
 const LOAD_WORD: u8 = 0x61;
 const MOVE_REGISTER: u8 = 0xbf;
 const MOVE: u8 = 0xb7;
+const OR_REGISTER: u8 = 0x4f;
 const AND: u8 = 0x57;
+const SHIFT_LEFT: u8 = 0x67;
 const SHIFT_RIGHT: u8 = 0x77;
-const JUMP_IF_EQUAL: u8 = 0x15;
-const JUMP_IF_NOT_EQUAL: u8 = 0x55;
+// Comparisons of 32 bits (Linux 5.1): a number above 2^31 is not sign-extended.
+const JUMP_IF_EQUAL: u8 = 0x16;
+const JUMP_IF_NOT_EQUAL: u8 = 0x56;
 const EXIT: u8 = 0x95;
 
 const RESULT: u8 = 0;
 const CONTEXT: u8 = 1;
 const KIND: u8 = 2;
-/// The accesses asked for that no rule has decided yet.
-const OPEN: u8 = 3;
+/// The accesses asked for.
+const ASKED: u8 = 3;
 const MAJOR: u8 = 4;
 const MINOR: u8 = 5;
-const SCRATCH: u8 = 6;
+/// Both numbers in one, as the kernel's `dev_t` has them.
+const DEVICE: u8 = 6;
+
+/// Widths of `dev_t` in the kernel, linux/kdev_t.h: no device has other numbers.
+const MAJOR_BITS: u32 = 12;
+const MINOR_BITS: u32 = 20;
+
+/// Of one kind, in one program: with at most six instructions for each (and as many for
+/// each major and minor number by itself) a jump still leads past all of them.
+const MOST_DEVICES: usize = 2048;
+
+/// `BPF_DEVCG_DEV_CHAR`.
+const CHAR: u32 = 2;
 
 /// The program for a container's rules, followed by the default ones.
 ///
 /// `struct bpf_cgroup_dev_ctx` gives the access in the upper and the kind in
-/// the lower half of its first word, then the numbers. The rules are asked from
-/// the last to the first; each decides the accesses that it names and that no
-/// later one has decided. One denied access denies all.
-pub(crate) fn program(rules: &[Rule]) -> Vec<u64> {
+/// the lower half of its first word, then the numbers.
+///
+/// The rules are evaluated here rather than there: the program holds what each device
+/// that a rule names ends up with, one comparison a device. For every few jumps more,
+/// the kernel's verifier takes as long at the load as it takes to make a mount.
+///
+/// # Errors
+///
+/// More devices are named than a program has room for.
+pub(crate) fn program(rules: &[Rule]) -> Result<Vec<u64>, Error> {
     let all: Vec<&Rule> = rules.iter().chain(&DEFAULTS).collect();
-    // What comes before the last rule for everything is never asked.
-    let total = all.iter().rposition(|rule| rule.is_total());
-    let allow = total.is_some_and(|at| all[at].allow);
-    let asked = &all[total.map_or(0, |at| at + 1)..];
+    let section = |kind| match Table::evaluate(&all, kind) {
+        Some(table) => Ok(table.program()),
+        None => Err(Error::invalid(
+            "linux.resources.devices",
+            format!("{} rules", rules.len()),
+            format!("name more than {MOST_DEVICES} devices"),
+        )),
+    };
+    let (block, char) = (section(Kind::Block)?, section(Kind::Char)?);
 
     let mut program = Program::default();
     program.push(LOAD_WORD, KIND, CONTEXT, 0, 0);
-    program.push(MOVE_REGISTER, OPEN, KIND, 0, 0);
-    program.push(AND, KIND, 0, 0, 0xffff);
-    program.push(SHIFT_RIGHT, OPEN, 0, 0, 16);
+    program.push(MOVE_REGISTER, ASKED, KIND, 0, 0);
+    program.push(SHIFT_RIGHT, ASKED, 0, 0, 16);
     program.push(LOAD_WORD, MAJOR, CONTEXT, 4, 0);
     program.push(LOAD_WORD, MINOR, CONTEXT, 8, 0);
-    // After a rule for everything, more of the same needs no asking.
-    for rule in asked
-        .iter()
-        .rev()
-        .filter(|rule| rule.allow != allow || asked.iter().any(|other| other.allow != allow))
-    {
-        program.rule(rule);
+    program.push(MOVE_REGISTER, DEVICE, MAJOR, 0, 0);
+    program.push(SHIFT_LEFT, DEVICE, 0, 0, MINOR_BITS);
+    program.push(OR_REGISTER, DEVICE, MINOR, 0, 0);
+    if block != char {
+        program.push(AND, KIND, 0, 0, 0xffff);
+        // In range by MOST_DEVICES.
+        program.push(JUMP_IF_EQUAL, KIND, 0, block.0.len() as i16, CHAR);
+        program.0.extend(block.0);
     }
-    program.answer(allow);
-    program.0
+    program.0.extend(char.0);
+    Ok(program.0)
+}
+
+/// The accesses allowed to the devices of one kind.
+#[derive(Debug)]
+struct Table {
+    /// By both numbers.
+    devices: Vec<(u32, u8)>,
+    /// Of any other minor number.
+    majors: Vec<(u32, u8)>,
+    /// Of any other major number.
+    minors: Vec<(u32, u8)>,
+    /// To all others.
+    rest: u8,
+}
+
+impl Table {
+    /// None where there are too many devices.
+    fn evaluate(rules: &[&Rule], kind: Kind) -> Option<Self> {
+        let rules: Vec<&Rule> = rules
+            .iter()
+            .copied()
+            .filter(|rule| rule.kind.is_none_or(|of| of == kind))
+            .filter(|rule| rule.major.is_none_or(|number| number >> MAJOR_BITS == 0))
+            .filter(|rule| rule.minor.is_none_or(|number| number >> MINOR_BITS == 0))
+            .collect();
+        // A later rule overrides an earlier one in the accesses that it names.
+        // `None` is a number that no rule names.
+        let allowed = |major: Option<u32>, minor: Option<u32>| {
+            rules
+                .iter()
+                .filter(|rule| rule.major.is_none() || rule.major == major)
+                .filter(|rule| rule.minor.is_none() || rule.minor == minor)
+                .fold(0, |mask, rule| match rule.allow {
+                    true => mask | rule.access,
+                    false => mask & !rule.access,
+                })
+        };
+        let majors: BTreeSet<u32> = rules.iter().filter_map(|rule| rule.major).collect();
+        let alone = rules.iter().filter(|rule| rule.major.is_none());
+        let minors: BTreeSet<u32> = alone.filter_map(|rule| rule.minor).collect();
+        if majors.len() + minors.len() + majors.len() * minors.len() > MOST_DEVICES {
+            return None;
+        }
+        let crossed = majors.iter().flat_map(|major| minors.iter().map(|minor| (*major, *minor)));
+        let named = rules.iter().filter_map(|rule| rule.major.zip(rule.minor));
+        let devices: BTreeSet<(u32, u32)> = named.chain(crossed).collect();
+
+        if devices.len() > MOST_DEVICES {
+            return None;
+        }
+        let rest = allowed(None, None);
+        let of_major = |major| allowed(Some(major), None);
+        Some(Self {
+            devices: devices
+                .into_iter()
+                .map(|(major, minor)| (major, minor, allowed(Some(major), Some(minor))))
+                .filter(|(major, _, mask)| *mask != of_major(*major))
+                .map(|(major, minor, mask)| (major << MINOR_BITS | minor, mask))
+                .collect(),
+            majors: majors
+                .into_iter()
+                .map(|major| (major, of_major(major)))
+                .filter(|(_, mask)| *mask != rest || !minors.is_empty())
+                .collect(),
+            minors: minors.iter().map(|minor| (*minor, allowed(None, Some(*minor)))).collect(),
+            rest,
+        })
+    }
+
+    fn program(&self) -> Program {
+        let mut program = Program::default();
+        let registers = [(DEVICE, &self.devices), (MAJOR, &self.majors), (MINOR, &self.minors)];
+        for (register, entries) in registers {
+            for (number, mask) in entries {
+                let answer = Program::answer(*mask);
+                // An answer has at most five instructions.
+                program.push(JUMP_IF_NOT_EQUAL, register, 0, answer.0.len() as i16, *number);
+                program.0.extend(answer.0);
+            }
+        }
+        program.0.extend(Program::answer(self.rest).0);
+        program
+    }
 }
 
 impl Program {
@@ -80,45 +190,19 @@ impl Program {
         );
     }
 
-    fn answer(&mut self, allow: bool) {
-        self.push(MOVE, RESULT, 0, 0, u32::from(allow));
-        self.push(EXIT, 0, 0, 0, 0);
-    }
-
-    fn rule(&mut self, rule: &Rule) {
-        let mut to_next = Vec::new();
-        let mut unless = |program: &mut Self, register: u8, value: Option<u32>| {
-            if let Some(value) = value {
-                to_next.push(program.0.len());
-                program.push(JUMP_IF_NOT_EQUAL, register, 0, 0, value);
-            }
-        };
-        let kind = rule.kind.map(|kind| match kind {
-            Kind::Block => 1,
-            Kind::Char => 2,
-        });
-        unless(self, KIND, kind);
-        // A number above 2^31 would be sign-extended: the register holds it
-        // zero-extended, and no device has such a number.
-        unless(self, MAJOR, rule.major);
-        unless(self, MINOR, rule.minor);
-        if rule.access != ALL {
-            if rule.allow {
-                self.push(AND, OPEN, 0, 0, u32::from(ALL & !rule.access));
-                unless(self, OPEN, Some(0));
-            } else {
-                self.push(MOVE_REGISTER, SCRATCH, OPEN, 0, 0);
-                self.push(AND, SCRATCH, 0, 0, u32::from(rule.access));
-                to_next.push(self.0.len());
-                self.push(JUMP_IF_EQUAL, SCRATCH, 0, 0, 0);
-            }
+    /// Whether all that is asked for is among the accesses allowed.
+    fn answer(allowed: u8) -> Self {
+        let mut answer = Self::default();
+        if allowed != 0 && allowed != ALL {
+            answer.push(MOVE, RESULT, 0, 0, 1);
+            answer.push(AND, ASKED, 0, 0, u32::from(ALL & !allowed));
+            answer.push(JUMP_IF_EQUAL, ASKED, 0, 1, 0);
+            answer.push(MOVE, RESULT, 0, 0, 0);
+        } else {
+            answer.push(MOVE, RESULT, 0, 0, u32::from(allowed == ALL));
         }
-        self.answer(rule.allow);
-        for at in to_next {
-            // A rule has at most nine instructions.
-            let offset = (self.0.len() - at - 1) as u64;
-            self.0[at] |= offset << 16;
-        }
+        answer.push(EXIT, 0, 0, 0, 0);
+        answer
     }
 }
 

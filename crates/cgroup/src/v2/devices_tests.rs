@@ -21,10 +21,16 @@ fn run(program: &[u64], kind: u32, major: u32, minor: u32, access: u8) -> bool {
             LOAD_WORD => registers[to] = context[usize::try_from(offset).unwrap() / 4].into(),
             MOVE_REGISTER => registers[to] = registers[from],
             MOVE => registers[to] = value,
+            OR_REGISTER => registers[to] |= registers[from],
             AND => registers[to] &= value,
+            SHIFT_LEFT => registers[to] <<= value,
             SHIFT_RIGHT => registers[to] >>= value,
-            JUMP_IF_EQUAL if registers[to] == value => at += usize::try_from(offset).unwrap(),
-            JUMP_IF_NOT_EQUAL if registers[to] != value => at += usize::try_from(offset).unwrap(),
+            JUMP_IF_EQUAL if registers[to] as u32 == value as u32 => {
+                at += usize::try_from(offset).unwrap();
+            }
+            JUMP_IF_NOT_EQUAL if registers[to] as u32 != value as u32 => {
+                at += usize::try_from(offset).unwrap();
+            }
             JUMP_IF_EQUAL | JUMP_IF_NOT_EQUAL => {}
             EXIT => return registers[0] == 1,
             _ => panic!("unknown instruction {word:#x}"),
@@ -62,10 +68,12 @@ fn the_program_means_what_the_rules_mean() {
             {"allow":true,"type":"c","major":10,"minor":229,"access":"w"},{"allow":true,"major":7},
             {"allow":false,"minor":229,"access":"m"}]"#,
         r#"[{"allow":true,"access":"r"},{"allow":false,"type":"c","access":"rw"}]"#,
+        r#"[{"allow":true,"minor":9},{"allow":false,"type":"c","major":7,"minor":9,"access":"w"},
+            {"allow":true,"major":5000},{"allow":true,"type":"b","minor":4294967295}]"#,
     ];
     for json in lists {
         let rules = rules(json);
-        let program = program(&rules);
+        let program = program(&rules).unwrap();
         for kind in [1, 2] {
             for major in [0, 1, 5, 7, 8, 10, 136] {
                 for minor in [0, 1, 2, 3, 9, 200, 229] {
@@ -98,6 +106,31 @@ fn unknown_types_and_accesses_are_refused() {
 }
 
 #[test]
-fn allowing_everything_is_two_instructions_after_the_loads() {
-    assert_eq!(program(&rules(r#"[{"allow":true}]"#)).len(), 8);
+fn what_all_may_do_needs_no_comparison() {
+    assert_eq!(program(&rules(r#"[{"allow":true}]"#)).unwrap().len(), 10);
+}
+
+/// The load is a large part of a start: the default rules are one comparison a device.
+#[test]
+fn the_default_program_is_short() {
+    let program = program(&[]).unwrap();
+    let jumps =
+        program.iter().filter(|word| matches!(**word as u8, JUMP_IF_EQUAL | JUMP_IF_NOT_EQUAL));
+    assert_eq!((program.len(), jumps.count()), (47, 12));
+}
+
+#[test]
+fn too_many_rules_are_an_error() {
+    let many: Vec<Rule> = (0..2049)
+        .map(|minor| Rule {
+            allow: true,
+            kind: Some(Kind::Block),
+            major: Some(8),
+            minor: Some(minor),
+            access: READ,
+        })
+        .collect();
+    assert!(program(&many).unwrap_err().to_string().contains("more than 2048 devices"));
+    let most = program(&many[1..]).unwrap();
+    assert!(run(&most, 1, 8, 2048, READ) && !run(&most, 1, 8, 2049, READ));
 }
