@@ -43,6 +43,18 @@ impl Cgroup {
     }
 }
 
+impl Cgroup {
+    /// Removes a v2 cgroup that is all there is of the container's and that has neither
+    /// processes nor children; tells whether it was one.
+    pub fn remove_empty(&self) -> bool {
+        let (Some(v2), true, None, None) = (&self.v2, self.v1.is_empty(), &self.unit, &self.rdt)
+        else {
+            return false;
+        };
+        unlinkat(CWD, v2, AtFlags::REMOVEDIR).is_ok()
+    }
+}
+
 fn remove_tree(path: &Path, events_of: Option<&Path>) -> Result<(), Error> {
     let deadline = Instant::now() + PATIENCE;
     let mut pause = Duration::from_micros(50);

@@ -400,7 +400,11 @@ impl Launch<'_> {
                     self.record.cgroup.entered();
                     limit::apply(&self.plan.process, pid)?;
                     self.remember(pid)?;
-                    self.go(wire, self.state_json(Status::Created)?)?;
+                    let state = match self.plan.hooks.start_container.is_empty() {
+                        true => Vec::new(),
+                        false => self.state_json(Status::Created)?,
+                    };
+                    self.go(wire, state)?;
                 }
                 Some((Message::Fault(fault), _)) => {
                     return Err(self.describe(&fault));

@@ -246,13 +246,18 @@ pub fn delete(store: &Store, id: &str, force: bool) -> Result<()> {
 
 /// Kills what lives, removes what was made, runs the poststop hooks.
 pub fn destroy(directory: &Directory, record: &Record) -> Result<()> {
-    // Without a process, `create` was killed on its way. A process that it may
-    // have left ends by itself, and the cgroup named may be another container's:
-    // what is busy there is not to be killed.
-    if record.pid != 0 {
-        kill_and_wait(record)?;
+    // All others have died with the init of their pid namespace: where the cgroup can be
+    // removed at once, there is nobody to be killed or waited for.
+    let ended = record.pid != 0 && record.own_pid_namespace && matches!(record.process(), Ok(None));
+    if !(ended && record.cgroup.remove_empty()) {
+        // Without a process, `create` was killed on its way. A process that it may
+        // have left ends by itself, and the cgroup named may be another container's:
+        // what is busy there is not to be killed.
+        if record.pid != 0 {
+            kill_and_wait(record)?;
+        }
+        record.cgroup.remove().map_err(cgroup_error)?;
     }
-    record.cgroup.remove().map_err(cgroup_error)?;
     directory.remove()?;
     run_poststop(&record.poststop, record);
     Ok(())

@@ -6,6 +6,9 @@
 //! executed once more from a private, read-only copy of that mount. Where the
 //! mount is read-only already, nothing is needed: a caller that keeps such a
 //! copy saves the second execution.
+//!
+//! On most machines [`husk_sys::entry`] has done so before the first line of Rust;
+//! here is who makes sure of it, and who knows another way and has words for it.
 
 use std::ffi::CString;
 use std::io::{Read, Write};
@@ -26,9 +29,7 @@ const OWN: &std::ffi::CStr = c"/proc/self/exe";
 pub fn ensure() -> Result<()> {
     let failed =
         |op: &'static str| move |errno| Error::kernel("sealing the own executable", op, errno);
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let own = rustix::fs::open(OWN, flags, Mode::empty()).map_err(failed("open"))?;
-    if is_sealed(&own).map_err(failed("fstatvfs"))? {
+    if is_sealed().map_err(failed("statvfs"))? {
         return Ok(());
     }
     let sealed = match readonly_copy_of_mount() {
@@ -51,8 +52,8 @@ pub fn ensure() -> Result<()> {
     Err(failed("execveat")(fexecve(sealed.as_fd(), &arguments, &environment)))
 }
 
-fn is_sealed(own: &OwnedFd) -> Result<bool, Errno> {
-    if rustix::fs::fstatvfs(own)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
+fn is_sealed() -> Result<bool, Errno> {
+    if rustix::fs::statvfs(OWN)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
         return Ok(true);
     }
     // Seals are of memfds alone; any other file answers EINVAL.

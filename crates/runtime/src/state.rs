@@ -118,9 +118,12 @@ impl Record {
 
 /// State letter and start time of a process, proc_pid_stat(5), fields 3 and 22.
 pub fn process_start(pid: i32) -> Result<(u8, u64), Errno> {
-    let line = std::fs::read(format!("/proc/{pid}/stat"))
-        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    parse_stat(&line).ok_or(Errno::BADMSG)
+    let path = format!("/proc/{pid}/stat");
+    let file = fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    // One read: the fields up to there are at most twenty numbers and a name.
+    let mut line = [0; 1024];
+    let length = rustix::io::read(&file, &mut line)?;
+    parse_stat(line.get(..length).unwrap_or_default()).ok_or(Errno::BADMSG)
 }
 
 fn parse_stat(line: &[u8]) -> Option<(u8, u64)> {
@@ -456,6 +459,15 @@ impl Directory {
 
     fn remove_contents(&self) -> Result<()> {
         let failed = |errno| Error::kernel(self.path.display(), "remove", errno);
+        // What most have and no more, without looking.
+        for name in [RECORD, CONFIG] {
+            let _ = fs::unlinkat(&self.fd, name, AtFlags::empty());
+        }
+        match fs::rmdir(&self.path) {
+            Err(Errno::NOTEMPTY) => {}
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Err(errno) => return Err(failed(errno)),
+        }
         if self.has_notify_directory() {
             match fs::unlinkat(&self.fd, NOTIFY_SOCKET, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}

@@ -1,6 +1,7 @@
 //! Without root's privilege over the host: whether that is so, and what a host
 //! must have for it, each with its remedy in one line.
 
+use std::sync::OnceLock;
 use std::{fmt, fs};
 
 use rustix::io::Errno;
@@ -13,8 +14,11 @@ pub fn is_rootless() -> bool {
 
 /// Whether ids are mapped: the first user namespace has the map `0 0 4294967295`.
 pub fn in_user_namespace() -> bool {
-    fs::read_to_string("/proc/self/uid_map")
-        .is_ok_and(|map| map.split_whitespace().ne(["0", "0", "4294967295"]))
+    static MAPPED: OnceLock<bool> = OnceLock::new();
+    *MAPPED.get_or_init(|| {
+        fs::read_to_string("/proc/self/uid_map")
+            .is_ok_and(|map| map.split_whitespace().ne(["0", "0", "4294967295"]))
+    })
 }
 
 /// A sysctl's value, where the kernel has it.
