@@ -9,3 +9,4 @@ mod killed;
 mod limits;
 mod many;
 mod meeting;
+mod timings;

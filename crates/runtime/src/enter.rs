@@ -22,6 +22,7 @@ use crate::plan::{self, Process, clone_flag};
 use crate::report::{self, Code, Error, Result};
 use crate::state::{Record, Store};
 use crate::tail::Tail;
+use crate::timing::{self, Phase};
 use crate::wire::{self, Message, Wire};
 
 /// How a process is added, beside its description.
@@ -116,6 +117,8 @@ pub fn enter(
     options: &Options,
 ) -> Result<Entered> {
     const PROPERTY: &str = "process";
+    timing::about(&target.record.id);
+    timing::done(Phase::Read);
     let host = host::facts()?;
     let mut warnings = Vec::new();
     let mut plan = plan::plan_process(process, PROPERTY, &host, &mut warnings)?;
@@ -140,6 +143,7 @@ pub fn enter(
         true => Explainer::prepare(&mut plan, linux.seccomp.as_ref())?,
         false => None,
     };
+    timing::done(Phase::Plan);
     let enter = Enter { target, plan: &plan, described, options, proc };
     enter.run(explainer)
 }
@@ -166,6 +170,7 @@ impl Enter<'_> {
         let Some((pid, pidfd)) = self.give_birth(theirs)? else {
             return Err(Error::new(Code::Kernel, "clone3", "made no process"));
         };
+        timing::done(Phase::Clone);
         match self.converse(&wire, pid, pidfd.as_fd(), &mut explainer) {
             Ok(()) => Ok(Entered { pid, pidfd, explainer }),
             Err(error) => {
@@ -300,6 +305,7 @@ impl Enter<'_> {
             userns::become_joined_root()?;
         }
         rustix::process::setsid().at(Step::Sync, 0, "setsid")?;
+        timing::done(Phase::Enter);
         let slave = match (self.plan.terminal, &self.options.console) {
             (Some(wanted), Some(console)) => {
                 Some(open_terminal(self.plan, wanted, console.as_fd())?)
@@ -309,6 +315,7 @@ impl Enter<'_> {
         let tail =
             Tail { process: self.plan, keyring: None, slave, proc: &self.proc, makes_cwd: false };
         let prepared = tail.prepare(wire, None)?;
+        timing::done(Phase::Confine);
         wire.send(&Message::Ready).at(Step::Sync, 0, "sendmsg")?;
         match wire.await_go().at(Step::Sync, 0, "recvmsg")? {
             Some(_) => Ok(prepared),
@@ -348,6 +355,7 @@ impl Enter<'_> {
                     go()?;
                 }
                 Some((Message::Ready, _)) => {
+                    timing::done(Phase::Setup);
                     if !self.is_unprivileged() {
                         limit::set_oom_score(self.plan, pid, &self.proc)?;
                     }
@@ -369,7 +377,10 @@ impl Enter<'_> {
                         format_args!("the process said {other:?} out of turn"),
                     ));
                 }
-                None if ready => return Ok(()),
+                None if ready => {
+                    timing::done(Phase::Exec);
+                    return Ok(());
+                }
                 None => {
                     let status = rustix::process::waitpid(Some(pid), WaitOptions::empty());
                     let status = status.ok().flatten().map(|(_, status)| status);

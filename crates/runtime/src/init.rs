@@ -21,6 +21,7 @@ use crate::mech::{
 };
 use crate::plan::{LaunchPlan, MountSource, clone_flag};
 use crate::tail::{Prepared, Tail};
+use crate::timing::{self, Phase};
 use crate::wire::{Message, Wire};
 
 /// What the process is born with.
@@ -135,6 +136,7 @@ impl<'a> Init<'a> {
         }
         sysctl::write(&plan.sysctls, self.proc)?;
         self.set_names()?;
+        timing::done(Phase::Enter);
         let slave = match plan.namespaces.has_mount() {
             true => self.set_up_root()?,
             false => {
@@ -151,6 +153,7 @@ impl<'a> Init<'a> {
             makes_cwd: true,
         };
         let prepared = tail.prepare(&self.wire, self.start.as_ref().map(AsFd::as_fd))?;
+        timing::done(Phase::Confine);
         self.wire.send(&Message::Ready).at(Step::Sync, 0, "sendmsg")?;
         let state = self.await_go()?;
         Ok((prepared, state))
@@ -233,10 +236,12 @@ impl<'a> Init<'a> {
             done.map_err(|refused| refused.at(Step::Mount, index))?;
             inject::after(Step::Mount, index)?;
         }
+        timing::done(Phase::Mounts);
         if plan.populate_dev {
             device::make_all(&plan.devices, root.as_fd())?;
             device::make_links(root.as_fd())?;
         }
+        timing::done(Phase::Nodes);
         self.run_create_hooks()?;
         let slave = self.open_terminal(Some(root.as_fd()))?;
         mask::make_readonly(&plan.readonly_paths, root.as_fd())?;
@@ -244,11 +249,13 @@ impl<'a> Init<'a> {
         if plan.root.readonly {
             rootfs::make_readonly(&root)?;
         }
+        timing::done(Phase::Masks);
         match plan.root.no_pivot {
             true => pivot_root::move_over(&root)?,
             false => pivot_root::pivot(&root)?,
         }
         rootfs::finish_propagation(&plan.root)?;
+        timing::done(Phase::Pivot);
         Ok(slave)
     }
 

@@ -28,6 +28,7 @@ use crate::mech::{
 use crate::plan::{Host, LaunchPlan, MountSource, Request};
 use crate::report::{self, Code, Error, Result};
 use crate::state::{Directory, Record, Store, process_start};
+use crate::timing::{self, Phase};
 use crate::wire::{self, Message, Wire};
 
 /// How a container is made, beside its configuration.
@@ -70,6 +71,8 @@ pub struct Launched {
 
 /// Makes a container. On failure nothing of it is left.
 pub fn launch(store: &Store, spec: &Spec, config: &[u8], options: &Options) -> Result<Launched> {
+    timing::about(&options.request.id);
+    timing::done(Phase::Read);
     let host = host::facts()?;
     let mut plan = LaunchPlan::new(spec, &options.request, &host)?;
     for warning in &plan.warnings {
@@ -87,6 +90,7 @@ pub fn launch(store: &Store, spec: &Spec, config: &[u8], options: &Options) -> R
         plan.namespaces.joined().iter().map(namespace::open).collect::<Result<Vec<Opened>>>()?;
     let proc = Proc::open().map_err(|errno| Error::kernel("/proc", "open", errno))?;
     let cgroup_plan = plan_cgroup(spec, options, &host)?;
+    timing::done(Phase::Plan);
     let directory = store.create(&options.request.id)?;
     let mut launch = Launch {
         spec,
@@ -250,6 +254,7 @@ impl Launch<'_> {
                 self.notify = Some(Notify::bind(self.directory()?, manager)?);
             }
         }
+        timing::done(Phase::Record);
         let (cgroup, devices) = cgroup_plan.create_unguarded().map_err(host::cgroup_error)?;
         self.record.cgroup = cgroup;
         self.cgroup_made = true;
@@ -261,6 +266,7 @@ impl Launch<'_> {
         };
         let (wire, theirs) =
             wire::pair().map_err(|e| Error::kernel("husk-oci", "socketpair", e))?;
+        timing::done(Phase::Cgroup);
         // So that what is made in the container has the modes it was given.
         let umask = rustix::process::umask(Mode::empty());
         let birth = Birth { plan: self.plan, joined: self.joined, entry: &entry };
@@ -286,6 +292,7 @@ impl Launch<'_> {
         if let Cloned::Parent(pid, pidfd) = born? {
             self.child = Some((pid, pidfd));
         }
+        timing::done(Phase::Clone);
         // While the process makes its mounts, and before it or a hook is told to go on.
         devices.enforce(&mut self.record.cgroup).map_err(host::cgroup_error)?;
         for warning in &self.record.cgroup.warnings {
@@ -372,6 +379,7 @@ impl Launch<'_> {
             self.go(wire, Vec::new())?;
         }
         self.prepare_record(pid)?;
+        timing::done(Phase::Devices);
         loop {
             if let Some(explainer) = &mut self.explainer {
                 explainer.await_message(wire)?;
@@ -397,6 +405,7 @@ impl Launch<'_> {
                     self.go(wire, Vec::new())?;
                 }
                 Some((Message::Ready, _)) => {
+                    timing::done(Phase::Setup);
                     self.record.cgroup.entered();
                     limit::apply(&self.plan.process, pid)?;
                     self.remember(pid)?;
@@ -424,6 +433,7 @@ impl Launch<'_> {
     /// The socket was closed: by execve(2), or because the process was killed.
     fn check_alive(&self, pid: Pid) -> Result<()> {
         if self.ready {
+            timing::done(Phase::Exec);
             return Ok(());
         }
         let status = rustix::process::waitpid(Some(pid), WaitOptions::empty());

@@ -28,4 +28,5 @@ pub mod report;
 pub mod seal;
 pub mod state;
 pub mod tail;
+pub mod timing;
 pub mod wire;

@@ -15,6 +15,7 @@ use crate::launch::{run_hooks, run_poststop};
 use crate::mech::notify::{self, Notify};
 use crate::report::{self, Code, Error, Result};
 use crate::state::{Directory, Record, Store};
+use crate::timing::{self, Phase};
 use crate::wire::{Message, Wire};
 
 /// How long a killed process may take to be gone.
@@ -30,6 +31,7 @@ fn wrong_state(id: &str, what: &str, status: Status) -> Error {
 /// `start`: lets a created container's process run its program, and returns
 /// when it does.
 pub fn start(store: &Store, id: &str) -> Result<()> {
+    timing::about(id);
     let directory = store.open(id)?;
     directory.lock()?;
     let record = directory.record()?;
@@ -37,6 +39,7 @@ pub fn start(store: &Store, id: &str) -> Result<()> {
     if status != Status::Created {
         return Err(wrong_state(id, "cannot be started", status));
     }
+    timing::done(Phase::Read);
     let failed =
         |op: &'static str| move |errno| Error::kernel(format_args!("container {id}"), op, errno);
     let notify = match notify::manager() {
@@ -60,7 +63,7 @@ pub fn start(store: &Store, id: &str) -> Result<()> {
     // the container is started, it is not to run.
     let answer = answer.inspect_err(|_| stop(&record))?;
     match answer {
-        None => {}
+        None => timing::done(Phase::Exec),
         Some((Message::Fault(fault), _)) => {
             let config = directory.config()?;
             return Err(start_fault(&fault, &config));
@@ -209,6 +212,7 @@ fn kill_whole(record: &Record) -> Result<()> {
 
 /// `delete`.
 pub fn delete(store: &Store, id: &str, force: bool) -> Result<()> {
+    timing::about(id);
     let directory = match store.open(id) {
         Err(error) if force && error.code == Code::NotFound => return Ok(()),
         done => done?,
@@ -241,7 +245,10 @@ pub fn delete(store: &Store, id: &str, force: bool) -> Result<()> {
                 .hint(format_args!("it is {}; use --force to kill it first", status.name())));
         }
     }
-    destroy(&directory, &record)
+    timing::done(Phase::Read);
+    destroy(&directory, &record)?;
+    timing::done(Phase::Remove);
+    Ok(())
 }
 
 /// Kills what lives, removes what was made, runs the poststop hooks.

@@ -16,6 +16,7 @@ pub mod namespace;
 pub mod netlink;
 pub mod schedule;
 pub mod seccomp;
+pub mod shared;
 pub mod signal;
 pub mod startup;
 

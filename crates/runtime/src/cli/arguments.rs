@@ -52,6 +52,11 @@ impl Arguments {
         text(self.parser.value().map_err(usage)?)
     }
 
+    /// The value of the flag just read, where it was given with `=`.
+    pub(super) fn optional_value(&mut self) -> Result<Option<String>> {
+        self.parser.optional_value().map(text).transpose()
+    }
+
     /// The value of the flag just read, as a number.
     pub(super) fn number(&mut self, flag: &str) -> Result<u32> {
         let value = self.value()?;

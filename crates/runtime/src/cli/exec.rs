@@ -13,6 +13,7 @@ use crate::launch::connect;
 use crate::passwd;
 use crate::plan::capability_bit;
 use crate::report::{Code, Error, Result};
+use crate::timing::{self, Phase};
 
 pub(super) const COMMAND: Command = Command {
     name: "exec",
@@ -226,4 +227,5 @@ fn run(global: &Global, arguments: Arguments) -> Exit {
             let _ = husk_sys::signal::send(pidfd.as_fd(), libc::SIGKILL);
             let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
         })
+        .inspect(|_| timing::done(Phase::Program))
 }

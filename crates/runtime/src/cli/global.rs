@@ -1,6 +1,6 @@
 //! Flags that stand before the command.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 
 use husk_cgroup::Manager;
@@ -8,6 +8,7 @@ use husk_cgroup::Manager;
 use super::arguments::{Argument, Arguments};
 use crate::report::{Code, Error, Log, Result, set_log};
 use crate::state::Store;
+use crate::timing;
 
 pub(super) const FLAGS: &[(&str, &str)] = &[
     (
@@ -20,6 +21,10 @@ pub(super) const FLAGS: &[(&str, &str)] = &[
     ("--systemd-cgroup", "have systemd make the cgroups"),
     ("--cgroup-manager MANAGER", "cgroupfs, systemd or disabled (cgroupfs)"),
     ("--rootless true|false|auto", "whether to run without root's privilege (auto)"),
+    (
+        "--timings[=FILE]",
+        "tell where the time went: on stderr, or as trace spans appended to FILE (see TRACEPARENT)",
+    ),
     ("--criu PATH", "accepted for old callers; nothing is checkpointed"),
     ("-v, --version", "print the version"),
     ("-h, --help", "print this"),
@@ -31,6 +36,8 @@ pub(super) struct Global {
     pub(super) root: Option<String>,
     pub(super) manager: Manager,
     pub(super) rootless: Option<bool>,
+    /// Whether times are taken, and the file that they go to.
+    pub(super) timings: Option<Option<File>>,
     pub(super) version: bool,
     pub(super) help: bool,
     pub(super) command: Option<String>,
@@ -42,6 +49,7 @@ impl Global {
             root: None,
             manager: Manager::Cgroupfs,
             rootless: None,
+            timings: None,
             version: false,
             help: false,
             command: None,
@@ -68,6 +76,7 @@ impl Global {
                 }
                 "cgroup-manager" => global.manager = manager(&arguments.value()?)?,
                 "rootless" => global.rootless = rootless_flag(&arguments.value()?)?,
+                "timings" => global.timings = Some(timings(arguments)?),
                 // containerd passes it; what it names would be used by checkpoint alone.
                 "criu" => drop(arguments.value()?),
                 "v" | "version" => global.version = true,
@@ -158,11 +167,21 @@ fn rootless_flag(value: &str) -> Result<Option<bool>> {
     }
 }
 
-fn open_log(path: &str) -> Result<std::fs::File> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o644)
-        .open(path)
-        .map_err(|error| Error::new(Code::Usage, format_args!("--log ({path})"), error))
+fn open_log(path: &str) -> Result<File> {
+    append_to(path).map_err(|error| Error::new(Code::Usage, format_args!("--log ({path})"), error))
+}
+
+/// Begins to take times; gives the file that they go to, if one is named.
+fn timings(arguments: &mut Arguments) -> Result<Option<File>> {
+    let path = arguments.optional_value()?;
+    timing::begin()?;
+    path.map(|path| {
+        append_to(&path)
+            .map_err(|error| Error::new(Code::Usage, format_args!("--timings ({path})"), error))
+    })
+    .transpose()
+}
+
+fn append_to(path: &str) -> std::io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o644).open(path)
 }

@@ -26,6 +26,7 @@ use arguments::Arguments;
 use global::Global;
 
 use crate::report::{self, Code, Error, Result};
+use crate::timing;
 
 /// What a command answers: the exit status.
 type Exit = Result<i32>;
@@ -69,11 +70,17 @@ const ABSENT: [(&str, &str); 2] = [
 /// Runs the program.
 pub fn main() -> ExitCode {
     let mut arguments = Arguments::from_environment();
-    let global = match Global::parse(&mut arguments) {
+    let mut global = match Global::parse(&mut arguments) {
         Ok(global) => global,
         Err(error) => return fail(&error, 1),
     };
-    match run(&global, arguments) {
+    let done = run(&global, arguments);
+    if let (Some(spans), Some(command)) = (&mut global.timings, &global.command)
+        && let Err(error) = timing::tell(command, spans.as_mut())
+    {
+        report::warning(error);
+    }
+    match done {
         Ok(status) => ExitCode::from(u8::try_from(status).unwrap_or(255)),
         // A status of its own for exec: 1 is too likely the program's (as runc has it).
         Err(error) if global.command.as_deref() == Some("exec") => fail(&error, 255),

@@ -10,6 +10,7 @@ use super::{Command, Exit, Global};
 use crate::foreground::{self, Signals};
 use crate::launch::{self, Launched};
 use crate::report::{self, Code, Error, Result};
+use crate::timing::{self, Phase};
 use crate::{lifecycle, wire};
 
 pub(super) const COMMAND: Command = Command {
@@ -121,6 +122,7 @@ fn attend(
         launched.notify.take(),
         launched.explainer.take(),
     )?;
+    timing::done(Phase::Program);
     if status == 128 + libc::SIGKILL
         && let Some(why) = lifecycle::oom_killed(&launched.record)
     {
@@ -137,6 +139,7 @@ fn destroy(launched: &Launched) {
     if let Err(error) = done {
         report::warning(error);
     }
+    timing::done(Phase::Remove);
 }
 
 /// `--seccomp-explain` has the refused calls wait for this process.
