@@ -10,6 +10,7 @@ use crate::container::Container;
 use crate::container::state::Status;
 use crate::error::{Error, Result};
 use crate::home::Home;
+use crate::lock::Lock;
 use crate::rootless::is_rootless;
 use crate::spec::Network;
 
@@ -38,7 +39,11 @@ impl Connection {
     ///
     /// # Errors
     /// What is not there, in use, or cannot be combined.
-    pub fn prepare(home: &Home, container: &Container) -> Result<Self> {
+    pub fn prepare(
+        home: &Home,
+        container: &Container,
+        notice: &mut dyn FnMut(String),
+    ) -> Result<Self> {
         let config = &container.record.config;
         let unpublishable = |mode: &str| match config.publishes.first() {
             Some(publish) => {
@@ -67,7 +72,9 @@ impl Connection {
             Mode::Pasta => {
                 // Before anything is made: without it there is no network.
                 pasta::find()?;
-                let ports = home.networks()?.reserve_ports(
+                let nets = home.networks()?;
+                reclaim(home, &nets, notice);
+                let ports = nets.reserve_ports(
                     container.id(),
                     &container.record.name,
                     &publishes(container)?,
@@ -76,6 +83,7 @@ impl Connection {
             }
             Mode::Networks(names) => {
                 let nets = home.networks()?;
+                reclaim(home, &nets, notice);
                 let reservation = nets.reserve(&request(container, &names)?)?;
                 Ok(Self::Reserved(nets, reservation))
             }
@@ -133,6 +141,22 @@ impl Connection {
                 Ok(None)
             }
         }
+    }
+}
+
+/// Takes back addresses and ports of containers that ended unseen: a killed monitor has given
+/// none of them back, and their next start would be the first to do so.
+fn reclaim(home: &Home, nets: &Networks, notice: &mut dyn FnMut(String)) {
+    let lives = |id: &str| {
+        // Being started, running or being taken apart by its monitor; else its process may
+        // have outlived that.
+        Lock::is_held(&Container::monitor_lock_of(home, id))
+            || Container::open(home, id)
+                .and_then(|container| container.state())
+                .is_ok_and(|state| state.status == Status::Running)
+    };
+    if let Err(error) = nets.reclaim(&lives) {
+        notice(format!("taking back what ended containers had: {error}"));
     }
 }
 

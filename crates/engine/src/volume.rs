@@ -2,19 +2,23 @@
 //!
 //! ```text
 //! <root>/volumes/NAME/data          what containers see
+//! <root>/volumes/NAME/lock          held while it is filled
+//! <root>/volumes/NAME/filling       there while it is filled, and where that was cut short
 //! <root>/volumes/NAME/volume.json   its labels and when it was made
 //! ```
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::container::config::Mount;
+use crate::container::state::Status;
 use crate::container::{Container, name, read_json, write_json};
 use crate::error::{Error, Result, file};
 use crate::home::{Home, make_directory};
+use crate::lock::Lock;
 
 /// `volume.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -38,6 +42,18 @@ fn directory(home: &Home, name: &str) -> PathBuf {
 /// What containers see of it.
 pub fn data(home: &Home, name: &str) -> PathBuf {
     directory(home, name).join("data")
+}
+
+fn empty(data: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(data).map_err(file("list", data))? {
+        let entry = entry.map_err(file("list", data))?;
+        let removed = match entry.file_type() {
+            Ok(typ) if typ.is_dir() => std::fs::remove_dir_all(entry.path()),
+            _ => std::fs::remove_file(entry.path()),
+        };
+        removed.map_err(file("remove", entry.path()))?;
+    }
+    Ok(())
 }
 
 fn no_volume(name: &str) -> Error {
@@ -73,6 +89,43 @@ impl Volume {
         let volume = Self { name: wanted.to_owned(), created, labels, anonymous };
         write_json(&directory(home, wanted).join("volume.json"), &volume)?;
         Ok(volume)
+    }
+
+    /// Makes a volume where there is none, and has an empty one filled; other containers
+    /// that want it wait for that. Gives its directory.
+    ///
+    /// # Errors
+    /// Those of `fill`, for example a full disk; the volume is then empty as before.
+    pub fn prepare(
+        home: &Home,
+        wanted: &str,
+        anonymous: bool,
+        fill: &dyn Fn(&Path) -> Result<()>,
+    ) -> Result<PathBuf> {
+        Self::create(home, wanted, BTreeMap::new(), anonymous)?;
+        let (directory, data) = (directory(home, wanted), data(home, wanted));
+        let _lock = Lock::exclusive(&directory.join("lock"))?;
+        let mark = directory.join("filling");
+        if mark.exists() && !Self::is_in_use(home, wanted)? {
+            // Who filled it was killed, and no program has seen it.
+            empty(&data)?;
+        }
+        let mut entries = std::fs::read_dir(&data).map_err(file("list", &data))?;
+        if entries.next().is_none() {
+            std::fs::write(&mark, b"").map_err(file("write", &mark))?;
+            fill(&data).or_else(|error| empty(&data).and(Err(error)))?;
+        }
+        match std::fs::remove_file(&mark) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(file("remove", &mark)(error)),
+            _ => Ok(data),
+        }
+    }
+
+    fn is_in_use(home: &Home, wanted: &str) -> Result<bool> {
+        let has = |mount: &Mount| matches!(mount, Mount::Volume { name, .. } if name == wanted);
+        let mut all = Container::all(home)?;
+        all.retain(|container| container.record.config.mounts.iter().any(has));
+        Ok(all.iter().any(|one| one.state().is_ok_and(|state| state.status == Status::Running)))
     }
 
     fn load(home: &Home, wanted: &str) -> Result<Option<Self>> {

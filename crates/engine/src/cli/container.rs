@@ -94,6 +94,10 @@ impl Stop {
             let patience = self.time.or(container.record.config.stop_timeout).unwrap_or(10);
             {
                 let _lock = container.lock()?;
+                if again && container.state()?.status == Status::Running {
+                    let mark = container.restart_mark();
+                    std::fs::write(&mark, b"").map_err(file("write", &mark))?;
+                }
                 remove::stop(home, &container, Duration::from_secs(patience))?;
             }
             if again {

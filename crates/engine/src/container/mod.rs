@@ -243,6 +243,23 @@ impl Container {
         write_json(&self.directory.join("state.json"), state)
     }
 
+    /// Writes the state into the file that is there, for where no other can be made. A
+    /// reader may see half of it.
+    ///
+    /// # Errors
+    /// The errno of what failed.
+    pub fn overwrite_state(&self, state: &State) -> Result<()> {
+        let path = self.directory.join("state.json");
+        let record = |source| Error::Record { path: path.display().to_string(), source };
+        let bytes = serde_json::to_vec(state).map_err(record)?;
+        let opened = std::fs::OpenOptions::new().write(true).open(&path);
+        let written = opened.and_then(|mut file| {
+            file.write_all(&bytes)?;
+            file.set_len(bytes.len() as u64)
+        });
+        written.map_err(file("write", &path))
+    }
+
     /// The state as it was last written; see [`Container::state`] for what is true.
     ///
     /// # Errors
@@ -269,6 +286,16 @@ impl Container {
     /// The lock that says that a monitor lives.
     pub fn monitor_lock(&self) -> PathBuf {
         self.run.join("monitor.lock")
+    }
+
+    /// The same of a container that is known by its whole id alone.
+    pub fn monitor_lock_of(home: &Home, id: &str) -> PathBuf {
+        home.run.join("containers").join(id).join("monitor.lock")
+    }
+
+    /// There while `restart` is between its stop and its start: `--rm` waits.
+    pub fn restart_mark(&self) -> PathBuf {
+        self.run.join("restarting")
     }
 
     /// Another name.

@@ -17,7 +17,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::process::{Pid, WaitOptions, WaitStatus};
 
 use crate::container::Container;
-use crate::container::state::{State, Status};
+use crate::container::state::Status;
 use crate::error::{Result, file};
 use crate::home::{Home, make_directory};
 use crate::lock::Lock;
@@ -80,13 +80,19 @@ fn monitor(home: &Home, id: &str, client: &mut Client) -> Result<()> {
     first.send(&Event::Started);
     serving.add(first);
     serving.serve(&mut running);
-    let state = finish(home, &container, &running)?;
+    let restarts = container.restart_mark().exists();
+    let (exit_code, written) = finish(home, &container, &running);
     let _ = std::fs::remove_file(protocol::SOCKET);
-    if container.record.config.auto_remove {
-        crate::remove::remove_stopped(home, &container, true)?;
-    }
+    let removed = match container.record.config.auto_remove && !restarts {
+        true => crate::remove::remove_stopped(home, &container, true),
+        false => Ok(()),
+    };
     drop(alive);
-    serving.farewell(state.exit_code);
+    // Whoever waits is told how it ended, whatever else went wrong.
+    for failed in [written, removed].into_iter().filter_map(Result::err) {
+        serving.notice(&failed.to_string());
+    }
+    serving.farewell(exit_code);
     Ok(())
 }
 
@@ -96,11 +102,11 @@ fn null() -> Result<OwnedFd> {
 }
 
 /// Collects the exit status, undoes what the start did and writes the end down.
-fn finish(home: &Home, container: &Container, running: &start::Running) -> Result<State> {
+fn finish(home: &Home, container: &Container, running: &start::Running) -> (i32, Result<()>) {
     let exit_code = wait(running.pid);
-    let runtime = Runtime::of(home, container)?;
     let oom_killed = exit_code == 128 + 9 && oom::saw_kill(running.memory_events.as_deref());
-    let cleaned = start::clean(home, &runtime, container);
+    let cleaned =
+        Runtime::of(home, container).and_then(|runtime| start::clean(home, &runtime, container));
     let mut state = running.state.clone();
     state.status = Status::Exited;
     state.pid = 0;
@@ -111,8 +117,9 @@ fn finish(home: &Home, container: &Container, running: &start::Running) -> Resul
     if let Err(error) = cleaned {
         state.error = format!("cleaning up: {error}");
     }
-    container.write_state(&state)?;
-    Ok(state)
+    // On a full disk there is no room for a second file, but that of the first.
+    let written = container.write_state(&state).or_else(|_| container.overwrite_state(&state));
+    (exit_code, written)
 }
 
 /// Reaps what ended, ours and what was left to us, until the container's own process is among it.

@@ -202,8 +202,7 @@ impl Serving {
         {
             // A full disk must not stop the program; who is attached sees why.
             self.log = None;
-            let notice = Event::Notice(format!("the log ends here: {error}"));
-            self.clients.iter_mut().for_each(|client| client.send(&notice));
+            self.notice(&format!("the log ends here: {error}"));
         }
         let event = match stderr {
             true => Event::Stderr(data.to_vec()),
@@ -212,6 +211,12 @@ impl Serving {
         for client in self.clients.iter_mut().filter(|client| client.output) {
             client.send(&event);
         }
+    }
+
+    /// Tells everyone.
+    pub(super) fn notice(&mut self, text: &str) {
+        let notice = Event::Notice(text.to_owned());
+        self.clients.iter_mut().for_each(|client| client.send(&notice));
     }
 
     fn hear(&mut self, index: usize) {

@@ -21,7 +21,7 @@ use crate::home::Home;
 use crate::runtime::Runtime;
 use crate::spec::{self, Facts, Network};
 use crate::volume::Volume;
-use crate::{copy_up, device, rootfs, rootless, volume};
+use crate::{copy_up, device, rootfs, rootless};
 
 /// A running container, as its monitor holds it.
 #[derive(Debug)]
@@ -73,6 +73,7 @@ pub(super) fn clean(home: &Home, runtime: &Runtime, container: &Container) -> Re
     let unmounted = rootfs::unmount(container);
     let disconnected = connection::tear_down(home, container);
     let _ = std::fs::remove_file(container.run.join("paused"));
+    let _ = std::fs::remove_file(container.restart_mark());
     deleted.and(unmounted).and(disconnected)
 }
 
@@ -88,7 +89,7 @@ fn prepare_and_run(
     rootfs::make_directory_in(root.as_fd(), &config.working_dir)?;
     let volumes = volumes(home, config, root.as_fd())?;
     drop(root);
-    let network = Connection::prepare(home, container)?;
+    let network = Connection::prepare(home, container, notice)?;
     let hostname = hostname(container, &network);
     write_files(container, &network, &hostname, notice)?;
     let facts = Facts {
@@ -217,9 +218,8 @@ fn volumes(
     let mut volumes = Vec::new();
     for mount in &config.mounts {
         if let Mount::Volume { name, anonymous, target, .. } = mount {
-            Volume::create(home, name, std::collections::BTreeMap::new(), *anonymous)?;
-            let data = volume::data(home, name);
-            copy_up::fill(root, target, &data)?;
+            let fill = |data: &Path| copy_up::fill(root, target, data);
+            let data = Volume::prepare(home, name, *anonymous, &fill)?;
             volumes.push((name.clone(), data.display().to_string()));
         }
     }

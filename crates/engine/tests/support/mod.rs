@@ -45,7 +45,7 @@ pub(crate) fn obstacle() -> Option<String> {
 }
 
 /// A running network namespace; it ends with this.
-struct Namespace(Child);
+pub(crate) struct Namespace(Child);
 
 impl Namespace {
     fn new(set_up: &str) -> Self {
@@ -73,6 +73,17 @@ pub(crate) struct Engine {
     directory: tempfile::TempDir,
     namespace: Option<Namespace>,
     user: bool,
+}
+
+/// See [`Engine::neighbour`].
+pub(crate) struct Neighbour(Namespace);
+
+impl Neighbour {
+    pub(crate) fn run(&self, script: &str) -> Done {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &self.0.0.id().to_string(), "--net", "sh", "-c", script]);
+        command.stdin(Stdio::null()).output().unwrap().into()
+    }
 }
 
 /// What a command gave.
@@ -235,6 +246,20 @@ impl Engine {
             None => Command::new("sh"),
         };
         command.args(["-c", script]).stdin(Stdio::null()).output().unwrap().into()
+    }
+
+    /// Another network namespace, which reaches the engine's at 203.0.113.1.
+    pub(crate) fn neighbour(&self) -> Neighbour {
+        let neighbour = Neighbour(Namespace::new("ip link set lo up"));
+        let pid = neighbour.0.0.id();
+        let near = self.beside(&format!(
+            "ip link add near type veth peer far netns {pid} && ip link set near up && \
+             ip addr add 203.0.113.1/24 dev near"
+        ));
+        assert_eq!(near.code, 0, "{near:?}");
+        let far = neighbour.run("ip addr add 203.0.113.2/24 dev far && ip link set far up");
+        assert_eq!(far.code, 0, "{far:?}");
+        neighbour
     }
 
     pub(crate) fn inspect(&self, container: &str, template: &str) -> String {
