@@ -80,6 +80,13 @@ fn property(fault: &Fault, described: Described<'_>) -> String {
             let name = process.args.first().map_or("", String::as_str);
             format!("{own}.args[0] ({name})")
         }
+        Step::Label => {
+            let (name, value) = match index {
+                0 => ("apparmorProfile", &process.apparmor_profile),
+                _ => ("selinuxLabel", &process.selinux_label),
+            };
+            format!("{own}.{name} ({})", value.as_deref().unwrap_or_default())
+        }
         Step::Cwd => format!("{own}.cwd ({})", process.cwd),
         Step::User => format!("{own}.user ({}:{})", process.user.uid, process.user.gid),
         Step::Hostname => format!("{property} ({})", spec.hostname.as_deref().unwrap_or_default()),
@@ -123,6 +130,9 @@ fn device(index: usize, spec: &Spec) -> String {
 fn hint(fault: &Fault, spec: &Spec) -> Option<String> {
     let rootless = husk_userns::is_rootless();
     let hint = match (fault.step, fault.errno) {
+        (Step::Label, Some(Errno::NOENT)) if fault.index == 0 => {
+            "no such profile is loaded; aa-status lists them, apparmor_parser loads one"
+        }
         (Step::Rlimits, Some(Errno::PERM)) => "to raise a hard limit takes CAP_SYS_RESOURCE",
         (Step::User | Step::Groups, Some(Errno::INVAL)) => {
             "the id is not mapped in the user namespace"
@@ -176,7 +186,7 @@ pub fn death(status: Option<WaitStatus>, record: &Record) -> Error {
         None => "ended while it was set up".to_owned(),
     };
     let error = Error::new(Code::Kernel, format_args!("container {}", record.id), how);
-    match crate::lifecycle::oom_killed(record) {
+    match crate::oom::oom_killed(record) {
         Some(why) => error.hint(why),
         None => error,
     }

@@ -12,6 +12,7 @@ use rustix::termios::{OptionalActions, Termios};
 use crate::explain::Explainer;
 use crate::launch::exit_code;
 use crate::mech::notify::Notify;
+use crate::oom::OomWitness;
 use crate::report::{Error, Result};
 
 const SIGURG: i32 = 23;
@@ -46,7 +47,9 @@ pub fn attend(
     terminal: Option<OwnedFd>,
     mut notify: Option<Notify>,
     mut explainer: Option<Explainer>,
+    witness: Option<&mut OomWitness>,
 ) -> Result<i32> {
+    let mut witness = witness;
     let mut relay = terminal.map(Relay::new).transpose()?;
     loop {
         let mut fds = vec![
@@ -60,6 +63,8 @@ pub fn attend(
         if let Some(listener) = explainer.as_ref().and_then(Explainer::listener) {
             fds.push(PollFd::from_borrowed_fd(listener, PollFlags::IN));
         }
+        let watching = fds.len();
+        fds.extend(witness.as_ref().map(|witness| witness.poll_fd()));
         let others = fds.len();
         if let Some(relay) = &relay {
             relay.add(&mut fds);
@@ -70,6 +75,13 @@ pub fn attend(
         }
         let ready: Vec<PollFlags> = fds.iter().map(PollFd::revents).collect();
         drop(fds);
+        let ended = !ready[0].is_empty();
+        // First of all: after the process's end it may be gone at any moment.
+        if (ended || ready[watching..others].iter().any(|events| !events.is_empty()))
+            && !witness.as_mut().is_some_and(|witness| witness.look())
+        {
+            witness = None;
+        }
         while let Some(signal) = husk_sys::signal::next(signals.0.as_fd()) {
             match (signal, &relay) {
                 // Of this process's own, not of its caller's.
@@ -90,11 +102,11 @@ pub fn attend(
             notify = None;
         }
         if let Some(explainer) = &mut explainer
-            && ready[listening..others].iter().any(|events| !events.is_empty())
+            && ready[listening..watching].iter().any(|events| !events.is_empty())
         {
             explainer.answer(None)?;
         }
-        if ready[0].is_empty() {
+        if !ended {
             continue;
         }
         if let Some(mut relay) = relay.take() {

@@ -21,6 +21,7 @@ pub mod inject;
 pub mod launch;
 pub mod lifecycle;
 pub mod mech;
+pub mod oom;
 pub mod passwd;
 pub mod plan;
 pub mod reaper;

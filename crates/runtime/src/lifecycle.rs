@@ -315,26 +315,6 @@ pub fn update(
     Ok(warnings)
 }
 
-/// Whether the kernel killed in a container for want of memory, in words.
-pub fn oom_killed(record: &Record) -> Option<String> {
-    if record.cgroup.oom_kills().ok().flatten().unwrap_or(0) == 0 {
-        return None;
-    }
-    Some(match record.cgroup.memory_limit().ok().flatten() {
-        Some(limit) => format!("killed by the OOM killer (memory limit {})", size(limit)),
-        None => "killed by the OOM killer".to_owned(),
-    })
-}
-
-/// Bytes in the largest unit that leaves a whole number.
-fn size(bytes: u64) -> String {
-    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
-    match units.into_iter().find(|(shift, _)| bytes > 0 && bytes.is_multiple_of(1 << shift)) {
-        Some((shift, unit)) => format!("{} {unit}", bytes >> shift),
-        None => format!("{bytes} bytes"),
-    }
-}
-
 /// `pause`.
 pub fn pause(store: &Store, id: &str) -> Result<()> {
     let (directory, record) = locked(store, id)?;

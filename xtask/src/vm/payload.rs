@@ -54,7 +54,7 @@ impl Payload {
         executable(&tree.join("systemd/husk-oci"), &with_systemd)?;
         executable(&tree.join("as-user"), AS_USER)?;
         executable(&tree.join("smoke"), SMOKE)?;
-        executable(&tree.join("script"), &self.script)?;
+        executable(&tree.join("job"), &self.script)?;
         let run = RUN.replace("@RUNTIME@", &self.runtime).replace("@END@", END);
         executable(&tree.join("run"), &run)?;
         let disk = directory.join("payload.ext4");

@@ -220,7 +220,7 @@ fn run(global: &Global, arguments: Arguments) -> Exit {
     let terminal = ours.map(receive_master).transpose();
     terminal
         .and_then(|terminal| {
-            foreground::attend(pid, pidfd, &signals, terminal, None, entered.explainer)
+            foreground::attend(pid, pidfd, &signals, terminal, None, entered.explainer, None)
         })
         .inspect_err(|_| {
             // A process of which the caller hears no more is not to stay.

@@ -9,6 +9,7 @@ use super::create::Flags;
 use super::{Command, Exit, Global};
 use crate::foreground::{self, Signals};
 use crate::launch::{self, Launched};
+use crate::oom::{OomWitness, oom_killed};
 use crate::report::{self, Code, Error, Result};
 use crate::timing::{self, Phase};
 use crate::{lifecycle, wire};
@@ -114,6 +115,7 @@ fn attend(
     let terminal = ours.map(receive_master).transpose()?;
     // Others may work on the container while its program runs.
     launched.directory.unlock()?;
+    let mut witness = OomWitness::of(&launched.record);
     let status = foreground::attend(
         launched.pid,
         &launched.pidfd,
@@ -121,10 +123,12 @@ fn attend(
         terminal,
         launched.notify.take(),
         launched.explainer.take(),
+        witness.as_mut(),
     )?;
     timing::done(Phase::Program);
     if status == 128 + libc::SIGKILL
-        && let Some(why) = lifecycle::oom_killed(&launched.record)
+        && let Some(why) =
+            witness.and_then(|witness| witness.words()).or_else(|| oom_killed(&launched.record))
     {
         let container = format!("container {}", launched.record.id);
         report::error(&Error::new(Code::Kernel, container, why));

@@ -16,14 +16,10 @@ pub fn label(process: &Process, proc: &Proc) -> Result<(), Fault> {
             Err(Errno::NOENT) => proc.write(c"self/attr/exec", &value),
             done => done,
         };
-        done.at(Step::Label, 0, "write attr/exec (apparmorProfile)")?;
+        done.at(Step::Label, 0, "write attr/exec")?;
     }
     if let Some(label) = &process.selinux {
-        proc.write(c"self/attr/exec", label.as_bytes()).at(
-            Step::Label,
-            1,
-            "write attr/exec (selinuxLabel)",
-        )?;
+        proc.write(c"self/attr/exec", label.as_bytes()).at(Step::Label, 1, "write attr/exec")?;
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ for _ in $(seq 300); do
 done
 
 # A shell of its own: an `exit` in the script is not to take away the last word.
-/bin/bash /husk/script
+/bin/bash /husk/job
 code=$?
 echo
 echo "@END@$code"
