@@ -123,6 +123,7 @@ fn a_device_opens_after_an_update_and_not_before() {
     }
     let container = case.start(&bundle);
     let open = || container.exec(&[], &["/bin/sh", "-c", ": </dev/node && echo opened"]).output();
+    update(&case, &container, &json!({ "pids": { "limit": 50 } }));
     let refused = open();
     assert!(refused.stderr.contains("Operation not permitted"), "{refused:?}");
     let rule = |allow: bool| {

@@ -147,10 +147,12 @@ pub fn plan(request: &Request, layout: &Layout) -> Result<CgroupPlan, Error> {
         Some(resources) => resources::settings(resources, layout, Current::default())?,
         None => Settings::default(),
     };
+    let mut devices = None;
     match layout.home(Controller::Devices) {
         Home::V1(_) => {
             let list = v1::devices::List::new(&rules)?;
             list.settings(&mut settings.of(Controller::Devices, false));
+            devices = Some(list);
         }
         Home::V2 => plan.device_filter = Some(v2::devices::program(&rules)?),
         Home::Nowhere => settings.warnings.push(format!(
@@ -164,7 +166,12 @@ pub fn plan(request: &Request, layout: &Layout) -> Result<CgroupPlan, Error> {
         Manager::Systemd => {
             let (path, id) = (request.cgroups_path, request.id);
             let annotations = request.annotations;
-            let scope = systemd::plan(path, id, annotations, request.rootless, &plan.settings)?;
+            let (user, settings) = (request.rootless, &plan.settings);
+            let devices = devices.as_ref();
+            if devices.is_some_and(v1::devices::List::hides_exceptions) {
+                return Err(systemd::cannot_except());
+            }
+            let scope = systemd::plan(path, id, annotations, user, settings, devices)?;
             // With a user's manager it is below that one's own cgroup, as it
             // will tell when the scope is made.
             let path = scope.path();

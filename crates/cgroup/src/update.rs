@@ -15,7 +15,7 @@ use crate::limit::Limit;
 use crate::plan::unified_plan;
 use crate::resources::{self, Current};
 use crate::setting::{Refusal, Setting, Settings};
-use crate::{v1, v2};
+use crate::{systemd, v1, v2};
 
 const LIMIT: &str = "linux.resources.memory.limit";
 
@@ -25,6 +25,8 @@ struct Undo {
     settings: Vec<Setting>,
     /// Every file that the update touches, with its text before.
     texts: Vec<(PathBuf, String)>,
+    /// The v1 list of devices, where it is changed.
+    devices: Option<v1::devices::List>,
     /// For a v2 cpuset that was empty, what was in effect.
     effective: Vec<(PathBuf, String)>,
 }
@@ -58,12 +60,17 @@ impl Cgroup {
         self.check_memory(resources, &layout)?;
         let mut undo = Undo::default();
         let mut filter = None;
+        let mut devices = None;
         if !resources.devices.is_empty() {
             let rules = resources::device_rules(Some(resources))?;
             match layout.home(Controller::Devices) {
                 Home::V1(_) => {
                     let new = v1::devices::List::new(&rules)?;
+                    if self.unit.is_some() && new.hides_exceptions() {
+                        return Err(systemd::cannot_except());
+                    }
                     self.change_devices(&new, &mut settings, &mut undo)?;
+                    devices = Some(new);
                 }
                 Home::V2 => filter = Some(v2::devices::program(&rules)?),
                 Home::Nowhere => {}
@@ -73,7 +80,7 @@ impl Cgroup {
         self.remember(&settings.list, &mut undo)?;
         let mut warnings = settings.warnings;
         // systemd first: it writes rounded values, and the files have the last word.
-        let told = self.unit.as_ref().map_or(Ok(()), |unit| unit.set(&settings.list));
+        let told = self.tell(&settings.list, devices.as_ref());
         let result =
             told.and_then(|()| apply(&settings.list, &self.v1, self.v2.as_deref(), &mut warnings));
         // Replaced atomically, so it needs no undoing where it comes last.
@@ -102,7 +109,7 @@ impl Cgroup {
     fn restore(&self, undo: &Undo, cause: Error) -> Error {
         // A file that refuses what it said before may not have changed at all:
         // what counts is what it says afterwards.
-        let told = self.unit.as_ref().map_or(Ok(()), |unit| unit.set(&undo.settings));
+        let told = self.tell(&undo.settings, undo.devices.as_ref());
         let written = apply(&undo.settings, &self.v1, self.v2.as_deref(), &mut Vec::new());
         for (path, before) in &undo.texts {
             let restore = match kernfs::read_if_there(path) {
@@ -123,6 +130,27 @@ impl Cgroup {
             }
             _ => cause,
         }
+    }
+
+    /// Tells systemd. A v1 list of devices it then writes as it understands it, by names of
+    /// drivers: where that says something else, what was there is written again.
+    fn tell(&self, settings: &[Setting], devices: Option<&v1::devices::List>) -> Result<(), Error> {
+        let Some(unit) = &self.unit else { return Ok(()) };
+        let directory = self.v1.iter().find(|directory| directory.has(Controller::Devices));
+        let Some(directory) = directory.filter(|_| devices.is_none()) else {
+            return unit.set(settings, devices);
+        };
+        let path = directory.path.join("devices.list");
+        let lines = |text: &str| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();
+        let before = kernfs::read(&path)?;
+        unit.set(settings, None)?;
+        if lines(&before) == lines(&kernfs::read(&path)?) {
+            return Ok(());
+        }
+        let Some(list) = v1::devices::List::parse(&before) else { return Ok(()) };
+        let mut again = Settings::default();
+        list.settings(&mut again.of(Controller::Devices, false));
+        apply(&again.list, &self.v1, None, &mut Vec::new())
     }
 
     /// What stands in files that hold two properties.
@@ -199,6 +227,7 @@ impl Cgroup {
         if let Some(old) = v1::devices::List::parse(&text) {
             new.changes(&old, &mut sink);
             old.changes(new, &mut to_old);
+            undo.devices = Some(old);
         } else {
             // Allowed by default, with exceptions that the kernel does not tell:
             // what can be restored is the default.

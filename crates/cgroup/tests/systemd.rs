@@ -113,7 +113,9 @@ fn a_scope_lives_with_its_container() {
 
     let sleeper = Sleeper::start();
     cgroup.attach(sleeper.pid()).unwrap();
-    assert_eq!(cgroup.processes().unwrap().len(), 2);
+    // What keeps the scope alive is in the hierarchies alone that systemd has.
+    let all = if host.layout.v2.is_some() { 2 } else { 1 };
+    assert_eq!(cgroup.processes().unwrap().len(), all);
     cgroup.entered();
     assert_eq!(cgroup.processes().unwrap(), [sleeper.pid()]);
     cgroup.freeze().unwrap();

@@ -12,7 +12,7 @@ mod variant;
 mod wire;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +21,9 @@ use self::name::Name;
 pub use self::placeholder::Placeholder;
 use self::wire::{Property, Value, Writer};
 use crate::error::Error;
+use crate::kernfs;
 use crate::setting::Setting;
+use crate::v1::devices::List;
 
 /// A container's scope, kept with its state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,6 +101,7 @@ pub(crate) fn plan(
     annotations: &BTreeMap<String, String>,
     user: bool,
     settings: &[Setting],
+    devices: Option<&List>,
 ) -> Result<ScopePlan, Error> {
     let name = Name::new(cgroups_path, id, user)?;
     let mut properties = vec![
@@ -117,6 +120,9 @@ pub(crate) fn plan(
         Property::new("TasksAccounting", Value::Bool(true)),
     ];
     properties.extend(property::of_settings(settings));
+    if let Some(list) = devices {
+        properties.extend(property::of_devices(list, &proc_devices()?, false));
+    }
     for given in property::of_annotations(annotations)? {
         properties.retain(|own| own.name != given.name);
         properties.push(given);
@@ -204,13 +210,16 @@ impl Unit {
         }
     }
 
-    /// Tells systemd of limits that have changed.
-    pub(crate) fn set(&self, settings: &[Setting]) -> Result<(), Error> {
-        self.set_at(&sockets(self.user), settings)
+    /// Tells systemd of limits that have changed, and of a v1 list of devices.
+    pub(crate) fn set(&self, settings: &[Setting], devices: Option<&List>) -> Result<(), Error> {
+        let mut properties = property::of_settings(settings);
+        if let Some(list) = devices {
+            properties.extend(property::of_devices(list, &proc_devices()?, true));
+        }
+        self.set_at(&sockets(self.user), &properties)
     }
 
-    fn set_at(&self, sockets: &[Socket], settings: &[Setting]) -> Result<(), Error> {
-        let properties = property::of_settings(settings);
+    fn set_at(&self, sockets: &[Socket], properties: &[Property]) -> Result<(), Error> {
         if properties.is_empty() {
             return Ok(());
         }
@@ -220,7 +229,7 @@ impl Unit {
         body.text(&self.name);
         // For this run only: nothing is written to /etc.
         body.truth(true);
-        body.properties(&properties);
+        body.properties(properties);
         bus.manager("SetUnitProperties", "sba(sv)", body).map_err(fail)?;
         // The answer comes before systemd has written the files. It takes up the next
         // call only when it has, so that the answer to one says that ours now stay.
@@ -228,6 +237,16 @@ impl Unit {
         body.text(&self.name);
         bus.manager("GetUnit", "s", body).map(drop).map_err(fail)
     }
+}
+
+/// For a v1 list of devices that systemd would undo at its next change of the unit.
+pub(crate) fn cannot_except() -> Error {
+    let reason = "with cgroup v1 systemd cannot allow all devices but some";
+    Error::invalid("linux.resources.devices", "--cgroup-manager systemd", reason)
+}
+
+fn proc_devices() -> Result<String, Error> {
+    kernfs::read(Path::new("/proc/devices"))
 }
 
 fn sockets(user: bool) -> Vec<Socket> {

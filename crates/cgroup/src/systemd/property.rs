@@ -8,6 +8,7 @@ use super::wire::{Property, Value};
 use crate::controller::Controller;
 use crate::error::Error;
 use crate::setting::Setting;
+use crate::v1::devices::List;
 
 const ANNOTATION: &str = "org.systemd.property.";
 /// Microseconds of quota that systemd rounds to.
@@ -15,8 +16,29 @@ const QUOTA_STEP: u64 = 10_000;
 
 /// The settings that systemd must know of, lest it undo them when it reloads.
 /// The files are written besides, with the values as they were asked for.
+///
+/// It writes all that it knows of whenever one of them changes, so that a limit it was not
+/// told of would be lifted by the next update of another.
 pub(super) fn of_settings(settings: &[Setting]) -> Vec<Property> {
-    settings.iter().flat_map(of_setting).collect()
+    let period = settings.iter().find(|setting| setting.file == "cpu.cfs_period_us");
+    let of = |setting: &Setting| match (&*setting.file, period) {
+        ("cpu.cfs_quota_us", Some(period)) => quota(&format!("{} {}", setting.value, period.value)),
+        _ => of_setting(setting),
+    };
+    settings.iter().flat_map(of).collect()
+}
+
+/// A v1 list of devices. systemd writes it anew at any change of the unit, and everything is
+/// allowed where it knows of none. `again` where there may be one, to which others are added.
+pub(super) fn of_devices(list: &List, proc_devices: &str, again: bool) -> Vec<Property> {
+    let allow = |pairs| Property::new("DeviceAllow", Value::Pairs(pairs));
+    let policy = |policy: &str| Property::new("DevicePolicy", Value::Text(policy.to_owned()));
+    let mut properties = if again { vec![allow(Vec::new())] } else { Vec::new() };
+    match list.allowed(proc_devices) {
+        Some(pairs) => properties.extend([policy("strict"), allow(pairs)]),
+        None => properties.push(policy("auto")),
+    }
+    properties
 }
 
 fn of_setting(setting: &Setting) -> Vec<Property> {
@@ -32,9 +54,19 @@ fn of_setting(setting: &Setting) -> Vec<Property> {
         return one("TasksMax");
     }
     if !setting.v2 {
-        return Vec::new();
+        return match &*setting.file {
+            "memory.limit_in_bytes" if value == "-1" => {
+                vec![Property::new("MemoryLimit", Value::U64(u64::MAX))]
+            }
+            "memory.limit_in_bytes" => one("MemoryLimit"),
+            "cpu.shares" => one("CPUShares"),
+            "cpu.cfs_quota_us" => quota(value),
+            "blkio.bfq.weight" | "blkio.weight" => one("BlockIOWeight"),
+            _ => Vec::new(),
+        };
     }
     match &*setting.file {
+        "io.weight" | "io.bfq.weight" => io_weight(setting),
         "memory.max" => one("MemoryMax"),
         "memory.high" => one("MemoryHigh"),
         "memory.low" => one("MemoryLow"),
@@ -46,6 +78,20 @@ fn of_setting(setting: &Setting) -> Vec<Property> {
         "cpuset.mems" => mask("AllowedMemoryNodes", value),
         _ => Vec::new(),
     }
+}
+
+/// In the range of io.weight, 1 to 10000, which systemd also takes for BFQ's.
+fn io_weight(setting: &Setting) -> Vec<Property> {
+    let of = |file: &str, value: &str| match file {
+        "io.weight" => value.trim_start_matches("default ").parse::<u64>().ok(),
+        _ => None,
+    };
+    let otherwise = setting.otherwise.as_ref();
+    of(&setting.file, &setting.value)
+        .or_else(|| otherwise.and_then(|(file, value)| of(file, value)))
+        .map(|weight| Property::new("IOWeight", Value::U64(weight)))
+        .into_iter()
+        .collect()
 }
 
 /// "QUOTA PERIOD" or "QUOTA" as microseconds for each second.
@@ -159,6 +205,39 @@ mod tests {
             properties(Cpu, "cpu.max", "max"),
             one("CPUQuotaPerSecUSec", Value::U64(u64::MAX))
         );
+    }
+
+    #[test]
+    fn limits_of_v1() {
+        use Controller::{Cpu, Io, Memory};
+        let mut settings = Settings::default();
+        settings.of(Memory, false).set("p", "memory.limit_in_bytes", 5);
+        settings.of(Cpu, false).set("p", "cpu.shares", 7);
+        settings.of(Cpu, false).set("p", "cpu.cfs_period_us", 50_000);
+        settings.of(Cpu, false).set("p", "cpu.cfs_quota_us", 12_345);
+        settings.of(Io, false).set("p", "blkio.bfq.weight", 300);
+        settings.of(Io, false).set("p", "blkio.throttle.read_bps_device", "8:0 5");
+        let told: Vec<_> =
+            of_settings(&settings.list).into_iter().map(|p| (p.name, p.value)).collect();
+        let expected = [
+            ("MemoryLimit", 5),
+            ("CPUShares", 7),
+            ("CPUQuotaPerSecUSec", 250_000),
+            ("CPUQuotaPeriodUSec", 50_000),
+            ("BlockIOWeight", 300),
+        ];
+        assert_eq!(told, expected.map(|(name, value)| (name.to_owned(), Value::U64(value))));
+    }
+
+    #[test]
+    fn a_weight_is_told_in_systemds_range() {
+        let mut settings = Settings::default();
+        let mut sink = settings.of(Controller::Io, true);
+        sink.set("p", "io.bfq.weight", 300);
+        sink.or_if_absent("io.weight", "2930".to_owned());
+        sink.set("p", "io.bfq.weight", "8:0 300");
+        let told = of_settings(&settings.list);
+        assert_eq!(told, [Property::new("IOWeight", Value::U64(2930))]);
     }
 
     #[test]

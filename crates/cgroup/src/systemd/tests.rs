@@ -116,7 +116,7 @@ fn control_group(path: &'static str) -> Answer {
 }
 
 fn scope() -> ScopePlan {
-    plan(None, "c1", &BTreeMap::new(), false, &[]).unwrap()
+    plan(None, "c1", &BTreeMap::new(), false, &[], None).unwrap()
 }
 
 const GROUP: &str = "/system.slice/husk-c1.scope";
@@ -239,7 +239,7 @@ fn stopping_and_setting() {
     settings.of(crate::controller::Controller::Memory, true).set("p", "memory.max", 5);
     let answers = vec![returns("", &[]), returns("", &[])];
     let server = Server::new("set", true, LOGIN, answers);
-    unit.set_at(&server.sockets(), &settings.list).unwrap();
+    unit.set_at(&server.sockets(), &property::of_settings(&settings.list)).unwrap();
     let calls = server.calls();
     assert!(calls[0].contains("SetUnitProperties") && calls[0].contains("MemoryMax"), "{calls:?}");
     assert!(calls[1].contains("GetUnit"), "{calls:?}");
@@ -251,7 +251,7 @@ fn stopping_and_setting() {
 fn annotations_take_the_place_of_our_own() {
     let annotations =
         BTreeMap::from([("org.systemd.property.CollectMode".to_owned(), "'inactive'".to_owned())]);
-    let plan = plan(None, "c1", &annotations, true, &[]).unwrap();
+    let plan = plan(None, "c1", &annotations, true, &[], None).unwrap();
     let modes: Vec<_> = plan.properties.iter().filter(|p| p.name == "CollectMode").collect();
     assert_eq!(modes, [&Property::new("CollectMode", Value::Text("inactive".into()))]);
     assert_eq!(plan.path(), Path::new("/user.slice/husk-c1.scope"));

@@ -33,6 +33,7 @@ pub(crate) enum Value {
     Texts(Vec<String>),
     Numbers(Vec<u32>),
     Bytes(Vec<u8>),
+    Pairs(Vec<(String, String)>),
 }
 
 /// A property of a unit.
@@ -129,6 +130,7 @@ impl Writer {
             Value::Texts(_) => "as",
             Value::Numbers(_) => "au",
             Value::Bytes(_) => "ay",
+            Value::Pairs(_) => "a(ss)",
         });
         match value {
             Value::Bool(value) => self.truth(*value),
@@ -148,6 +150,13 @@ impl Writer {
                 self.array(4, |writer| numbers.iter().for_each(|value| writer.number(*value)));
             }
             Value::Bytes(bytes) => self.array(1, |writer| writer.0.extend(bytes)),
+            Value::Pairs(pairs) => self.array(8, |writer| {
+                for (first, second) in pairs {
+                    writer.align(8);
+                    writer.text(first);
+                    writer.text(second);
+                }
+            }),
         }
     }
 

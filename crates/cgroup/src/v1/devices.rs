@@ -166,12 +166,51 @@ impl List {
         }
     }
 
+    /// The exceptions as systemd's DeviceAllow= takes them (systemd.resource-control(5)), with
+    /// the names of `/proc/devices`; `None` where everything is allowed by default.
+    ///
+    /// A major number that has no name is left out: systemd cannot be told of it.
+    pub(crate) fn allowed(&self, proc_devices: &str) -> Option<Vec<(String, String)>> {
+        if self.allow {
+            return None;
+        }
+        let exceptions = self.exceptions.iter().filter_map(|exception| {
+            let class = if exception.kind == Kind::Block { "block" } else { "char" };
+            let node = match (exception.major, exception.minor) {
+                (None, _) => format!("{class}-*"),
+                (Some(major), Some(minor)) => format!("/dev/{class}/{major}:{minor}"),
+                (Some(major), None) => {
+                    format!("{class}-{}", name(proc_devices, exception.kind, major)?)
+                }
+            };
+            let text = exception.text();
+            Some((node, text.rsplit(' ').next().unwrap_or_default().to_owned()))
+        });
+        Some(exceptions.collect())
+    }
+
+    /// Whether it has exceptions that the kernel does not list and systemd does not know.
+    pub(crate) fn hides_exceptions(&self) -> bool {
+        self.allow && !self.exceptions.is_empty()
+    }
+
     fn files(&self) -> (&'static str, &'static str) {
         match self.allow {
             true => ("devices.allow", "devices.deny"),
             false => ("devices.deny", "devices.allow"),
         }
     }
+}
+
+/// The name that a driver has registered a major number under.
+fn name(proc_devices: &str, kind: Kind, major: u32) -> Option<&str> {
+    let heading = if kind == Kind::Block { "Block devices:" } else { "Character devices:" };
+    let lines = proc_devices.lines().skip_while(|line| *line != heading).skip(1);
+    lines
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.trim().split_once(' '))
+        .find(|(number, _)| number.parse() == Ok(major))
+        .map(|(_, name)| name)
 }
 
 impl Exception {
@@ -242,10 +281,22 @@ mod tests {
     }
 
     #[test]
+    fn what_systemd_is_told() {
+        const TABLE: &str =
+            "Character devices:\n  1 mem\n136 pts\n\nBlock devices:\n  8 sd\n136 other\n";
+        let list = list(r#"[{"allow":true,"type":"b","major":8,"access":"r"}]"#).unwrap();
+        let told = list.allowed(TABLE).unwrap();
+        let has = |node: &str, access: &str| told.contains(&(node.to_owned(), access.to_owned()));
+        assert!(has("block-sd", "r") && has("char-pts", "rwm"), "{told:?}");
+        assert!(has("/dev/char/1:3", "rwm") && has("char-*", "m") && has("block-*", "m"));
+        assert_eq!(List { allow: true, exceptions: Vec::new() }.allowed(TABLE), None);
+    }
+
+    #[test]
     fn everything_but_one() {
         let list = list(r#"[{"allow":true},{"allow":false,"type":"b","major":8,"access":"rwm"}]"#)
             .unwrap();
-        assert!(list.allow);
+        assert!(list.allow && list.hides_exceptions());
         assert_eq!(list.exceptions.len(), 1);
     }
 }
