@@ -1,4 +1,4 @@
-//! `cargo xtask conformance`: the counts of docs/conformance.md.
+//! `cargo xtask conformance`: the counts of docs/conformance.md and docs/security.md.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,10 +15,10 @@ cargo xtask conformance [RUNTIME...]
 Runs the suite tests/conformance against husk-oci, runc and crun, or against the runtimes
 named, and rewrites the tables of docs/conformance.md.
 
-  --print   print the tables and leave the file alone
+  --hostile   the suite tests/hostile and docs/security.md instead
+  --print     print the tables and leave the file alone
 ";
 
-const DOCUMENT: &str = "docs/conformance.md";
 const REPORT: &str = "conformance-report";
 
 /// Runs the command.
@@ -27,9 +27,11 @@ const REPORT: &str = "conformance-report";
 /// Not root, the build fails, or a runtime cannot be tested.
 pub(crate) fn command(mut arguments: lexopt::Parser) -> anyhow::Result<ExitCode> {
     let (mut runtimes, mut write) = (Vec::new(), true);
+    let (mut suite, mut document) = ("conformance", "docs/conformance.md");
     while let Some(argument) = arguments.next()? {
         match argument {
             Arg::Long("print") => write = false,
+            Arg::Long("hostile") => (suite, document) = ("hostile", "docs/security.md"),
             Arg::Value(runtime) => runtimes.push(runtime.to_string_lossy().into_owned()),
             Arg::Long("help") | Arg::Short('h') => {
                 print!("{HELP}");
@@ -46,7 +48,7 @@ pub(crate) fn command(mut arguments: lexopt::Parser) -> anyhow::Result<ExitCode>
         runtimes = ["husk-oci", "runc", "crun"].map(str::to_owned).to_vec();
     }
     let mut tests = cargo::command();
-    tests.args(["test", "--no-run", "--workspace", "--test", "conformance"]);
+    tests.args(["test", "--no-run", "--workspace", "--test", suite]);
     cargo::executables(&mut tests, "test", None)?;
     let report: PathBuf = cargo::build_one(cargo::SUITES, REPORT, Profile::Dev)?;
     let mut command = std::process::Command::new(report);
@@ -55,8 +57,9 @@ pub(crate) fn command(mut arguments: lexopt::Parser) -> anyhow::Result<ExitCode>
         let husk_oci = cargo::build_one("husk-runtime", "husk-oci", Profile::Dev)?;
         command.env("HUSK_OCI", husk_oci);
     }
+    command.args(["--suite", suite]);
     if write {
-        command.args(["--write", DOCUMENT]);
+        command.args(["--write", document]);
     }
     process::run(command.args(&runtimes)).context("the report")?;
     Ok(ExitCode::SUCCESS)
