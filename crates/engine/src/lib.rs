@@ -6,6 +6,7 @@
 
 pub mod attach;
 pub mod build;
+pub mod changes;
 pub mod cli;
 pub mod clock;
 pub mod connection;

@@ -67,6 +67,14 @@ fn host_plan(container: &Container) -> Result<OverlayPlan> {
     Ok(OverlayPlan { lower: vec![PathBuf::from("/")], writable: Some(writable), userxattr: false })
 }
 
+/// Where a container's changes are.
+pub fn upper_of(container: &Container) -> PathBuf {
+    match &container.record.source {
+        Source::Host => changes_of(container).join("upper"),
+        Source::Image { .. } | Source::Tree => container.directory.join("upper"),
+    }
+}
+
 /// Where a build puts the root of a step.
 pub fn tree_of(container: &Container) -> PathBuf {
     container.run.join("tree")

@@ -337,3 +337,56 @@ fn a_hostile_container_gets_and_gives_nothing() {
     engine.ok(&["rm", "-f", "-v", "box"]);
     engine.assert_nothing_left();
 }
+
+#[test]
+fn what_was_changed() {
+    let engine = engine!(new);
+    let script = "echo x > /data/file; echo new > /made; busybox rm /etc/passwd; \
+                  busybox ln -s /etc /data/link; busybox rm -r /bin/touch; \
+                  busybox mkdir -p /deep/er; echo done; sleep 600";
+    create(&engine, script);
+    assert_eq!(engine.ok(&["diff", "box"]), "", "never started");
+    engine.ok(&["start", "box"]);
+    wait_for("the script", || engine.run(&["logs", "box"]).out == "done\n");
+    let changes = engine.ok(&["diff", "box"]);
+    for line in [
+        "C /data",
+        "C /data/file",
+        "A /data/link",
+        "A /made",
+        "D /etc/passwd",
+        "C /etc",
+        "D /bin/touch",
+        "A /deep",
+        "A /deep/er",
+    ] {
+        assert!(changes.lines().any(|known| known == line), "{line} in\n{changes}");
+    }
+    assert!(!changes.contains("/data/link/") && !changes.contains("busybox"), "{changes}");
+    engine.ok(&["kill", "box"]);
+    engine.ok(&["wait", "box"]);
+    assert_eq!(engine.ok(&["container", "diff", "box"]), changes, "also when it has ended");
+    // A directory that is made anew hides what the image had in it.
+    engine.ok(&[
+        "create",
+        "--network",
+        "none",
+        "--name",
+        "anew",
+        "bb",
+        "sh",
+        "-c",
+        "busybox rm -r /data; busybox mkdir /data; echo x > /data/other",
+    ]);
+    engine.ok(&["start", "-a", "anew"]);
+    let changes = engine.ok(&["diff", "anew"]);
+    for line in ["C /data", "D /data/file", "A /data/other"] {
+        assert!(changes.lines().any(|known| known == line), "{line} in\n{changes}");
+    }
+    let absent = engine.run(&["diff", "nobody"]);
+    assert!(absent.code == 1 && absent.err.contains("no such container: nobody"), "{absent:?}");
+    assert_eq!(engine.run(&["diff"]).code, 125);
+    engine.ok(&["rm", "-v", "box", "anew"]);
+    engine.ok(&["volume", "rm", "vol"]);
+    engine.assert_nothing_left();
+}

@@ -3,8 +3,8 @@
 use clap::Subcommand;
 
 use super::{
-    archive, build, container, cp, create, image, inspect, listing, logs, prune, registry, stats,
-    update,
+    archive, build, container, cp, create, diff, image, inspect, listing, logs, prune, registry,
+    stats, update,
 };
 use crate::error::Result;
 use crate::home::Home;
@@ -18,6 +18,8 @@ pub(super) enum ContainerGroup {
     Cp(cp::Cp),
     /// Make a container; start runs its program
     Create(create::Create),
+    /// List what a container has changed of its image
+    Diff(diff::Diff),
     /// Run one more program in a running container
     Exec(container::Exec),
     /// Write a container's root to a tar
@@ -68,6 +70,7 @@ impl ContainerGroup {
             Self::Attach(attach) => attach.run(home),
             Self::Cp(cp) => cp.run(home),
             Self::Create(create) => create.run(home),
+            Self::Diff(diff) => diff.run(home),
             Self::Exec(exec) => exec.run(home),
             Self::Export(export) => export.run(home),
             Self::Inspect(inspect) => inspect.of("container").run(home),

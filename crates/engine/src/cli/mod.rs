@@ -6,6 +6,7 @@ mod container;
 mod context;
 mod cp;
 mod create;
+mod diff;
 mod embedded;
 mod flags;
 mod group;
@@ -86,6 +87,8 @@ enum Command {
     Port(listing::Port),
     /// Copy files between a container and here
     Cp(cp::Cp),
+    /// List what a container has changed of its image
+    Diff(diff::Diff),
     /// Write a container's root to a tar
     Export(cp::Export),
     /// Give a container another name
@@ -244,6 +247,7 @@ fn run(cli: Cli) -> Result<u8> {
         Command::Inspect(inspect) => inspect.run(&home),
         Command::Port(port) => port.run(&home),
         Command::Cp(cp) => cp.run(&home),
+        Command::Diff(diff) => diff.run(&home),
         Command::Export(export) => export.run(&home),
         Command::Rename(rename) => rename.run(&home),
         Command::Build(build) => build.run(&home),

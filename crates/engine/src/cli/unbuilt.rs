@@ -63,10 +63,8 @@ const SWITCHES_OF_BUILD: [&str; 6] = ["check", "compress", "load", "push", "squa
 /// Flags of `update` that take a value.
 const OF_UPDATE: [&str; 3] = ["kernel-memory", "restart", "storage-opt"];
 /// Commands.
-const COMMANDS: [&str; 10] = [
-    "commit", "compose", "diff", "events", "manifest", "plugin", "search", "secret", "stack",
-    "swarm",
-];
+const COMMANDS: [&str; 9] =
+    ["commit", "compose", "events", "manifest", "plugin", "search", "secret", "stack", "swarm"];
 /// Words with commands below them that are commands here too.
 const GROUPS: [&str; 4] = ["container", "image", "builder", "system"];
 
@@ -94,7 +92,7 @@ fn refused(command: &str) -> (Reasons, Reasons) {
 /// Adds them, hidden from the help.
 pub(super) fn extend(mut command: Command) -> Command {
     for group in GROUPS {
-        command = command.mut_subcommand(group, |group| add(group, &["commit", "diff", "events"]));
+        command = command.mut_subcommand(group, |group| add(group, &["commit", "events"]));
     }
     add(command, &COMMANDS)
 }
