@@ -25,7 +25,9 @@ use payload::Payload;
 const CGROUP: &str = "husk-cgroup";
 
 /// Its tests, by part: the way to run them, and their names.
-const CGROUP_TESTS: [(&str, &str, &[&str]); 4] = [
+const CGROUP_TESTS: [(&str, &str, &[&str]); 6] = [
+    ("smoke", "", &["limits"]),
+    ("smoke", "HUSK_CGROUP_MANAGER=systemd ", &["limits", "systemd"]),
     ("root", "", &["lifecycle", "limits"]),
     ("systemd", "HUSK_CGROUP_MANAGER=systemd ", &["limits", "systemd"]),
     ("user", "/husk/as-user ", &["limits", "systemd"]),
@@ -124,7 +126,7 @@ fn payload(options: &Options) -> anyhow::Result<Payload> {
         tests = cargo::executables(&mut command, "test", Some(cargo::SUITES_DIRECTORY))?;
     }
     let mut packages = options.packages.clone();
-    if beyond_smoke && options.command.is_none() && options.suites.is_empty() {
+    if options.command.is_none() && options.suites.is_empty() {
         packages.push(CGROUP.to_owned());
     }
     for package in &packages {

@@ -17,7 +17,8 @@ Boots Debian's kernel under qemu (software emulation, no KVM) with systemd, pure
 and AppArmor, the freshly built programs in /husk, and runs parts of the black-box suites
 there. The image is built once, as root, and kept in $XDG_CACHE_HOME/husk-vm.
 
-  smoke      a few checks of each of the following (--smoke is the same)
+  smoke      a few checks of each of the following, and every limit's effect with both
+             drivers (--smoke is the same)
   root       the suites and husk-cgroup's tests as root, cgroupfs driver
   systemd    the suites as root with --systemd-cgroup, and husk-cgroup's tests with the
              systemd driver
