@@ -284,8 +284,10 @@ impl Engine {
             (run, "oci"),
         ] {
             let path = self.path(at).join(below);
-            let entries = std::fs::read_dir(&path).map(Iterator::count).unwrap_or(0);
-            assert_eq!(entries, 0, "entries left in {below}");
+            // A monitor removes the record first, and then no command knows the container.
+            wait_for(&format!("an empty {below}"), || {
+                std::fs::read_dir(&path).map(Iterator::count).unwrap_or(0) == 0
+            });
         }
     }
 }
