@@ -229,3 +229,22 @@ fn anothers_run_directory_is_refused() {
     assert_eq!(done.code, 125, "{done:?}");
     assert!(done.err.contains("must belong to you"), "{done:?}");
 }
+
+#[test]
+fn images_are_built_and_files_copied() {
+    let Some(engine) = engine(RANGES) else { return };
+    let home = engine.path("home").display().to_string();
+    let context = engine.path("home/context");
+    std::fs::create_dir(&context).unwrap();
+    let dockerfile = "FROM bb\nRUN id -u > /id; busybox chown 7:8 /id\nCOPY Dockerfile /in/\n";
+    std::fs::write(context.join("Dockerfile"), dockerfile).unwrap();
+    engine.ok(&["build", "-q", "--network", "none", "-t", "own", &format!("{home}/context")]);
+    let show = "busybox stat -c %u:%g /id; cat /id";
+    assert_eq!(engine.ok(&["run", "--rm", "--network", "none", "own", "sh", "-c", show]), "7:8\n0");
+    engine.ok(&["create", "--network", "none", "--name", "one", "own"]);
+    engine.ok(&["cp", "one:/id", &format!("{home}/got")]);
+    assert_eq!(std::fs::read_to_string(engine.path("home/got")).unwrap(), "0\n");
+    assert_eq!(std::fs::metadata(engine.path("home/got")).unwrap().uid(), UID);
+    engine.ok(&["rm", "one"]);
+    assert_gone(&engine);
+}
