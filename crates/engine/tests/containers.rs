@@ -347,3 +347,15 @@ fn what_is_missing_is_pulled() {
     assert_eq!(absent.code, 125, "{absent:?}");
     engine.assert_nothing_left();
 }
+
+/// An image's remarks are a stranger's: no escape sequence of theirs reaches a terminal.
+#[test]
+fn listings_hold_no_control_characters() {
+    let engine = engine!(new);
+    let tar = engine.path("bb.tar").display().to_string();
+    engine.ok(&["import", "-m", "red\u{1b}[31m\rtitle\u{1b}]0;x\u{7}", &tar, "escapes"]);
+    let history = engine.ok(&["history", "escapes"]);
+    assert!(history.contains("red\\u{1b}[31m\\r"), "{history}");
+    assert!(!history.chars().any(|c| c.is_control() && c != '\n'), "{history:?}");
+    engine.ok(&["rmi", "escapes"]);
+}

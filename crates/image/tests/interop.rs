@@ -472,3 +472,29 @@ fn malformed_archives_are_refused_and_leave_nothing() {
         }
     }
 }
+
+#[test]
+fn a_layouts_files_are_regular_ones() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    let image = FakeImage::of(&awkward());
+    for name in ["index.json", "layer"] {
+        for kind in ["fifo", "device"] {
+            let scratch = Scratch::new("irregular");
+            let layout = layout(&scratch, &image);
+            let blob = format!("blobs/sha256/{}", Digest::of(&image.layers[0]).hex());
+            let path = layout.join(if name == "layer" { &blob } else { name });
+            std::fs::remove_file(&path).unwrap();
+            match kind {
+                "fifo" => {
+                    mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap()
+                }
+                _ => std::os::unix::fs::symlink("/dev/zero", &path).unwrap(),
+            }
+            let store = Store::open(scratch.path().join("store")).unwrap();
+            let error = load_directory(&store, &layout, &PullOptions::default(), &Silent);
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains("not a regular file"), "{name}, {kind}: {error}");
+        }
+    }
+}

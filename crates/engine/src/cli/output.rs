@@ -8,7 +8,20 @@ use crate::error::{Error, Result, file};
 
 /// One line on standard error.
 pub(super) fn error(error: &Error) {
-    let _ = writeln!(std::io::stderr(), "husk: {error}");
+    let _ = writeln!(std::io::stderr(), "husk: {}", printable(&error.to_string()));
+}
+
+/// Without control characters: images and registries choose names, labels and remarks,
+/// and a terminal obeys an escape sequence wherever it stands.
+fn printable(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character.is_control() {
+            true => plain.extend(character.escape_default()),
+            false => plain.push(character),
+        }
+    }
+    plain
 }
 
 /// Text on standard output. A reader that has gone is no failure of ours.
@@ -29,6 +42,8 @@ pub(super) fn line(text: impl std::fmt::Display) -> Result<()> {
 
 /// Columns as wide as their widest cell, three blanks between.
 pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> Result<()> {
+    let cells = |row: &Vec<String>| row.iter().map(|cell| printable(cell)).collect();
+    let rows: &Vec<Vec<String>> = &rows.iter().map(cells).collect();
     let mut widths: Vec<usize> = header.iter().map(|cell| cell.chars().count()).collect();
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
+use rustix::fs::{Mode, OFlags};
 use serde::Deserialize;
 
 use super::{ArchiveError, Loaded};
@@ -169,6 +170,16 @@ fn check_name(name: &str, stored: &Stored) -> Result<(), ArchiveError> {
     }
 }
 
+/// A FIFO would be waited for, and a device read without end.
+fn open_regular(path: &Path) -> std::io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(std::io::Error::other("not a regular file")),
+    }
+}
+
 fn read_layout(store: &Store, directory: &Path) -> Result<Files, ArchiveError> {
     let mut files = Files::default();
     let mut take = |name: String| -> Result<(), ArchiveError> {
@@ -177,7 +188,7 @@ fn read_layout(store: &Store, directory: &Path) -> Result<Files, ArchiveError> {
             let path = path.clone();
             move |source| ArchiveError::File { operation, path, source }
         };
-        let mut file = File::open(&path).map_err(failed("open"))?;
+        let mut file = open_regular(&path).map_err(failed("open"))?;
         let (digest, size) = store.put_blob(|writer| {
             std::io::copy(&mut file, writer).map_err(failed("read"))?;
             Ok::<(), ArchiveError>(())
