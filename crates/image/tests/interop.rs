@@ -487,7 +487,7 @@ fn a_layouts_files_are_regular_ones() {
             std::fs::remove_file(&path).unwrap();
             match kind {
                 "fifo" => {
-                    mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap()
+                    mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
                 }
                 _ => std::os::unix::fs::symlink("/dev/zero", &path).unwrap(),
             }
