@@ -140,6 +140,30 @@ fn rootfs_propagation_is_set() {
     case.assert_nothing_left();
 }
 
+/// mount_namespaces(7): letting go of the host's mounts must not unmount them on a host where
+/// they are shared, as with systemd; whatever the container's root is to be.
+#[test]
+fn a_shared_hosts_mounts_stay() {
+    let case = Case::new();
+    for value in ["", "private", "slave", "shared", "rshared", "unbindable"] {
+        let mut bundle = case.bundle();
+        bundle.args(["/bin/true"]);
+        if !value.is_empty() {
+            bundle.set("/linux/rootfsPropagation", value);
+        }
+        bundle.write();
+        let script = "mount --make-rshared / && mkdir -p \"$0\" && mount -t tmpfs none \"$0\" &&
+            before=$(wc -l </proc/self/mountinfo) && \"$@\" &&
+            [ $(wc -l </proc/self/mountinfo) = $before ] && echo same";
+        let host =
+            case.program("unshare").args(["--mount", "--propagation", "private", "sh", "-c"]);
+        let host = host.arg(script).arg(case.path("mounted")).arg(husk_tests::runtime::path());
+        let host = host.arg("--root").arg(case.state_root()).args(["run", "--bundle"]);
+        let run = host.arg(bundle.dir()).arg(bundle.id()).output();
+        assert_eq!(run.stdout, "same\n", "{value}: {}", run.stderr);
+    }
+}
+
 /// config-linux.md, rootfsPropagation: any other word is an error.
 #[test]
 fn an_unknown_rootfs_propagation_is_an_error() {

@@ -252,7 +252,7 @@ impl<'a> Init<'a> {
         timing::done(Phase::Masks);
         match plan.root.no_pivot {
             true => pivot_root::move_over(&root)?,
-            false => pivot_root::pivot(&root)?,
+            false => pivot_root::pivot(&root, rootfs::is_shared(&plan.root))?,
         }
         rootfs::finish_propagation(&plan.root)?;
         timing::done(Phase::Pivot);

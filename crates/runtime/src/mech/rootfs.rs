@@ -13,7 +13,7 @@ use crate::plan::{Propagation, Root};
 
 /// Binds the root filesystem over itself and returns it.
 pub fn bind(root: &Root) -> Result<OwnedFd, Fault> {
-    let shared = root.propagation.is_some_and(|p| p.kind == Propagation::SHARED);
+    let shared = is_shared(root);
     set_propagation(c"/", if shared { Propagation::SHARED } else { Propagation::SLAVE }, !shared)
         .at(Step::Propagation, 0, "mount_setattr /")?;
     if shared {
@@ -37,6 +37,11 @@ pub fn bind(root: &Root) -> Result<OwnedFd, Fault> {
     )
     .at(Step::Root, 0, "move_mount")?;
     Ok(tree)
+}
+
+/// Whether the root is to send mounts out, so that the host's stay shared until it is entered.
+pub fn is_shared(root: &Root) -> bool {
+    root.propagation.is_some_and(|propagation| propagation.kind == Propagation::SHARED)
 }
 
 fn set_propagation(path: &CStr, kind: u64, recursive: bool) -> Result<(), rustix::io::Errno> {
