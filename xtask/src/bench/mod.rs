@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: husk-oci beside its peers and the floor, in one run.
 
 mod alive;
+mod engine;
 mod floor;
 mod footprint;
 mod measure;
@@ -42,6 +43,13 @@ pub(crate) fn command(arguments: lexopt::Parser) -> anyhow::Result<ExitCode> {
     };
     if !process::is_root() {
         bail!("the benchmark makes containers as root: sudo -E cargo xtask bench");
+    }
+    if options.is_engine() {
+        let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+        return match options.inside {
+            true => engine::measure(options.rounds).map(|()| ExitCode::SUCCESS),
+            false => Err(engine::enter(&arguments)),
+        };
     }
     if !options.inside {
         debian::provide(debian::BENCH);

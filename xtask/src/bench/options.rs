@@ -18,7 +18,7 @@ Prints a table; writes results.json, table.md and plots to bench/results/.
 
   --rounds N         rounds of each timing (100)
   --only A,B,...     only these parts: run plain profile plain-profile cold-profile lifecycle
-                     exec state throughput alive counts
+                     exec state throughput alive counts; or engine, alone: husk beside podman
   --peer NAME=PATH   another runtime to compare with; repeatable
   --no-path          leave out the runtimes that are on PATH
   --subject PATH     the runtime under test, instead of a release build of husk-oci
@@ -31,7 +31,7 @@ A quick look: cargo xtask bench --rounds 10 --only run,exec
 ";
 
 /// The parts that are not timings of rounds.
-const PARTS: [&str; 3] = ["throughput", "alive", "counts"];
+const PARTS: [&str; 4] = ["throughput", "alive", "counts", "engine"];
 
 /// What the command line asked for.
 pub(super) struct Options {
@@ -113,6 +113,11 @@ impl Options {
             bail!("--only {part}: no such part; --help lists them");
         }
         Ok(Some(options))
+    }
+
+    /// Whether the engine is measured, which is a table of its own.
+    pub(super) fn is_engine(&self) -> bool {
+        self.only.iter().any(|part| part == "engine")
     }
 
     /// Whether a part is to be measured.

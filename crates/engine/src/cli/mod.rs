@@ -159,8 +159,32 @@ enum Command {
     },
 }
 
+/// `--root DIR --runroot DIR monitor ID`, as `launch` writes it: there is one of these for
+/// each container, which need not make the tables of everyone's flags.
+fn monitor_call() -> Option<(Home, String)> {
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    let [root_flag, root, run_flag, run, command, id] = words.as_slice() else { return None };
+    let written = root_flag == "--root" && run_flag == "--runroot" && command == "monitor";
+    let home = Home { root: root.into(), run: run.into() };
+    Some((home, id.to_str()?.to_owned())).filter(|_| written)
+}
+
+fn run_monitor(home: &Home, id: &str) -> Result<u8> {
+    let _inside = rootless::enter(home)?;
+    crate::monitor::run(home, id).map(|()| 0)
+}
+
 /// The program: parses, runs, and says what went wrong in one line.
 pub fn main() -> ExitCode {
+    if let Some((home, id)) = monitor_call() {
+        return match run_monitor(&home, &id) {
+            Ok(code) => ExitCode::from(code),
+            Err(error) => {
+                output::error(&error);
+                ExitCode::FAILURE
+            }
+        };
+    }
     let command = unbuilt::extend(Cli::command());
     let matches = match command.try_get_matches() {
         Ok(matches) => matches,
