@@ -6,6 +6,7 @@ mod floor;
 mod footprint;
 mod measure;
 mod options;
+mod order;
 mod peer;
 mod plot;
 mod results;
@@ -53,7 +54,9 @@ pub(crate) fn command(arguments: lexopt::Parser) -> anyhow::Result<ExitCode> {
     }
     if !options.inside {
         debian::provide(debian::BENCH);
-        if options.subject.is_none() {
+        if options.order {
+            order::build()?;
+        } else if options.subject.is_none() {
             // Built out here, so that a build that fails says so before anything is mounted.
             cargo::build_one("husk-runtime", "husk-oci", Profile::Release)?;
         }
@@ -62,6 +65,12 @@ pub(crate) fn command(arguments: lexopt::Parser) -> anyhow::Result<ExitCode> {
     }
     interrupt::note()?;
     let mut site = Site::prepare()?;
+    if options.order {
+        let subject = Peer::runtime("husk-oci", &order::build()?)?;
+        site.make_bundles(&subject.path)?;
+        order::write(&site, &subject)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let peers = assemble(&options, &site)?;
     let subject = peers
         .iter()

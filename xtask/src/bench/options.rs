@@ -26,6 +26,8 @@ Prints a table; writes results.json, table.md and plots to bench/results/.
   --runs N           runs of each width of the throughput (400)
   --instructions S   seconds a peer gets for its instructions to be counted (120)
   --results DIR      where to write (bench/results)
+  --order            measure nothing: find out which functions a start executes, and write
+                     the order in which the linker places them (crates/runtime/start-order.ld)
 
 A quick look: cargo xtask bench --rounds 10 --only run,exec
 ";
@@ -53,6 +55,8 @@ pub(super) struct Options {
     pub(super) patience: Duration,
     /// Where to write.
     pub(super) results: PathBuf,
+    /// Whether only the order of functions is to be found.
+    pub(super) order: bool,
     /// Whether we are in our own mount namespace already.
     pub(super) inside: bool,
 }
@@ -73,6 +77,7 @@ impl Options {
             runs: 400,
             patience: Duration::from_secs(120),
             results: cargo::workspace().join("bench/results"),
+            order: false,
             inside: false,
         };
         while let Some(argument) = arguments.next()? {
@@ -101,6 +106,7 @@ impl Options {
                 "no-path" => options.search = false,
                 "subject" => options.subject = Some(value()?.into()),
                 "results" => options.results = value()?.into(),
+                "order" => options.order = true,
                 "inside-namespace" => options.inside = true,
                 "help" => return Ok(None),
                 other => bail!("no option --{other}; --help lists them"),
