@@ -38,25 +38,32 @@ pub(super) fn build() -> anyhow::Result<PathBuf> {
 /// A run fails, or the program has no symbols.
 pub(super) fn write(site: &Site, subject: &Peer) -> anyhow::Result<()> {
     let instruments = Instruments::build(site)?;
-    let mut executed = BTreeSet::new();
-    for kind in [Kind::Default, Kind::Profile] {
+    let run = |kind| {
         let id = format!("{}o{kind:?}", site.prefix);
-        executed.extend(instruments.executed(site, &subject.run(site, kind, &id))?);
-    }
+        instruments.executed(site, &subject.run(site, kind, &id))
+    };
+    let plain = run(Kind::Default)?;
+    let mut others = run(Kind::Profile)?;
     let id = format!("{}oexec", site.prefix);
     subject.create_and_start(site, &id)?;
     let mut exec = subject.command(site);
     exec.args(["exec", &id, "/bin/true"]);
     let of_exec = instruments.executed(site, &exec);
     subject.delete(site, &id)?;
-    executed.extend(of_exec?);
+    others.extend(of_exec?);
 
     let symbols = process::output(Command::new("nm").arg("-n").arg(&subject.path))
         .context("nm (Debian package binutils)")?;
-    let patterns = patterns(&symbols, &executed);
+    // What the barest container needs comes first: it has nothing of the others' between.
+    let mut patterns = patterns(&symbols, &plain);
     if patterns.is_empty() {
         bail!("{}: no function's name is known", subject.path.display());
     }
+    let more: Vec<String> = self::patterns(&symbols, &others)
+        .into_iter()
+        .filter(|pattern| !patterns.contains(pattern))
+        .collect();
+    patterns.extend(more);
     let path = cargo::workspace().join(SCRIPT);
     fs::write(&path, script(&patterns)).with_context(|| path.display().to_string())?;
     println!("{SCRIPT}: {} functions", patterns.len());
@@ -64,7 +71,7 @@ pub(super) fn write(site: &Site, subject: &Peer) -> anyhow::Result<()> {
 }
 
 /// The names of the functions that any of `executed` is in, as patterns for sections.
-fn patterns(symbols: &str, executed: &BTreeSet<u64>) -> BTreeSet<String> {
+fn patterns(symbols: &str, executed: &BTreeSet<u64>) -> Vec<String> {
     let functions: Vec<(u64, &str)> = symbols
         .lines()
         .filter_map(|line| {
@@ -80,6 +87,8 @@ fn patterns(symbols: &str, executed: &BTreeSet<u64>) -> BTreeSet<String> {
         .zip(ends)
         .filter(|((start, _), end)| executed.range(start..end).next().is_some())
         .filter_map(|((_, name), _)| pattern(name))
+        .collect::<BTreeSet<_>>()
+        .into_iter()
         .collect()
 }
 
@@ -94,7 +103,7 @@ fn pattern(name: &str) -> Option<String> {
     }
 }
 
-fn script(patterns: &BTreeSet<String>) -> String {
+fn script(patterns: &[String]) -> String {
     let mut text = String::from(
         "/* What a start executes, side by side. Made by cargo xtask bench --order; a name that\n   \
          is no more costs nothing. */\nSECTIONS\n{\n  .text.start : {\n",
@@ -108,7 +117,7 @@ fn script(patterns: &BTreeSet<String>) -> String {
 impl Instruments {
     /// Which instructions of `command`'s own program it executes, as addresses in the file's
     /// own terms.
-    fn executed(&self, site: &Site, command: &Command) -> anyhow::Result<Vec<u64>> {
+    fn executed(&self, site: &Site, command: &Command) -> anyhow::Result<BTreeSet<u64>> {
         let out = site.work.join("executed");
         let mut step = Command::new(self.step());
         step.arg("-o").arg(&out).arg(command.get_program()).args(command.get_args());
@@ -136,12 +145,12 @@ mod tests {
     fn functions_are_found_by_any_instruction_and_named_without_their_hash() {
         let found = patterns(SYMBOLS, &BTreeSet::from([0x1010, 0x11ff, 0x1400]));
         let expected = ["_RNvNtCs1_3std2rt4init", "_ZN12husk_runtime6launch6launch17h*"];
-        assert!(found.iter().eq(expected.iter()), "{found:?}");
+        assert_eq!(found, expected);
     }
 
     #[test]
     fn the_script_names_each_section() {
-        let text = script(&BTreeSet::from(["_ZN1a17h*".to_owned()]));
+        let text = script(&["_ZN1a17h*".to_owned()]);
         assert!(text.contains("    *(.text._ZN1a17h* .text.unlikely._ZN1a17h*)\n"), "{text}");
     }
 }
