@@ -64,8 +64,8 @@ impl Multiplexed {
             // hands to libseccomp, and what `socket` allows undoes it there; its
             // author means it all the same.
             if rule.conditions.iter().any(Vec::is_empty) {
-                self.socketcall_named |= row.name == "socketcall";
-                self.ipc_named |= row.name == "ipc";
+                self.socketcall_named |= row.name() == "socketcall";
+                self.ipc_named |= row.name() == "ipc";
             }
             return;
         }

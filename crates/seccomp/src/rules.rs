@@ -217,7 +217,7 @@ impl RuleSet {
             Slot::List(list) => list as usize,
             Slot::Default => {
                 let alternatives = Vec::with_capacity(sets.len());
-                self.add_list(slot, List { syscall: row.name, alternatives })
+                self.add_list(slot, List { syscall: row.name(), alternatives })
             }
         };
         self.lists[list].alternatives.extend(sets.into_iter().map(|conditions| Alternative {
@@ -255,7 +255,7 @@ impl RuleSet {
 
     fn overrule(&mut self, profile: &Profile<'_>, rule: usize, by: usize, row: &'static Row) {
         if profile.rules[rule].ret != profile.rules[by].ret {
-            self.overruled.insert(Overruled { rule, by, syscall: row.name });
+            self.overruled.insert(Overruled { rule, by, syscall: row.name() });
         }
     }
 
@@ -298,7 +298,7 @@ mod tests {
             for row in table::rows() {
                 if let Some(number) = row.number(abi.column) {
                     let slot = set.slot_of(number);
-                    assert!(slot.is_some(), "{} {}", arch.name(), row.name);
+                    assert!(slot.is_some(), "{} {}", arch.name(), row.name());
                     seen.insert(slot);
                 }
             }

@@ -44,20 +44,40 @@ const N: u16 = 0xffff;
 /// In the table arm's private calls stand from here.
 const PRIVATE: u16 = 0xf000;
 
+/// Bytes of the longest name and more.
+const NAME_LENGTH: usize = 31;
+
 /// What is known of one name.
+///
+/// It stands in the row itself: a pointer to it would have to be relocated at each start of a
+/// program that may well have no filter to compile.
 #[derive(Debug)]
 pub(crate) struct Row {
-    pub(crate) name: &'static str,
+    name: [u8; NAME_LENGTH],
+    name_length: u8,
     /// 1 to 20: call number of socketcall(2). From 101: of ipc(2), plus 100.
     pub(crate) multiplexed: u8,
     numbers: [u16; COLUMNS],
 }
 
-const fn row(name: &'static str, multiplexed: u8, numbers: [u16; COLUMNS]) -> Row {
-    Row { name, multiplexed, numbers }
+const fn row(name: &str, multiplexed: u8, numbers: [u16; COLUMNS]) -> Row {
+    let mut bytes = [0; NAME_LENGTH];
+    // At compile time, where a name that is too long is an error.
+    let (start, _) = bytes.split_at_mut(name.len());
+    start.copy_from_slice(name.as_bytes());
+    Row { name: bytes, name_length: name.len() as u8, multiplexed, numbers }
 }
 
 impl Row {
+    const fn name_bytes(&self) -> &[u8] {
+        self.name.split_at(self.name_length as usize).0
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        // They were a string's.
+        str::from_utf8(self.name_bytes()).unwrap_or_default()
+    }
+
     pub(crate) fn number(&self, column: Column) -> Option<u32> {
         match self.numbers[column as usize] {
             N => None,
@@ -86,7 +106,7 @@ static INDEX: [u16; SLOTS] = {
     let mut index = [EMPTY; SLOTS];
     let mut row = 0;
     while row < ROWS.len() {
-        let mut slot = hash(ROWS[row].name.as_bytes());
+        let mut slot = hash(ROWS[row].name_bytes());
         while index[slot] != EMPTY {
             slot = (slot + 1) % SLOTS;
         }
@@ -102,7 +122,9 @@ pub(crate) fn find(name: &str) -> Option<&'static Row> {
     loop {
         match INDEX[slot] {
             EMPTY => return None,
-            row if ROWS[usize::from(row)].name == name => return Some(&ROWS[usize::from(row)]),
+            row if ROWS[usize::from(row)].name_bytes() == name.as_bytes() => {
+                return Some(&ROWS[usize::from(row)]);
+            }
             _ => slot = (slot + 1) % SLOTS,
         }
     }
@@ -113,7 +135,7 @@ pub(crate) fn number_of(name: &str, column: Column) -> Option<u32> {
 }
 
 pub(crate) fn name_of(number: u32, column: Column) -> Option<&'static str> {
-    ROWS.iter().find(|row| row.number(column) == Some(number)).map(|row| row.name)
+    ROWS.iter().find(|row| row.number(column) == Some(number)).map(Row::name)
 }
 
 #[cfg(test)]
