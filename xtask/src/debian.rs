@@ -45,6 +45,14 @@ pub(crate) const BENCH: &[Need] = &[
     need("valgrind", "counting instructions"),
 ];
 
+/// For `cargo xtask bench --only pull`.
+pub(crate) const PULL: &[Need] = &[
+    need("gcc", "peak memory"),
+    need("libc6-dev", "peak memory"),
+    need("docker-registry", "a registry to pull from"),
+    need("podman", "a peer"),
+];
+
 /// For `cargo xtask vm`.
 pub(crate) const VM: &[Need] = &[
     need("qemu-system-x86", "the virtual machine"),

@@ -22,26 +22,33 @@ use crate::{interrupt, process};
 const CROWD: usize = 100;
 
 /// An engine under test: how it is called, and with what before the image's name.
-struct Subject {
-    name: &'static str,
+pub(super) struct Subject {
+    /// What it is called in the table.
+    pub(super) name: &'static str,
     program: PathBuf,
     directories: Vec<String>,
 }
 
 impl Subject {
-    fn new(name: &'static str, program: PathBuf, scratch: &Path) -> Self {
+    /// With storage of its own below `scratch`.
+    pub(super) fn new(name: &'static str, program: PathBuf, scratch: &Path) -> Self {
         let at = |kind: &str| scratch.join(format!("{name}-{kind}")).display().to_string();
         let directories = vec!["--root".to_owned(), at("root"), "--runroot".to_owned(), at("run")];
         Self { name, program, directories }
     }
 
-    fn call(&self, arguments: &[&str]) -> Command {
+    /// A command of it.
+    pub(super) fn call(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.directories).args(arguments).stdin(Stdio::null());
         command
     }
 
-    fn output(&self, arguments: &[&str]) -> anyhow::Result<String> {
+    /// What a command prints.
+    ///
+    /// # Errors
+    /// It fails.
+    pub(super) fn output(&self, arguments: &[&str]) -> anyhow::Result<String> {
         process::output(&mut self.call(arguments))
     }
 }

@@ -9,6 +9,7 @@ mod options;
 mod order;
 mod peer;
 mod plot;
+mod pull;
 mod results;
 mod rounds;
 mod site;
@@ -51,6 +52,9 @@ pub(crate) fn command(arguments: lexopt::Parser) -> anyhow::Result<ExitCode> {
             true => engine::measure(options.rounds).map(|()| ExitCode::SUCCESS),
             false => Err(engine::enter(&arguments)),
         };
+    }
+    if options.is_pull() {
+        return pull::measure(options.rounds).map(|()| ExitCode::SUCCESS);
     }
     if !options.inside {
         debian::provide(debian::BENCH);

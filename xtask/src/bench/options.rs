@@ -16,9 +16,10 @@ Measures husk-oci beside runc, crun and youki, as far as they are on PATH, and b
 floor (bench/floor.c: the same container by bare system calls), in interleaved rounds.
 Prints a table; writes results.json, table.md and plots to bench/results/.
 
-  --rounds N         rounds of each timing (100)
+  --rounds N         rounds of each timing (100; of pull 3)
   --only A,B,...     only these parts: run plain profile plain-profile cold-profile lifecycle
-                     exec state throughput alive counts; or engine, alone: husk beside podman
+                     exec state throughput alive counts; or, alone,
+                     engine (husk run beside podman) or pull (husk pull beside podman)
   --peer NAME=PATH   another runtime to compare with; repeatable
   --no-path          leave out the runtimes that are on PATH
   --subject PATH     the runtime under test, instead of a release build of husk-oci
@@ -33,7 +34,10 @@ A quick look: cargo xtask bench --rounds 10 --only run,exec
 ";
 
 /// The parts that are not timings of rounds.
-const PARTS: [&str; 4] = ["throughput", "alive", "counts", "engine"];
+const PARTS: [&str; 5] = ["throughput", "alive", "counts", "engine", "pull"];
+
+/// Those of them that no other part can stand beside.
+const ALONE: [&str; 2] = ["engine", "pull"];
 
 /// What the command line asked for.
 pub(super) struct Options {
@@ -68,7 +72,7 @@ impl Options {
     /// An option or a part is unknown, or a value is no number.
     pub(super) fn parse(mut arguments: lexopt::Parser) -> anyhow::Result<Option<Self>> {
         let mut options = Self {
-            rounds: 100,
+            rounds: 0,
             only: Vec::new(),
             peers: Vec::new(),
             search: true,
@@ -80,6 +84,7 @@ impl Options {
             order: false,
             inside: false,
         };
+        let mut rounds = None;
         while let Some(argument) = arguments.next()? {
             let flag = match argument {
                 Arg::Long(flag) => flag.to_owned(),
@@ -90,7 +95,7 @@ impl Options {
                 arguments.value()?.into_string().map_err(|v| anyhow::anyhow!("{v:?} is no text"))
             };
             match flag.as_str() {
-                "rounds" => options.rounds = number("--rounds", &value()?)?,
+                "rounds" => rounds = Some(number("--rounds", &value()?)?),
                 "alive" => options.alive = number("--alive", &value()?)?,
                 "runs" => options.runs = number("--runs", &value()?)?,
                 "instructions" => {
@@ -118,12 +123,23 @@ impl Options {
         if let Some(part) = options.only.iter().find(|part| !known(part)) {
             bail!("--only {part}: no such part; --help lists them");
         }
+        if let (Some(part), 2..) =
+            (options.only.iter().find(|part| ALONE.contains(&part.as_str())), options.only.len())
+        {
+            bail!("--only {part} is a table of its own: ask for it alone");
+        }
+        options.rounds = rounds.unwrap_or(if options.is_pull() { 3 } else { 100 });
         Ok(Some(options))
     }
 
     /// Whether the engine is measured, which is a table of its own.
     pub(super) fn is_engine(&self) -> bool {
         self.only.iter().any(|part| part == "engine")
+    }
+
+    /// Whether pulling is measured, which is a table of its own, too.
+    pub(super) fn is_pull(&self) -> bool {
+        self.only.iter().any(|part| part == "pull")
     }
 
     /// Whether a part is to be measured.
