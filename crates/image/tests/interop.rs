@@ -90,6 +90,7 @@ fn run(program: &str, arguments: &[&str]) -> Vec<u8> {
 fn awkward() -> Vec<Vec<u8>> {
     let capability = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let long = "l".repeat(180);
+    let gnu_name = [&b"g".repeat(170)[..], &[0]].concat();
     let hole = [&b"2\n0\n512\n1048064\n512\n"[..], &[0; 492], &[b'x'; 1024]].concat();
     vec![
         LayerBuilder::of(&[
@@ -120,6 +121,14 @@ fn awkward() -> Vec<Vec<u8>> {
             Entry { device: (1, 3), ..Entry::new(b'3', "null").mode(0o666) },
             Entry { device: (7, 200), ..Entry::new(b'4', "block").mode(0o640) },
             Entry::file("x", b"long").pax("path", long.as_bytes()),
+            Entry { data: gnu_name.clone(), ..Entry::new(b'L', "././@LongLink") },
+            Entry::file("cut", b"by GNU's header"),
+            Entry::link(b'2', "pax-link", "x").pax("linkpath", long.as_bytes()),
+            Entry { name: b"caf\xe9".to_vec(), ..Entry::file("", b"latin-1") },
+            Entry { name: "caf\u{e9}".into(), ..Entry::file("", b"utf-8") },
+            Entry::file("linked", b"under three names").mode(0o640),
+            Entry::link(b'1', "linked-too", "linked"),
+            Entry::link(b'1', "deep/er/linked-last", "linked"),
             Entry::file("big-id", b"").pax("uid", b"3000000").pax("gid", b"3000001"),
             Entry::file("h", &hole)
                 .pax("GNU.sparse.major", b"1")
@@ -293,6 +302,72 @@ fn round_trips_through_a_registry_keep_every_byte() {
     }
     // The three differ in compression only, so their layers are unpacked once.
     assert_eq!(std::fs::read_dir(store.root().join("layers")).unwrap().count(), 3);
+}
+
+#[test]
+fn podman_and_umoci_meet_husk_at_a_registry() {
+    let test = "podman_and_umoci_meet_husk_at_a_registry";
+    if without(test, &["docker-registry", "skopeo", "podman", "umoci"]) {
+        return;
+    }
+    let scratch = Scratch::new("meet");
+    let registry = Registry::start(&scratch);
+    let path = |name: &str| scratch.path().join(name).display().to_string();
+    // An image that umoci has made: one layer of a few files.
+    let layout = path("umoci");
+    let image = format!("{layout}:made");
+    run("umoci", &["init", "--layout", &layout]);
+    run("umoci", &["new", "--image", &image]);
+    run("umoci", &["unpack", "--image", &image, &path("bundle")]);
+    std::fs::write(path("bundle/rootfs/hello"), "by umoci").unwrap();
+    std::os::unix::fs::symlink("hello", path("bundle/rootfs/link")).unwrap();
+    run("umoci", &["repack", "--image", &image, &path("bundle")]);
+    let (root, state) = (path("podman"), path("podman-run"));
+    let podman = |arguments: &[&str]| {
+        let mut all = vec!["--root", &root, "--runroot", &state, "--storage-driver", "vfs"];
+        all.extend(arguments);
+        String::from_utf8(run("podman", &all)).unwrap()
+    };
+    let raw = |name: &str| {
+        let from = format!("docker://{}/{name}", registry.address);
+        run("skopeo", &["inspect", "--raw", "--tls-verify=false", &from])
+    };
+    let to = format!("docker://{}/umoci:1", registry.address);
+    run("skopeo", &["copy", "--dest-tls-verify=false", &format!("oci:{image}"), &to]);
+
+    // From umoci to husk, and from husk to podman.
+    let store = Store::open(scratch.path().join("store")).unwrap();
+    let client = Client::new(&registry.reference("umoci:1"), ClientOptions::default());
+    let ours = |name: &str| {
+        let reference = registry.reference(name);
+        pull(&store, &client, &reference, &PullOptions::default(), &Silent).unwrap()
+    };
+    let theirs = ours("umoci:1");
+    let pushed = registry.reference("husk:1");
+    push(&store, &client, &theirs.image, &pushed, &PushOptions::default(), &Silent).unwrap();
+    assert_eq!(raw("husk:1"), raw("umoci:1"));
+    let name = format!("{}/husk:1", registry.address);
+    podman(&["pull", "-q", "--tls-verify=false", &name]);
+    assert_eq!(podman(&["images", "-q", "--no-trunc"]).trim(), theirs.image.id.to_string());
+
+    // From podman to husk, and from husk back to umoci.
+    let name = format!("{}/podman:1", registry.address);
+    podman(&["tag", &format!("{}/husk:1", registry.address), &name]);
+    podman(&["push", "-q", "--tls-verify=false", &name]);
+    let pulled = ours("podman:1");
+    assert_eq!(Digest::of(&raw("podman:1")), pulled.target);
+    assert_eq!(pulled.image.chain_ids(), theirs.image.chain_ids());
+    let back = registry.reference("back:1");
+    push(&store, &client, &pulled.image, &back, &PushOptions::default(), &Silent).unwrap();
+    assert_eq!(raw("back:1"), raw("podman:1"));
+    let from = format!("docker://{}/back:1", registry.address);
+    let image = format!("{}:x", path("back"));
+    run("skopeo", &["copy", "--src-tls-verify=false", &from, &format!("oci:{image}")]);
+    run("umoci", &["unpack", "--image", &image, &path("back-bundle")]);
+    let mount = mounted(&store, &pulled.image, &scratch);
+    let ours = PathBuf::from(format!("/proc/self/fd/{}/.", mount.as_raw_fd()));
+    assert_same_tree(&scratch.path().join("back-bundle/rootfs"), &ours, &[""]);
+    podman(&["rmi", "-a", "-f"]);
 }
 
 fn names(names: &[&str]) -> Vec<Reference> {
