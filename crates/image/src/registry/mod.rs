@@ -20,6 +20,7 @@ mod pull;
 mod push;
 
 use std::io;
+use std::path::PathBuf;
 
 use crate::digest::Digest;
 use crate::document::DocumentError;
@@ -137,6 +138,14 @@ pub enum RegistryError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The disk of the store is full.
+    #[error("{source}; free some space for {}, `system prune` removes what is not used", root.display())]
+    DiskFull {
+        /// The store's root.
+        root: PathBuf,
+        /// What failed because of it.
+        source: Box<RegistryError>,
+    },
     /// A layer could not be unpacked.
     #[error("layer {digest}: {source}")]
     Unpack {

@@ -9,7 +9,7 @@
 
 mod fetch;
 
-use std::io::BufReader;
+use std::io::{BufReader, ErrorKind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
@@ -70,7 +70,8 @@ pub struct Pulled {
 /// Pulls an image, unpacks it and points the reference at it.
 ///
 /// # Errors
-/// [`RegistryError`]. The store is then as it was, but for partial blobs.
+/// [`RegistryError`]. The store is then as it was; but where a transfer broke off, what came
+/// is kept for the next attempt: partial blobs, and whole ones of no image yet.
 pub fn pull(
     store: &Store,
     client: &Client,
@@ -78,8 +79,26 @@ pub fn pull(
     options: &PullOptions,
     progress: &dyn Progress,
 ) -> Result<Pulled, RegistryError> {
-    let reference = reference.clone().or_latest();
     let activity = store.activity()?;
+    let pulled = pull_image(store, client, reference, options, progress);
+    drop(activity);
+    pulled.map_err(|error| {
+        if !error.is_broken_off() {
+            // The next collection finds what this one could not remove.
+            let _ = store.collect();
+        }
+        error.or_disk_full(store)
+    })
+}
+
+fn pull_image(
+    store: &Store,
+    client: &Client,
+    reference: &Reference,
+    options: &PullOptions,
+    progress: &dyn Progress,
+) -> Result<Pulled, RegistryError> {
+    let reference = reference.clone().or_latest();
     let named = |source| RegistryError::Document { what: reference.familiar(), source };
     let first = client.manifest(&reference)?;
     let target = first.digest;
@@ -105,7 +124,6 @@ pub fn pull(
     let up_to_date = before.is_some_and(|before| before.manifest == image.manifest);
     store.add_image(&image)?;
     store.tag(&reference, &image.manifest, &target)?;
-    drop(activity);
     Ok(Pulled { image, target, up_to_date })
 }
 
@@ -120,7 +138,7 @@ pub fn unpack_image(
     options: &PullOptions,
     progress: &dyn Progress,
 ) -> Result<(), RegistryError> {
-    fetch_layers(store, None, image, options, progress)
+    fetch_layers(store, None, image, options, progress).map_err(|error| error.or_disk_full(store))
 }
 
 fn choose(
@@ -217,6 +235,13 @@ fn fetch_layers(
         }
     });
     let failure = job.failure.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if failure.as_ref().is_some_and(|error| !error.is_broken_off()) {
+        // Beginnings of blobs are kept for another attempt only where that one may get on:
+        // they would keep a full disk full.
+        for layer in &image.layers {
+            let _ = store.remove_partial(&layer.blob);
+        }
+    }
     failure.map_or(Ok(()), Err)
 }
 
@@ -405,6 +430,40 @@ impl RegistryError {
                 !matches!(source, DocumentError::NotJson { .. })
             }
             error => is_contents_fault(error),
+        }
+    }
+
+    /// Whether the transfer is at fault: what has come is right and of use to another attempt.
+    fn is_broken_off(&self) -> bool {
+        matches!(
+            self,
+            RegistryError::Connect { .. }
+                | RegistryError::Timeout { .. }
+                | RegistryError::Tls { .. }
+                | RegistryError::Status { .. }
+                | RegistryError::Denied { .. }
+                | RegistryError::Broken { .. }
+        )
+    }
+
+    fn is_disk_full(&self) -> bool {
+        let mut next: Option<&(dyn std::error::Error + 'static)> = Some(self);
+        while let Some(error) = next {
+            let kind = error.downcast_ref().map(std::io::Error::kind);
+            if matches!(kind, Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded)) {
+                return true;
+            }
+            next = error.source();
+        }
+        false
+    }
+
+    fn or_disk_full(self, store: &Store) -> RegistryError {
+        match self.is_disk_full() {
+            true => {
+                RegistryError::DiskFull { root: store.root().to_owned(), source: Box::new(self) }
+            }
+            false => self,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Collection of what no image, container or build step needs.
 
 use std::collections::HashSet;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use super::{FileLock, Store, StoreError, io_error, remove_tree};
@@ -91,15 +92,33 @@ impl Store {
     pub fn remove_partials(&self) -> Result<u64, StoreError> {
         let mut bytes = 0;
         for name in self.names_in("partial")? {
-            let lock = self.lock_path(&format!("blob-{name}"));
-            if FileLock::try_exclusive(&lock).map_err(io_error("lock", &lock))?.is_none() {
-                continue;
+            if let Ok(digest) = Digest::from_hex(&name) {
+                bytes += self.remove_partial(&digest)?;
             }
-            let path = self.root.join("partial").join(&name);
-            bytes += std::fs::metadata(&path).map_or(0, |meta| meta.len());
-            std::fs::remove_file(&path).map_err(io_error("remove", &path))?;
-            let _ = std::fs::remove_file(&lock);
         }
+        Ok(bytes)
+    }
+
+    /// Removes the beginning of a blob whose transfer broke off, unless it is under way;
+    /// gives the bytes freed.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn remove_partial(&self, digest: &Digest) -> Result<u64, StoreError> {
+        let lock = self.lock_path(&format!("blob-{}", digest.hex()));
+        let held = FileLock::try_exclusive(&lock).map_err(io_error("lock", &lock))?;
+        if held.is_none() {
+            return Ok(0);
+        }
+        let path = self.root.join("partial").join(digest.hex());
+        let bytes = std::fs::metadata(&path).map_or(0, |meta| meta.len());
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(io_error("remove", &path)(error));
+            }
+            _ => {}
+        }
+        let _ = std::fs::remove_file(&lock);
         Ok(bytes)
     }
 }

@@ -25,11 +25,20 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
     pub(crate) cut: Option<usize>,
     pub(crate) hang: bool,
+    /// How long to wait after so many bytes of the body.
+    pub(crate) pause: Option<(usize, Duration)>,
 }
 
 impl Answer {
     pub(crate) fn new(status: u16, body: &[u8]) -> Answer {
-        Answer { status, headers: Vec::new(), body: body.to_vec(), cut: None, hang: false }
+        Answer {
+            status,
+            headers: Vec::new(),
+            body: body.to_vec(),
+            cut: None,
+            hang: false,
+            pause: None,
+        }
     }
 
     pub(crate) fn with(mut self, name: &str, value: impl Into<String>) -> Answer {
@@ -122,7 +131,12 @@ fn serve(stream: TcpStream, handler: &Handler, log: &Mutex<Vec<Request>>) {
     let sent = answer.cut.unwrap_or(answer.body.len());
     let _ = stream.write_all(head.as_bytes());
     if request.method != "HEAD" {
-        let _ = stream.write_all(&answer.body[..sent.min(answer.body.len())]);
+        let body = &answer.body[..sent.min(answer.body.len())];
+        let (at, pause) = answer.pause.unwrap_or((body.len(), Duration::ZERO));
+        let (now, later) = body.split_at(at.min(body.len()));
+        let _ = stream.write_all(now);
+        std::thread::sleep(pause);
+        let _ = stream.write_all(later);
     }
 }
 
