@@ -19,5 +19,6 @@ pub mod seccomp;
 pub mod shared;
 pub mod signal;
 pub mod startup;
+pub mod text;
 
 pub use rustix::io::Errno;
