@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 
 use husk_tests::bundle::Bundle;
@@ -120,6 +121,26 @@ fn exec_writes_a_pid_file() {
     let file = case.path("exec.pid");
     let command = exec_waiting(&case, &["--detach", "--pid-file", path_text(&file)]);
     assert!(command(&fs::read_to_string(&file).unwrap()).contains("exec_waits"));
+}
+
+/// command line, `--pid-file`: no number stays of a process that could not execute its program.
+#[test]
+fn no_pid_file_stays_of_a_failed_start() {
+    let case = Case::new();
+    let mut bundle = case.bundle();
+    let (other, container) = case.sleeper();
+    for path in [bundle.rootfs("bin/garbage"), other.rootfs("bin/garbage")] {
+        // Executable as far as can be told without execve(2).
+        fs::write(&path, "\x7fELF, but no more").unwrap();
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let file = case.path("failed.pid");
+    let flags = ["--pid-file", path_text(&file)];
+    container.exec(&flags, &["/bin/garbage"]).output().refused();
+    assert!(!file.exists(), "of exec");
+    bundle.args(["/bin/garbage"]);
+    case.running(&bundle, &flags).output().refused();
+    assert!(!file.exists(), "of run");
 }
 
 /// command line, `--pidfd-socket`: a pidfd of the main process. (runc 1.2)

@@ -15,7 +15,7 @@ use crate::describe::{self, Described};
 use crate::explain::Explainer;
 use crate::fault::{Context, Fault, Step};
 use crate::host;
-use crate::launch::announce;
+use crate::launch::{announce, renounce};
 use crate::mech::proc::Proc;
 use crate::mech::{core_scheduling, limit, seccomp, terminal, userns};
 use crate::plan::{self, Process, clone_flag};
@@ -368,6 +368,9 @@ impl Enter<'_> {
                     go()?;
                 }
                 Some((Message::Fault(fault), _)) => {
+                    if ready {
+                        renounce(self.options.pid_file.as_deref());
+                    }
                     return Err(describe::fault(&fault, self.described));
                 }
                 Some((other, _)) => {

@@ -490,6 +490,9 @@ impl Launch<'_> {
             let _ = husk_sys::signal::send(pidfd.as_fd(), 9);
             let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
         }
+        if self.ready {
+            renounce(self.options.pid_file.as_deref());
+        }
         if let Some(passage) = self.passage.take() {
             passage.back();
         }
@@ -528,6 +531,13 @@ pub fn announce(pid: Pid, pid_file: Option<&str>, pidfd_socket: Option<&str>) ->
         write_pid_file(Path::new(path), pid)?;
     }
     Ok(())
+}
+
+/// Takes back the pid file of a process that did not come to be.
+pub fn renounce(pid_file: Option<&str>) {
+    if let Some(path) = pid_file {
+        let _ = std::fs::remove_file(path);
+    }
 }
 
 /// Connects to a socket of the caller's.
