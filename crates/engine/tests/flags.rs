@@ -268,6 +268,21 @@ fn a_hardware_address() {
 }
 
 #[test]
+fn an_image_with_an_unknown_stop_signal_needs_another() {
+    let engine = engine!();
+    let context = engine.path("context");
+    std::fs::create_dir(&context).unwrap();
+    std::fs::write(context.join("Dockerfile"), "FROM bb\nSTOPSIGNAL BOGUS\n").unwrap();
+    engine.ok(&["build", "-t", "bogus", context.to_str().unwrap()]);
+    let done = engine.run(&["create", "--network", "none", "bogus", "true"]);
+    assert_eq!(done.code, 125, "{done:?}");
+    assert!(done.err.contains("StopSignal \"BOGUS\""), "{done:?}");
+    assert_eq!(engine.ok(&["ps", "-aq"]), "");
+    assert_eq!(run(&engine, &["--stop-signal", "INT", "bogus", "true"]).code, 0);
+    engine.assert_nothing_left();
+}
+
+#[test]
 fn what_cannot_be_honoured_is_refused_with_its_reason() {
     let engine = engine!();
     for (flags, reason) in [
@@ -293,6 +308,7 @@ fn what_cannot_be_honoured_is_refused_with_its_reason() {
         (&["--label-file", "/no/where"], "--label-file"),
         (&["--volumes-from", "a:b"], "is not CONTAINER[:ro]"),
         (&["--restart", "always"], "--restart is not built yet"),
+        (&["--stop-signal", "BOGUS"], "is no signal's name or number"),
     ] {
         let done = run(&engine, &[flags, &["bb", "true"]].concat());
         assert_eq!(done.code, 125, "{flags:?}: {done:?}");

@@ -18,6 +18,7 @@ pub mod schedule;
 pub mod seccomp;
 pub mod shared;
 pub mod signal;
+pub mod signal_name;
 pub mod startup;
 pub mod text;
 

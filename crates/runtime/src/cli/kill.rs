@@ -1,8 +1,9 @@
 //! `kill`.
 
 use super::arguments::{Argument, Arguments, missing_id};
-use super::{Command, Exit, Global, signal};
+use super::{Command, Exit, Global};
 use crate::lifecycle;
+use crate::report::{Code, Error};
 
 pub(super) const COMMAND: Command = Command {
     name: "kill",
@@ -26,7 +27,10 @@ fn run(global: &Global, mut arguments: Arguments) -> Exit {
     }
     let mut values = values.into_iter();
     let id = values.next().ok_or_else(missing_id)?;
-    let number = signal::parse(values.next().as_deref().unwrap_or("TERM"))?;
+    let name = values.next().unwrap_or_else(|| "TERM".to_owned());
+    let number = husk_sys::signal_name::number(&name).ok_or_else(|| {
+        Error::new(Code::Usage, format_args!("signal ({name})"), "unknown signal")
+    })?;
     lifecycle::kill(&global.store()?, &id, number, all)?;
     Ok(0)
 }

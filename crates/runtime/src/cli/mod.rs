@@ -14,7 +14,6 @@ mod list;
 mod pause;
 mod ps;
 mod run;
-mod signal;
 mod spec;
 mod start;
 mod state;

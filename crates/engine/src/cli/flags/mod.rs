@@ -288,14 +288,28 @@ impl Flags {
             joined_namespaces: self.joined_namespaces()?,
             labels: self.labels(image)?,
             annotations: pairs("--annotation", &self.annotation, false)?,
-            stop_signal: match self.stop_signal.as_str() {
-                "" => image.stop_signal.clone().unwrap_or_default(),
-                signal => signal.to_owned(),
-            },
+            stop_signal: self.stop_signal(image)?,
             stop_timeout: self.stop_timeout,
             auto_remove: self.remove,
             log: self.log()?,
         })
+    }
+
+    /// Empty: that of the engine.
+    fn stop_signal(&self, image: &Facts) -> Result<String> {
+        let known = |signal: &str| husk_sys::signal_name::number(signal).is_some();
+        match (self.stop_signal.as_str(), &image.stop_signal) {
+            ("", None) => Ok(String::new()),
+            ("", Some(signal)) if known(signal) => Ok(signal.clone()),
+            ("", Some(signal)) => Err(Error::other(format_args!(
+                "the image's StopSignal {signal:?} is no signal's name or number: \
+                 give one with --stop-signal"
+            ))),
+            (signal, _) if known(signal) => Ok(signal.to_owned()),
+            (signal, _) => {
+                Err(Error::flag("--stop-signal", signal, "is no signal's name or number"))
+            }
+        }
     }
 
     fn hostname(&self) -> Result<String> {

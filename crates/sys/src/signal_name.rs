@@ -1,7 +1,5 @@
 //! Signals by name and number, signal(7).
 
-use crate::report::{Code, Error, Result};
-
 const NAMES: [(&str, i32); 34] = [
     ("HUP", libc::SIGHUP),
     ("INT", libc::SIGINT),
@@ -43,13 +41,12 @@ const NAMES: [(&str, i32); 34] = [
 const RTMIN: i32 = 34;
 const RTMAX: i32 = 64;
 
-/// `TERM`, `SIGTERM`, `15`, `RTMIN+3`.
-pub(super) fn parse(text: &str) -> Result<i32> {
-    let number = match text.parse::<i32>() {
+/// The number of `TERM`, `SIGTERM`, `15` or `RTMIN+3`.
+pub fn number(text: &str) -> Option<i32> {
+    match text.parse::<i32>() {
         Ok(number) => Some(number).filter(|number| (1..=RTMAX).contains(number)),
         Err(_) => by_name(text),
-    };
-    number.ok_or_else(|| Error::new(Code::Usage, format_args!("signal ({text})"), "unknown signal"))
+    }
 }
 
 fn by_name(text: &str) -> Option<i32> {
@@ -80,12 +77,12 @@ mod tests {
     #[test]
     fn all_spellings() {
         for text in ["TERM", "SIGTERM", "term", "15"] {
-            assert_eq!(parse(text).unwrap(), 15, "{text}");
+            assert_eq!(number(text), Some(15), "{text}");
         }
-        assert_eq!(parse("SIGRTMIN+3").unwrap(), 37);
-        assert_eq!(parse("RTMAX-14").unwrap(), 50);
+        assert_eq!(number("SIGRTMIN+3"), Some(37));
+        assert_eq!(number("RTMAX-14"), Some(50));
         for bad in ["", "0", "65", "-9", "NOPE", "RTMIN+31", "RTMAX+1", "SIG"] {
-            assert!(parse(bad).is_err(), "{bad}");
+            assert_eq!(number(bad), None, "{bad}");
         }
     }
 }
