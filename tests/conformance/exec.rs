@@ -192,6 +192,22 @@ fn exec_user_by_name() {
     container.exec(&["--user", "nobody-of-that-name"], &["/bin/probe"]).output().refused();
 }
 
+/// `exec --user`: another user has not the groups of the container's own.
+#[test]
+fn exec_user_has_its_own_groups() {
+    let case = Case::new();
+    let mut bundle = case.bundle();
+    bundle.args(["/bin/sleep", "1000"]).set("/process/user/additionalGids", json!([0, 77]));
+    let container = case.start(&bundle);
+    fs::write(bundle.rootfs("etc/passwd"), "ann:x:1500:1600::/:/bin/sh\nbob:x:1501:1601::/:\n")
+        .unwrap();
+    fs::write(bundle.rootfs("etc/group"), "staff:x:1700:ann\n").unwrap();
+    for (user, groups) in [("ann", json!([1700])), ("bob", json!([])), ("1502:1602", json!([]))] {
+        let report = container.exec(&["--user", user], &["/bin/probe"]).ok().json();
+        assert_eq!(report["groups"], groups, "{user}");
+    }
+}
+
 /// `exec --user NAME`: files that are symlinks out of the container are not
 /// followed to the host.
 #[test]

@@ -283,6 +283,29 @@ fn an_image_with_an_unknown_stop_signal_needs_another() {
 }
 
 #[test]
+fn another_user_in_a_container_has_its_own_groups() {
+    let engine = engine!();
+    let files = "echo ann:x:1500:1600::/:/bin/sh >/etc/passwd; \
+                 printf 'staff:x:1700:ann\\nwheel:x:10:root\\n' >/etc/group; echo there; exec sleep 600";
+    let flags = ["run", "-d", "--network", "none", "--name", "many", "--group-add", "77"];
+    engine.ok(&[&flags[..], &["bb", "sh", "-c", files]].concat());
+    wait_for("the files", || engine.ok(&["logs", "many"]) == "there");
+    for (user, groups) in [
+        ("ann", "1600 1700"),
+        ("1500", "1600 1700"),
+        ("ann:staff", "1700"),
+        ("1501:1601", "1601"),
+        ("1502", "0"),
+    ] {
+        assert_eq!(engine.ok(&["exec", "-u", user, "many", "id", "-G"]), groups, "{user}");
+    }
+    let done = engine.run(&["exec", "-u", "bob", "many", "id"]);
+    assert_eq!(done.code, 125, "{done:?}");
+    engine.ok(&["rm", "-f", "many"]);
+    engine.assert_nothing_left();
+}
+
+#[test]
 fn what_cannot_be_honoured_is_refused_with_its_reason() {
     let engine = engine!();
     for (flags, reason) in [

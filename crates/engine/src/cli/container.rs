@@ -1,8 +1,11 @@
 //! Commands that change containers.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use clap::Args;
+use husk_image::user::Identity;
+use rustix::fs::{Mode, OFlags};
 
 use super::{for_each, output};
 use crate::attach::{self, End, Options};
@@ -310,9 +313,14 @@ impl Exec {
                 command.arg(flag);
             }
         }
-        for (flag, value) in [("--cwd", &self.workdir), ("--user", &self.user)] {
-            if let Some(value) = value {
-                command.arg(flag).arg(value);
+        if let Some(directory) = &self.workdir {
+            command.arg("--cwd").arg(directory);
+        }
+        if let Some(user) = &self.user {
+            let identity = identity(&container, user)?;
+            command.arg("--user").arg(format!("{}:{}", identity.uid, identity.gid));
+            for group in identity.groups {
+                command.arg("--additional-gids").arg(group.to_string());
             }
         }
         for entry in &self.env {
@@ -342,6 +350,14 @@ impl Exec {
             (None, None) => Err(Error::other("husk-oci exec was killed")),
         }
     }
+}
+
+/// Who `user[:group]` is by the running container's files, mounts over them included.
+fn identity(container: &Container, user: &str) -> Result<Identity> {
+    let path = format!("/proc/{}/root", container.state()?.pid);
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(&path, flags, Mode::empty()).map_err(file("open", &path))?;
+    Ok(husk_image::user::lookup(root.as_fd(), user, &[])?)
 }
 
 /// `top`.

@@ -162,9 +162,8 @@ impl Flags {
         if let Some(gid) = ids.gid {
             process.user.gid = gid;
         }
-        if !ids.groups.is_empty() {
-            process.user.additional_gids = ids.groups;
-        }
+        // The container's own user's groups are no other's.
+        process.user.additional_gids = ids.groups;
         // HOME belongs to a user: another user's is not passed on.
         if !self.env.iter().any(|entry| entry.starts_with("HOME=")) {
             process.env.retain(|entry| !entry.starts_with("HOME="));
