@@ -16,6 +16,7 @@ mod site;
 mod statistics;
 mod table;
 mod throughput;
+mod waterfall;
 
 use std::fs;
 use std::path::Path;
@@ -84,11 +85,26 @@ pub(crate) fn command(arguments: lexopt::Parser) -> anyhow::Result<ExitCode> {
     site.make_bundles(&subject.1)?;
     site.plain = needs_plain(&site, &peers)?;
     let results = measure_all(&options, &site, &peers)?;
+    let waterfall = match options.wants("waterfall") {
+        true => Some(waterfall(&site, &peers)),
+        false => None,
+    };
     drop(site);
     let table = table::render(&results, &subject.0);
     println!("{table}");
     write(&options.results, &results, &table, &subject.0)?;
+    match waterfall {
+        None => {}
+        Some(Ok(svg)) => fs::write(options.results.join("waterfall.svg"), svg)?,
+        // Another runtime has no such flag.
+        Some(Err(error)) => eprintln!("xtask: no waterfall: {error:#}"),
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn waterfall(site: &Site, peers: &[Peer]) -> anyhow::Result<String> {
+    let subject = peers.iter().find(|peer| !peer.floor).context("no runtime")?;
+    waterfall::draw(site, subject)
 }
 
 /// The floor, the subject, and the peers that can be found.

@@ -18,7 +18,7 @@ Prints a table; writes results.json, table.md and plots to bench/results/.
 
   --rounds N         rounds of each timing (100; of pull 3)
   --only A,B,...     only these parts: run plain profile plain-profile cold-profile lifecycle
-                     exec state throughput alive counts; or, alone,
+                     exec state throughput alive counts waterfall; or, alone,
                      engine (husk run beside podman) or pull (husk pull beside podman)
   --peer NAME=PATH   another runtime to compare with; repeatable
   --no-path          leave out the runtimes that are on PATH
@@ -34,7 +34,7 @@ A quick look: cargo xtask bench --rounds 10 --only run,exec
 ";
 
 /// The parts that are not timings of rounds.
-const PARTS: [&str; 5] = ["throughput", "alive", "counts", "engine", "pull"];
+const PARTS: [&str; 6] = ["throughput", "alive", "counts", "waterfall", "engine", "pull"];
 
 /// Those of them that no other part can stand beside.
 const ALONE: [&str; 2] = ["engine", "pull"];
