@@ -47,11 +47,19 @@ pub(crate) fn measure(site: &Site, peer: &Peer, count: usize) -> anyhow::Result<
             eprintln!("xtask: {}: delete: {error:#}", peer.name);
         }
     }
+    let left = site.cgroups(&id_prefix(site));
+    if let Some(first) = left.first() {
+        eprintln!("xtask: {} left {} cgroups: {} ...", peer.name, left.len(), first.display());
+    }
     crowd
 }
 
 fn id(site: &Site, number: usize) -> String {
-    format!("{}a{number}", site.prefix)
+    format!("{}{number}", id_prefix(site))
+}
+
+fn id_prefix(site: &Site) -> String {
+    format!("{}a", site.prefix)
 }
 
 fn crowd(site: &Site, peer: &Peer, count: usize, made: &mut usize) -> anyhow::Result<Crowd> {

@@ -69,21 +69,25 @@ pub(crate) fn command(arguments: lexopt::Parser) -> anyhow::Result<ExitCode> {
         return Err(site::enter_namespace(&arguments));
     }
     interrupt::note()?;
-    let mut site = Site::prepare()?;
+    let mut site = Site::prepare(options.host_cgroups)?;
     if options.order {
         let subject = Peer::runtime("husk-oci", &order::build()?)?;
         site.make_bundles(&subject.path)?;
         order::write(&site, &subject)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let peers = assemble(&options, &site)?;
+    let mut peers = assemble(&options, &site)?;
     let subject = peers
         .iter()
         .find(|peer| !peer.floor)
         .map(|peer| (peer.name.clone(), peer.path.clone()))
         .context("no runtime")?;
     site.make_bundles(&subject.1)?;
-    site.plain = needs_plain(&site, &peers)?;
+    if options.host_cgroups {
+        peers = able(&site, peers)?;
+    } else {
+        site.plain = needs_plain(&site, &peers)?;
+    }
     let results = measure_all(&options, &site, &peers)?;
     let waterfall = match options.wants("waterfall") {
         true => Some(waterfall(&site, &peers)),
@@ -109,7 +113,11 @@ fn waterfall(site: &Site, peers: &[Peer]) -> anyhow::Result<String> {
 
 /// The floor, the subject, and the peers that can be found.
 fn assemble(options: &Options, site: &Site) -> anyhow::Result<Vec<Peer>> {
-    let mut peers = vec![Peer::floor(floor::compile("floor", &site.work)?)];
+    let mut peers = Vec::new();
+    // It writes to a cgroup of v2.
+    if !options.host_cgroups {
+        peers.push(Peer::floor(floor::compile("floor", &site.work)?));
+    }
     let subject = match &options.subject {
         Some(path) => path.clone(),
         None => cargo::build_one("husk-runtime", "husk-oci", Profile::Release)?,
@@ -136,6 +144,24 @@ fn assemble(options: &Options, site: &Site) -> anyhow::Result<Vec<Peer>> {
     Ok(peers)
 }
 
+/// The peers that run the default bundle at all; crun refuses a host with both versions.
+fn able(site: &Site, peers: Vec<Peer>) -> anyhow::Result<Vec<Peer>> {
+    let mut words = Words::new()?;
+    let mut able = Vec::new();
+    for peer in peers {
+        interrupt::check()?;
+        let id = format!("{}p", site.prefix);
+        match peer::succeed(&mut peer.run(site, Kind::Default, &id), &mut words) {
+            Ok(_) => able.push(peer),
+            Err(error) => {
+                eprintln!("xtask: {} takes no part: {error:#}", peer.name);
+                let _ = peer.delete(site, &id);
+            }
+        }
+    }
+    Ok(able)
+}
+
 /// Whether a peer runs the bundle without device rules but not the one with them.
 fn needs_plain(site: &Site, peers: &[Peer]) -> anyhow::Result<bool> {
     let mut words = Words::new()?;
@@ -159,7 +185,7 @@ fn needs_plain(site: &Site, peers: &[Peer]) -> anyhow::Result<bool> {
 }
 
 fn measure_all(options: &Options, site: &Site, peers: &[Peer]) -> anyhow::Result<Results> {
-    let mut results = Results::new(peers, options.rounds, site.plain);
+    let mut results = Results::new(peers, options, site.plain);
     for (name, measure, title) in MEASURES {
         if options.wants(name) {
             results.timings.push(timing(options, site, peers, (name, measure, title))?);

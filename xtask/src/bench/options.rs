@@ -24,6 +24,9 @@ Prints a table; writes results.json, table.md and plots to bench/results/.
   --no-path          leave out the runtimes that are on PATH
   --subject PATH     the runtime under test, instead of a release build of husk-oci
   --alive N          containers alive at once (1000)
+  --host-cgroups     no cgroup v2 of the run's own: the host's hierarchies as they are, with
+                     limits of memory, cpu, pids and devices for containers that stay. Without
+                     the floor, and who cannot run a container there takes no part
   --runs N           runs of each width of the throughput (400)
   --instructions S   seconds a peer gets for its instructions to be counted (120)
   --results DIR      where to write (bench/results)
@@ -61,6 +64,8 @@ pub(super) struct Options {
     pub(super) results: PathBuf,
     /// Whether only the order of functions is to be found.
     pub(super) order: bool,
+    /// Whether the host's cgroup hierarchies are used as they are.
+    pub(super) host_cgroups: bool,
     /// Whether we are in our own mount namespace already.
     pub(super) inside: bool,
 }
@@ -82,6 +87,7 @@ impl Options {
             patience: Duration::from_secs(120),
             results: cargo::workspace().join("bench/results"),
             order: false,
+            host_cgroups: false,
             inside: false,
         };
         let mut rounds = None;
@@ -112,6 +118,7 @@ impl Options {
                 "subject" => options.subject = Some(value()?.into()),
                 "results" => options.results = value()?.into(),
                 "order" => options.order = true,
+                "host-cgroups" => options.host_cgroups = true,
                 "inside-namespace" => options.inside = true,
                 "help" => return Ok(None),
                 other => bail!("no option --{other}; --help lists them"),
@@ -129,6 +136,11 @@ impl Options {
             bail!("--only {part} is a table of its own: ask for it alone");
         }
         options.rounds = rounds.unwrap_or(if options.is_pull() { 3 } else { 100 });
+        if options.host_cgroups && (options.order || options.is_engine() || options.is_pull()) {
+            bail!(
+                "--host-cgroups is for a comparison of runtimes, not for --order, engine or pull"
+            );
+        }
         Ok(Some(options))
     }
 
@@ -152,5 +164,24 @@ fn number(flag: &str, value: &str) -> anyhow::Result<usize> {
     match value.parse() {
         Ok(number) if number > 0 => Ok(number),
         _ => bail!("{flag} {value}: not a number above 0"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> anyhow::Result<Option<Options>> {
+        Options::parse(lexopt::Parser::from_args(words))
+    }
+
+    #[test]
+    fn the_hosts_cgroups_are_for_comparisons_of_runtimes() {
+        let options = parse(&["--host-cgroups", "--only", "alive"]).expect("parse").expect("help");
+        assert!(options.host_cgroups);
+        for other in [&["--host-cgroups", "--order"][..], &["--host-cgroups", "--only", "engine"]] {
+            let error = parse(other).err().expect("refused").to_string();
+            assert!(error.contains("--host-cgroups"), "{error}");
+        }
     }
 }

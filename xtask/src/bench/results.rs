@@ -7,6 +7,7 @@ use std::process::Command;
 use serde::Serialize;
 
 use super::alive::Crowd;
+use super::options::Options;
 use super::peer::Peer;
 use super::statistics::Summary;
 use crate::process;
@@ -104,6 +105,8 @@ pub(crate) struct Results {
     pub(crate) rounds: usize,
     /// Whether the standing containers have no device rules.
     pub(crate) plain: bool,
+    /// Whether the host's cgroup hierarchies are used, and the standing containers limited.
+    pub(crate) host_cgroups: bool,
     /// Timings.
     pub(crate) timings: Vec<Timing>,
     /// Throughput.
@@ -116,14 +119,15 @@ pub(crate) struct Results {
 
 impl Results {
     /// With the machine described and nothing measured.
-    pub(crate) fn new(peers: &[Peer], rounds: usize, plain: bool) -> Self {
+    pub(crate) fn new(peers: &[Peer], options: &Options, plain: bool) -> Self {
         let versions = peers.iter().map(|peer| (peer.name.clone(), peer.version.clone())).collect();
         Self {
             date: said(Command::new("date").args(["-u", "+%Y-%m-%d %H:%M"])),
             machine: machine(),
             versions,
-            rounds,
+            rounds: options.rounds,
             plain,
+            host_cgroups: options.host_cgroups,
             timings: Vec::new(),
             throughput: Vec::new(),
             alive: Vec::new(),

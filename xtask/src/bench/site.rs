@@ -1,4 +1,5 @@
-//! Where it all happens: a private mount namespace with cgroup v2 alone, a tmpfs, bundles.
+//! Where it all happens: a private mount namespace, by default with cgroup v2 alone, a tmpfs,
+//! bundles.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,6 +10,7 @@ use std::process::Command;
 use anyhow::{Context, bail};
 use rustix::fs::{CWD, StatVfsMountFlags};
 use rustix::mount::{MountFlags, mount};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::bundle::{self, Bundle};
@@ -29,7 +31,7 @@ pub(crate) enum Kind {
     Profile,
     /// The same without device rules.
     PlainProfile,
-    /// `spec`'s own config with a process that stays.
+    /// `spec`'s own config with a process that stays; with limits in the host's hierarchies.
     Sleeping,
     /// The same without device rules.
     PlainSleeping,
@@ -48,12 +50,14 @@ const KINDS: [(Kind, &str); 6] = [
 pub(crate) struct Site {
     /// A tmpfs of this mount namespace only.
     pub(crate) work: PathBuf,
-    /// A cgroup of ours, for the floor.
+    /// A cgroup of ours, for the floor; not made in the host's hierarchies.
     pub(crate) cgroup: PathBuf,
     /// What every id and cgroup of this run begins with.
     pub(crate) prefix: String,
     /// Whether the containers that stay have no device rules, because a peer cannot load them.
     pub(crate) plain: bool,
+    /// Whether the host's cgroup hierarchies are used as they are.
+    host_cgroups: bool,
 }
 
 /// Enters a mount namespace of our own by starting ourselves again through unshare(1): the
@@ -77,13 +81,15 @@ pub(crate) fn enter_namespace(arguments: &[std::ffi::OsString]) -> anyhow::Error
 }
 
 impl Site {
-    /// Mounts, sweeps what a killed run has left, and makes our cgroup.
+    /// Mounts, sweeps what a killed run has left, and makes our cgroup; with `host_cgroups`
+    /// nothing is mounted on the host's hierarchies, which a runtime needs to be there.
     ///
     /// # Errors
     /// A mount or directory cannot be made.
-    pub(crate) fn prepare() -> anyhow::Result<Self> {
-        if rustix::fs::access(format!("{CGROUP2}/cgroup.procs"), rustix::fs::Access::EXISTS)
-            .is_err()
+    pub(crate) fn prepare(host_cgroups: bool) -> anyhow::Result<Self> {
+        if !host_cgroups
+            && rustix::fs::access(format!("{CGROUP2}/cgroup.procs"), rustix::fs::Access::EXISTS)
+                .is_err()
         {
             mount("cgroup2", CGROUP2, "cgroup2", MountFlags::empty(), None)
                 .context("mount cgroup2 on /sys/fs/cgroup")?;
@@ -92,7 +98,8 @@ impl Site {
         let prefix = format!("huskbench{}x", std::process::id());
         let work = std::env::temp_dir().join(&prefix);
         fs::create_dir(&work).with_context(|| format!("mkdir {}", work.display()))?;
-        let site = Self { cgroup: Path::new(CGROUP2).join(&prefix), work, prefix, plain: false };
+        let cgroup = Path::new(CGROUP2).join(&prefix);
+        let site = Self { cgroup, work, prefix, plain: false, host_cgroups };
         mount("tmpfs", &site.work, "tmpfs", MountFlags::empty(), Some(c"mode=700"))
             .context("mount tmpfs")?;
         // /tmp itself may be mounted without exec or dev; this tmpfs is not.
@@ -100,7 +107,10 @@ impl Site {
         if flags.contains(StatVfsMountFlags::NOSUID) {
             bail!("{} is nosuid", site.work.display());
         }
-        fs::create_dir(&site.cgroup).with_context(|| format!("mkdir {}", site.cgroup.display()))?;
+        if !host_cgroups {
+            fs::create_dir(&site.cgroup)
+                .with_context(|| format!("mkdir {}", site.cgroup.display()))?;
+        }
         fs::create_dir_all(site.work.join("state")).context("mkdir state")?;
         Ok(site)
     }
@@ -146,10 +156,20 @@ impl Site {
             {
                 *resources = json!({});
             }
+            if kind == Kind::Sleeping && self.host_cgroups {
+                config["linux"]["resources"] = limits();
+            }
             made.write(&config)?;
             fill(&made)?;
         }
         Ok(())
+    }
+
+    /// The cgroups of containers whose id begins with `id`, in every hierarchy.
+    pub(crate) fn cgroups(&self, id: &str) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        find(Path::new(CGROUP2), id, &mut found);
+        found
     }
 
     /// Removes all: containers left by peers that failed, cgroups, the tmpfs.
@@ -186,20 +206,49 @@ fn fill(bundle: &Bundle) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Kills and removes every cgroup below `parent` whose name holds `prefix`.
+/// A limit of each of the controllers that engines use.
+fn limits() -> Value {
+    json!({
+        "devices": [{ "allow": false, "access": "rwm" }],
+        "memory": { "limit": 64 << 20 },
+        "cpu": { "shares": 512, "quota": 50_000, "period": 100_000 },
+        "pids": { "limit": 32 },
+    })
+}
+
+/// Every topmost cgroup below `parent` whose name holds `prefix`.
 ///
 /// Runtimes choose different parents for a container without a cgroupsPath; all put the id
 /// into the name.
-fn sweep(parent: &Path, prefix: &str) {
+fn find(parent: &Path, prefix: &str, found: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten().filter(|e| e.file_type().is_ok_and(|t| t.is_dir())) {
-        let path = entry.path();
-        if !entry.file_name().to_string_lossy().contains(prefix) {
-            sweep(&path, prefix);
-            continue;
+        if entry.file_name().to_string_lossy().contains(prefix) {
+            found.push(entry.path());
+        } else {
+            find(&entry.path(), prefix, found);
         }
-        let _ = fs::write(path.join("cgroup.kill"), "1");
+    }
+}
+
+/// Kills and removes every cgroup below `parent` whose name holds `prefix`.
+fn sweep(parent: &Path, prefix: &str) {
+    let mut found = Vec::new();
+    find(parent, prefix, &mut found);
+    for path in found {
+        if fs::write(path.join("cgroup.kill"), "1").is_err() {
+            kill_each(&path);
+        }
         remove_tree(&path);
+    }
+}
+
+/// What cgroup.kill does, where there is none (v1).
+fn kill_each(path: &Path) {
+    for pid in fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default().lines() {
+        if let Some(pid) = pid.parse().ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
     }
 }
 

@@ -32,6 +32,12 @@ fn heading(text: &mut String, results: &Results) {
     for (name, version) in &results.versions {
         let _ = writeln!(text, "- {name}: {version}");
     }
+    if results.host_cgroups {
+        text.push_str(
+            "\nIn the host's cgroup hierarchies; the containers of lifecycle, exec, state and alive have \
+             limits of memory, cpu, pids and devices.\n",
+        );
+    }
     if results.plain {
         text.push_str(
             "\nThe containers of lifecycle, exec, state, throughput and alive have no device \
