@@ -9,8 +9,9 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
 use crate::container::{Container, Source};
-use crate::error::{Result, file};
+use crate::error::{Error, Result, file};
 use crate::home::{Home, make_directory};
+use crate::rootless::is_rootless;
 
 /// Mounts the root at `rootfs` in the container's run directory. The descriptor is of the
 /// mount's root.
@@ -37,13 +38,26 @@ pub fn tree(home: &Home, container: &Container) -> Result<OwnedFd> {
             let layers = store.layers(&store.image(manifest)?.chain_ids())?;
             Ok(OverlayPlan::prepare(&layers, &container.directory)?.mount()?)
         }
-        Source::Host => Ok(host_plan(container)?.mount()?),
+        Source::Host => host(container),
         Source::Tree => {
             let path = tree_of(container);
             let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
             rustix::mount::open_tree(CWD, &path, flags).map_err(file("clone the mount", &path))
         }
     }
+}
+
+/// This machine's root. As an ordinary user it cannot be had: overlayfs clones its lower
+/// mount alone, and the kernel does not uncover for a user namespace what is mounted over
+/// (mount_namespaces(7), "locked"): EINVAL.
+fn host(container: &Container) -> Result<OwnedFd> {
+    if is_rootless() {
+        let text = "the image host takes root: the kernel does not let an ordinary user's \
+                    containers have this machine's root below theirs; bind what they need, \
+                    as with -v /usr:/usr:ro";
+        return Err(Error::other(text));
+    }
+    Ok(host_plan(container)?.mount()?)
 }
 
 /// This machine's root below, never written. overlayfs refuses an upper directory that is

@@ -231,6 +231,16 @@ fn anothers_run_directory_is_refused() {
 }
 
 #[test]
+fn the_image_host_is_refused_with_its_reason() {
+    let Some(engine) = engine(RANGES) else { return };
+    let refused = engine.run(&["run", "--rm", "--network", "none", "host", "true"]);
+    assert_eq!((refused.code, refused.err.lines().count()), (125, 1), "{refused:?}");
+    assert!(refused.err.contains("the image host takes root"), "{refused:?}");
+    assert_eq!(engine.ok(&["ps", "-aq"]), "");
+    assert_gone(&engine);
+}
+
+#[test]
 fn images_are_built_and_files_copied() {
     let Some(engine) = engine(RANGES) else { return };
     let home = engine.path("home").display().to_string();
