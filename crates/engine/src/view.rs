@@ -47,6 +47,11 @@ impl View {
         let running = container.state()?.status == Status::Running;
         let mut sources = Vec::new();
         if volumes {
+            if running {
+                for mount in own_files(container) {
+                    sources.extend(source(home, &mount)?.map(|tree| (mount, tree)));
+                }
+            }
             for mount in &container.record.config.mounts {
                 sources.extend(source(home, mount)?.map(|tree| (mount.clone(), tree)));
             }
@@ -76,6 +81,20 @@ impl View {
     pub fn root(&self) -> BorrowedFd<'_> {
         self.root.as_fd()
     }
+}
+
+/// What the engine has written for a container that runs, where no mount was asked for.
+fn own_files(container: &Container) -> impl Iterator<Item = Mount> + '_ {
+    let asked =
+        |target: &str| container.record.config.mounts.iter().any(|mount| mount.target() == target);
+    crate::spec::FILES.into_iter().filter(move |(target, _)| !asked(target)).map(
+        |(target, name)| Mount::Bind {
+            source: container.run.join(name).display().to_string(),
+            target: target.to_owned(),
+            read_only: false,
+            propagation: String::new(),
+        },
+    )
 }
 
 fn clone(path: &std::path::Path) -> Result<OwnedFd, Errno> {

@@ -390,3 +390,27 @@ fn what_was_changed() {
     engine.ok(&["volume", "rm", "vol"]);
     engine.assert_nothing_left();
 }
+
+/// What the engine has written for the container is among its files while it runs.
+#[test]
+fn the_engines_own_files_are_copied() {
+    let engine = engine!(new);
+    engine.ok(&[
+        "run",
+        "-d",
+        "--network",
+        "none",
+        "--name",
+        "box",
+        "--hostname",
+        "web",
+        "bb",
+        "sleep",
+        "1000",
+    ]);
+    assert_eq!(cp(&engine, &["box:/etc/hostname", "."]).code, 0);
+    assert_eq!(read(here(&engine).join("hostname")), "web\n");
+    assert_eq!(cp(&engine, &["box:/etc/hosts", "."]).code, 0);
+    assert!(read(here(&engine).join("hosts")).contains("localhost"));
+    engine.ok(&["rm", "-f", "box"]);
+}

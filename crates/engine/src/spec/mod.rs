@@ -9,6 +9,7 @@ mod limits;
 mod mount;
 pub mod seccomp;
 
+pub use mount::FILES;
 use std::path::{Path, PathBuf};
 
 use husk_image::user::Identity;

@@ -16,15 +16,14 @@ fn mount(destination: &str, typ: &str, source: &str, options: &[&str]) -> Mount 
     }
 }
 
+/// Files of the engine's own, as the container sees them, and their names beside its root.
+pub const FILES: [(&str, &str); 3] =
+    [("/etc/resolv.conf", "resolv.conf"), ("/etc/hostname", "hostname"), ("/etc/hosts", "hosts")];
+
 /// All of them, those of the system first and in the order in which they cover each other.
 pub(super) fn mounts(config: &Config, facts: &Facts<'_>) -> Result<Vec<Mount>> {
     let mut mounts = system(config, facts);
-    let files = [
-        ("/etc/resolv.conf", "resolv.conf"),
-        ("/etc/hostname", "hostname"),
-        ("/etc/hosts", "hosts"),
-    ];
-    for (target, name) in files {
+    for (target, name) in FILES {
         let source = facts.run.join(name).display().to_string();
         mounts.push(mount(target, "bind", &source, &["bind", "rprivate"]));
     }
