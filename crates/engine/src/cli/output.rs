@@ -6,9 +6,14 @@ use serde_json::Value;
 
 use crate::error::{Error, Result, file};
 
-/// One line on standard error.
+/// One line on standard error; of a build also the line of the Dockerfile and its place there.
 pub(super) fn error(error: &Error) {
-    let _ = writeln!(std::io::stderr(), "husk: {}", printable(&error.to_string()));
+    let text = error.to_string();
+    let shown = match error {
+        Error::Build(_) => text.split('\n').map(printable).collect::<Vec<_>>().join("\n"),
+        _ => printable(&text),
+    };
+    let _ = writeln!(std::io::stderr(), "husk: {shown}");
 }
 
 /// Without control characters: images and registries choose names, labels and remarks,
