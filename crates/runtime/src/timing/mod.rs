@@ -8,6 +8,7 @@ mod spans;
 mod waterfall;
 
 use std::fs::File;
+use std::io::Write;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -185,7 +186,11 @@ pub fn tell(command: &str, spans: Option<&mut File>) -> Result<()> {
     let (begin, end) = (ends.last().copied().unwrap_or_default(), now());
     let laps = laps(&ends);
     match spans {
-        None => eprint!("{}", waterfall::draw(command, begin, end, &laps)),
+        // Where nobody listens any more, that is no failure: eprint! would end in a panic.
+        None => {
+            let text = waterfall::draw(command, begin, end, &laps);
+            let _ = std::io::stderr().write_all(text.as_bytes());
+        }
         Some(file) => {
             let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             let epoch = (since_epoch.as_nanos() as u64).saturating_sub(end);
