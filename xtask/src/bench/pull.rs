@@ -84,6 +84,7 @@ pub(super) fn measure(rounds: usize) -> anyhow::Result<()> {
     let registry = Registry::start(scratch.path())?;
     let image = format!("{}/bench:1", registry.address);
     publish(&Subject::new("maker", husk.clone(), scratch.path()), scratch.path(), &image)?;
+    let compressed = size_below(&scratch.path().join("registry"))?;
 
     let mut programs = vec![("husk", husk)];
     programs.extend(process::find("podman").map(|path| ("podman", path)));
@@ -105,6 +106,11 @@ pub(super) fn measure(rounds: usize) -> anyhow::Result<()> {
             used.push(subject);
         }
     }
+    println!(
+        "an image of {} MB, {} MB compressed",
+        LAYERS.iter().sum::<usize>() >> 20,
+        compressed >> 20
+    );
     print(&programs.iter().map(|(name, _)| *name).zip(samples).collect::<Vec<_>>())?;
     for podman in used.iter().filter(|subject| subject.name == "podman") {
         // Its storage may be mounted on itself.
@@ -139,6 +145,16 @@ fn publish(maker: &Subject, scratch: &Path, image: &str) -> anyhow::Result<()> {
     maker.output(&["build", "--quiet", "--tag", image, &context.display().to_string()])?;
     maker.output(&["push", "--quiet", "--tls-verify=false", image])?;
     Ok(fs::remove_dir_all(&context)?)
+}
+
+/// Bytes of all files below `directory`.
+fn size_below(directory: &Path) -> anyhow::Result<u64> {
+    let mut total = 0;
+    for entry in fs::read_dir(directory).with_context(|| directory.display().to_string())? {
+        let (path, meta) = entry.and_then(|entry| Ok((entry.path(), entry.metadata()?)))?;
+        total += if meta.is_dir() { size_below(&path)? } else { meta.len() };
+    }
+    Ok(total)
 }
 
 /// xorshift: the same files each time.

@@ -2,10 +2,16 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::Advice;
 
 use super::{FileLock, Store, StoreError, io_error};
 use crate::digest::{Digest, Hasher, HashingWriter};
+
+/// Bytes between two hints to the page cache.
+const PAGES_STEP: u64 = 4 << 20;
 
 /// Who makes a blob.
 #[derive(Debug)]
@@ -256,8 +262,22 @@ impl PartialBlob {
             return Err(StoreError::Size { digest: self.digest, expected: self.size, found });
         }
         self.file.write_all(bytes).map_err(io_error("write", &self.path))?;
+        let before = self.offset();
         self.hasher.update(bytes);
+        if before / PAGES_STEP != found / PAGES_STEP {
+            self.let_pages_go();
+        }
         Ok(())
+    }
+
+    /// Nobody reads the blob soon, since it is unpacked as it comes: its pages need not
+    /// push others out of memory, and the layer's files get them while they are warm. The
+    /// first call for a page has it written, a later one drops it; none waits for the disk.
+    fn let_pages_go(&self) {
+        let start = self.offset().saturating_sub(PAGES_STEP * 4);
+        let length = NonZeroU64::new(PAGES_STEP * 4);
+        // Advice that is not taken costs nothing but memory.
+        let _ = rustix::fs::fadvise(&self.file, start, length, Advice::DontNeed);
     }
 
     /// Verifies size and digest and puts the blob in its place.
