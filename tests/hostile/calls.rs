@@ -75,11 +75,6 @@ impl<'a> Place<'a> {
         Place { case, sandbox: Sandbox::new(case) }
     }
 
-    fn subject(&'a self, words: &[&str], follows: bool) -> Subject<'a> {
-        let words = words.iter().map(|word| (*word).to_owned()).collect();
-        Subject { place: self, words, follows }
-    }
-
     /// The runtime, with nothing done to it.
     fn call(&self, words: &[&str]) -> Output {
         let runtime = self.sandbox.program(path_text(runtime::path()));
@@ -142,6 +137,7 @@ impl Subject<'_> {
             .collect()
     }
 
+    /// Does something to one call.
     fn inject(&self, name: &str, number: usize, what: &str) -> Failed {
         let inject = format!("inject={name}:{what}:when={number}");
         let flags = ["-e".to_owned(), format!("trace={name}"), "-e".to_owned(), inject];
@@ -150,16 +146,6 @@ impl Subject<'_> {
         let processes = self.traces().iter().filter(|trace| injected(trace)).count();
         let what = format!("{}: {name} number {number}", self.words[0]);
         Failed { what, output, processes }
-    }
-
-    /// Lets one call fail.
-    fn fail(&self, name: &str, number: usize) -> Failed {
-        self.inject(name, number, "error=ENOMEM")
-    }
-
-    /// Kills the process that makes this call.
-    fn kill(&self, name: &str, number: usize) -> Failed {
-        self.inject(name, number, "signal=KILL")
     }
 }
 
@@ -204,156 +190,152 @@ fn bundle(case: &Case) -> Bundle {
     bundle
 }
 
-fn is_husk_oci() -> bool {
-    runtime::name() == "husk-oci"
+/// What is done to a call (strace(1), `inject`): it fails, or its process is killed.
+const FAIL: &str = "error=ENOMEM";
+const KILL: &str = "signal=KILL";
+
+/// Stand for the bundle's directory and its id in a command's words.
+const DIR: &str = "{bundle}";
+const ID: &str = "{id}";
+
+/// A command that is tried at each of its calls, and what stands around it.
+struct Trial {
+    words: &'static [&'static str],
+    /// With the processes it makes.
+    follows: bool,
+    /// What the container runs.
+    program: &'static [&'static str],
+    /// A command before all, whose container is there all the while.
+    once: &'static [&'static str],
+    /// A command before each.
+    each: &'static [&'static str],
+}
+
+const CREATE: &[&str] = &["create", "--bundle", DIR, ID];
+const RUN: Trial = Trial {
+    words: &["run", "--bundle", DIR, ID],
+    follows: true,
+    program: &["/bin/true"],
+    once: &[],
+    each: &[],
+};
+
+impl Trial {
+    /// Has each call fail, or kill who makes it, and `after` look at what came of it and take
+    /// away what was to stay; then the host is as it was.
+    fn at_each_call(&self, what: &str, after: fn(&Place<'_>, &Bundle, &Failed)) {
+        if runtime::name() != "husk-oci" {
+            return;
+        }
+        let case = Case::new();
+        let place = Place::new(&case);
+        let mut bundle = bundle(&case);
+        bundle.args(self.program.iter().copied());
+        bundle.write();
+        let (dir, id) = (path_text(bundle.dir()).to_owned(), bundle.id().to_owned());
+        let words = |words: &[&'static str]| -> Vec<String> {
+            let word = |word: &&str| match *word {
+                DIR => dir.clone(),
+                ID => id.clone(),
+                word => word.to_owned(),
+            };
+            words.iter().map(word).collect()
+        };
+        let call = |list: &[&'static str]| {
+            if !list.is_empty() {
+                let list = words(list);
+                place.call(&list.iter().map(String::as_str).collect::<Vec<_>>()).ok();
+            }
+        };
+        let subject = Subject { place: &place, words: words(self.words), follows: self.follows };
+        call(self.once);
+        call(self.each);
+        let calls = subject.calls();
+        if self.once.is_empty() {
+            place.delete(&bundle);
+        }
+        let before = place.snapshot();
+        for (name, number) in calls {
+            call(self.each);
+            let done = subject.inject(&name, number, what);
+            after(&place, &bundle, &done);
+            place.assert_unchanged(&before, &done.what);
+        }
+        place.delete(&bundle);
+    }
 }
 
 /// `run`, both of its processes.
 #[test]
 fn every_call_of_run_can_fail() {
-    if !is_husk_oci() {
-        return;
-    }
-    let case = Case::new();
-    let place = Place::new(&case);
-    let bundle = bundle(&case);
-    let run = place.subject(&["run", "--bundle", path_text(bundle.dir()), bundle.id()], true);
-    let calls = run.calls();
-    let before = place.snapshot();
-    for (name, number) in calls {
-        let failed = run.fail(&name, number);
-        if (failed.worked() || failed.processes > 1) && !case.kept_ids().is_empty() {
+    RUN.at_each_call(FAIL, |place, bundle, failed| {
+        if (failed.worked() || failed.processes > 1) && !place.case.kept_ids().is_empty() {
             // The program has run; what could not be removed then is told.
             assert!(failed.output.stderr.contains("warning: "), "{}", failed.what);
-            place.delete(&bundle);
+            place.delete(bundle);
         }
-        place.assert_unchanged(&before, &failed.what);
-    }
+    });
 }
 
-/// The same for `create`, the runtime's side.
+/// The same for `create`, the runtime's side: else strace would trace the container's process.
 #[test]
 fn every_call_of_create_can_fail() {
-    if !is_husk_oci() {
-        return;
-    }
-    let case = Case::new();
-    let place = Place::new(&case);
-    let bundle = bundle(&case);
-    // Else strace would trace the container's process.
-    let words = ["create", "--bundle", path_text(bundle.dir()), bundle.id()];
-    let create = place.subject(&words, false);
-    let calls = create.calls();
-    place.delete(&bundle);
-    let before = place.snapshot();
-    for (name, number) in calls {
-        let failed = create.fail(&name, number);
+    let create = Trial { words: CREATE, follows: false, ..RUN };
+    create.at_each_call(FAIL, |place, bundle, failed| {
         if failed.worked() {
             place.call(&["start", bundle.id()]).ok();
-            place.delete(&bundle);
+            place.delete(bundle);
         }
-        place.assert_unchanged(&before, &failed.what);
-    }
+    });
 }
 
 /// `start`: the program runs, or the container can still be started or has stopped.
 #[test]
 fn every_call_of_start_can_fail() {
-    if !is_husk_oci() {
-        return;
-    }
-    let case = Case::new();
-    let place = Place::new(&case);
-    let mut bundle = bundle(&case);
-    bundle.args(["/bin/sleep", "1000"]);
-    bundle.write();
-    let create = || {
-        place.call(&["create", "--bundle", path_text(bundle.dir()), bundle.id()]).ok();
-    };
-    let start = place.subject(&["start", bundle.id()], false);
-    create();
-    let calls = start.calls();
-    place.delete(&bundle);
-    let before = place.snapshot();
-    for (name, number) in calls {
-        create();
-        let failed = start.fail(&name, number);
+    let program = &["/bin/sleep", "1000"];
+    let start = Trial { words: &["start", ID], follows: false, program, each: CREATE, ..RUN };
+    start.at_each_call(FAIL, |place, bundle, failed| {
         let status = place.call(&["state", bundle.id()]).ok().json()["status"].clone();
         match failed.worked() {
             true => assert_eq!(status, "running", "{}", failed.what),
             false if status == "created" => drop(place.call(&["start", bundle.id()]).ok()),
             false => assert_eq!(status, "stopped", "{}", failed.what),
         }
-        place.delete(&bundle);
-        place.assert_unchanged(&before, &failed.what);
-    }
+        place.delete(bundle);
+    });
 }
 
 /// `exec`, both of its processes: the container goes on as if nothing had been tried.
 #[test]
 fn every_call_of_exec_can_fail() {
-    if !is_husk_oci() {
-        return;
-    }
-    let case = Case::new();
-    let place = Place::new(&case);
-    let mut bundle = bundle(&case);
-    bundle.args(["/bin/sleep", "1000"]);
-    bundle.write();
-    place.call(&["run", "--detach", "--bundle", path_text(bundle.dir()), bundle.id()]).ok();
-    let exec = place.subject(&["exec", bundle.id(), "/bin/true"], true);
-    let calls = exec.calls();
-    let before = Snapshot::take(&case, &place.sandbox);
-    for (name, number) in calls {
-        let failed = exec.fail(&name, number);
+    let exec = Trial {
+        words: &["exec", ID, "/bin/true"],
+        program: &["/bin/sleep", "1000"],
+        once: &["run", "--detach", "--bundle", DIR, ID],
+        ..RUN
+    };
+    exec.at_each_call(FAIL, |_, _, failed| {
         failed.worked();
-        place.assert_unchanged(&before, &failed.what);
-    }
-    place.delete(&bundle);
+    });
 }
 
 /// `delete`: where it fails, another finishes the work.
 #[test]
 fn every_call_of_delete_can_fail() {
-    if !is_husk_oci() {
-        return;
-    }
-    let case = Case::new();
-    let place = Place::new(&case);
-    let bundle = bundle(&case);
-    let create = || {
-        place.call(&["create", "--bundle", path_text(bundle.dir()), bundle.id()]).ok();
-    };
-    let delete = place.subject(&["delete", "--force", bundle.id()], false);
-    create();
-    let calls = delete.calls();
-    let before = place.snapshot();
-    for (name, number) in calls {
-        create();
-        let failed = delete.fail(&name, number);
+    let words = &["delete", "--force", ID];
+    let delete = Trial { words, follows: false, each: CREATE, ..RUN };
+    delete.at_each_call(FAIL, |place, bundle, failed| {
         if !failed.worked() {
-            place.delete(&bundle);
+            place.delete(bundle);
         }
-        place.assert_unchanged(&before, &failed.what);
-    }
+    });
 }
 
 /// `run` killed at each of its calls, or the container's process at each of its.
 #[test]
 fn killed_at_every_call_of_run() {
-    if !is_husk_oci() {
-        return;
-    }
-    let case = Case::new();
-    let place = Place::new(&case);
-    let bundle = bundle(&case);
-    let run = place.subject(&["run", "--bundle", path_text(bundle.dir()), bundle.id()], true);
-    let calls = run.calls();
-    let before = place.snapshot();
-    for (name, number) in calls {
-        let killed = run.kill(&name, number);
+    RUN.at_each_call(KILL, |place, bundle, _| {
         place.call(&["list"]).ok();
-        place.delete(&bundle);
-        place.assert_unchanged(&before, &format!("killed at {}", killed.what));
-    }
+        place.delete(bundle);
+    });
 }

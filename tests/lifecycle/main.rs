@@ -9,4 +9,5 @@ mod killed;
 mod limits;
 mod many;
 mod meeting;
+mod output;
 mod timings;

@@ -4,6 +4,8 @@
 //! anything, [`CgroupPlan::create`] makes the cgroup or leaves nothing, and
 //! [`Cgroup`] is the record by which later commands find it again.
 
+#![deny(clippy::print_stderr, clippy::print_stdout, reason = "both panic where nobody reads")]
+
 mod cgroup;
 mod controller;
 mod create;

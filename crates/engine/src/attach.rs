@@ -9,6 +9,7 @@ use rustix::termios::{OptionalActions, Termios};
 
 use crate::error::{Error, Result, file};
 use crate::monitor::protocol::{Attachment, Event, MAX_DATA, Request};
+use crate::notice;
 
 const SIGCHLD: i32 = 17;
 const SIGURG: i32 = 23;
@@ -165,7 +166,7 @@ pub fn attend(
             let Some(event) = event else {
                 return Err(Error::other("the container's monitor is gone"));
             };
-            if let Some(code) = take(event, options) {
+            if let Some(code) = take(event, options)? {
                 return Ok(End::Exited(code));
             }
         }
@@ -212,20 +213,29 @@ fn pass_signals(attachment: &Attachment, signals: &std::os::fd::OwnedFd, tty: bo
 }
 
 /// Writes output; the exit status where that came.
-fn take(event: Event, options: &Options) -> Option<i32> {
+fn take(event: Event, options: &Options) -> Result<Option<i32>> {
     match event {
-        // Who reads our output may have gone: the program is to notice by its own writes.
-        Event::Stdout(data) if options.stdout => {
-            let mut stdout = std::io::stdout().lock();
-            let _ = stdout.write_all(&data).and_then(|()| stdout.flush());
-        }
-        Event::Stderr(data) if options.stderr => drop(std::io::stderr().lock().write_all(&data)),
-        Event::Notice(text) => eprintln!("husk: {text}"),
+        // Where it cannot be written we go, as Docker does; the program runs on.
+        Event::Stdout(data) if options.stdout => write_output(&data)?,
+        Event::Stderr(data) if options.stderr => notice::write(&data),
+        Event::Notice(text) | Event::Failed(_, text) => notice::notice(text),
         Event::Stdout(_) | Event::Stderr(_) | Event::Started => {}
-        Event::Failed(_, text) => eprintln!("husk: {text}"),
-        Event::Exited(code) => return Some(code),
+        Event::Exited(code) => return Ok(Some(code)),
     }
-    None
+    Ok(None)
+}
+
+/// Writes to standard output at once.
+///
+/// # Errors
+/// [`Error::ReaderGone`] where that is a pipe that nobody reads, else the errno of write(2).
+pub fn write_output(data: &[u8]) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(data).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(Error::ReaderGone),
+        Err(error) => Err(file("write to", "standard output")(error)),
+        Ok(()) => Ok(()),
+    }
 }
 
 /// Reads `--detach-keys`: `ctrl-a,b` as bytes.

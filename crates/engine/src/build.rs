@@ -7,7 +7,6 @@ mod interrupt;
 mod mount_points;
 
 use std::collections::{HashSet, VecDeque};
-use std::io::Write;
 use std::os::fd::OwnedFd;
 
 use husk_image::build::{RunStep, Runner};
@@ -24,7 +23,7 @@ use crate::container::{Container, Parts, Source, name};
 use crate::error::{Error, Result, file};
 use crate::home::{Home, make_directory};
 use crate::monitor::protocol::{Attachment, Event, Request};
-use crate::{launch, remove};
+use crate::{launch, notice, remove};
 pub use interrupt::Interrupt;
 use mount_points::MountPoints;
 
@@ -154,11 +153,11 @@ impl Steps<'_> {
             }
             match attachment.receive().map_err(file("read from", "the monitor"))? {
                 Some(Event::Stdout(data) | Event::Stderr(data)) => self.show(&data, &mut kept),
-                Some(Event::Notice(text)) => eprintln!("husk: {text}"),
+                Some(Event::Notice(text)) => notice::notice(text),
                 Some(Event::Exited(code)) => {
                     if code != 0 && self.quiet {
                         kept.make_contiguous();
-                        let _ = std::io::stderr().lock().write_all(kept.as_slices().0);
+                        notice::write(kept.as_slices().0);
                     }
                     return Ok(code);
                 }
@@ -170,7 +169,7 @@ impl Steps<'_> {
 
     fn show(&self, data: &[u8], kept: &mut VecDeque<u8>) {
         if !self.quiet {
-            let _ = std::io::stderr().lock().write_all(data);
+            notice::write(data);
             return;
         }
         kept.extend(data);

@@ -10,6 +10,8 @@ pub const ENGINE_FAILED: u8 = 125;
 pub const NOT_EXECUTABLE: u8 = 126;
 /// Exit code where the program of a container is not there.
 pub const NOT_FOUND: u8 = 127;
+/// Exit code where a pipe's reader has gone: that of a program that SIGPIPE ends.
+pub const READER_GONE: u8 = 128 + 13;
 
 /// One failure: a line for the person at the shell.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +96,9 @@ pub enum Error {
     /// Networks.
     #[error(transparent)]
     Net(#[from] husk_net::Error),
+    /// Nobody reads standard output any more; nobody is told so, either.
+    #[error("nobody reads standard output")]
+    ReaderGone,
     /// Everything else, in one sentence.
     #[error("{0}")]
     Other(String),
@@ -117,6 +122,7 @@ impl Error {
     pub fn status(&self) -> u8 {
         match self {
             Self::Runtime { status, .. } => *status,
+            Self::ReaderGone => READER_GONE,
             _ => ENGINE_FAILED,
         }
     }

@@ -9,6 +9,7 @@ use crate::container::state::Status;
 use crate::error::{ENGINE_FAILED, Error, Result, file};
 use crate::home::Home;
 use crate::monitor::protocol::{Attachment, Event, pair};
+use crate::notice::notice;
 
 /// A started container, with us attached.
 #[derive(Debug)]
@@ -68,7 +69,7 @@ pub fn start_with(
     loop {
         let event = attachment.receive().map_err(file("read from", "the monitor"))?;
         match event {
-            Some(Event::Notice(text)) => eprintln!("husk: {text}"),
+            Some(Event::Notice(text)) => notice(text),
             Some(Event::Started) => return Ok(attachment),
             Some(Event::Failed(status, message)) => return Err(Error::Runtime { message, status }),
             Some(_) => {}

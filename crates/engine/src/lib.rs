@@ -4,6 +4,8 @@
 //! disk, monitor/mod.rs for the process beside each container, spec/mod.rs for how an image
 //! and flags become a runtime-spec document.
 
+#![deny(clippy::print_stderr, clippy::print_stdout, reason = "both panic where nobody reads")]
+
 pub mod attach;
 pub mod build;
 pub mod changes;
@@ -18,6 +20,7 @@ pub mod home;
 pub mod launch;
 pub mod lock;
 pub mod monitor;
+pub mod notice;
 pub mod remove;
 pub mod rootfs;
 pub mod rootless;

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::container::Container;
 use crate::error::{ENGINE_FAILED, Error, NOT_EXECUTABLE, NOT_FOUND, Result, file};
 use crate::home::Home;
+use crate::notice;
 
 /// Where husk-oci is, and where it keeps its state.
 #[derive(Clone, Debug)]
@@ -83,7 +84,7 @@ impl Runtime {
             return Err(Error::Runtime { message: said(&words), status: ENGINE_FAILED });
         }
         // Warnings: something was asked for and is done otherwise, or not at all.
-        eprint!("{words}");
+        notice::write(words.as_bytes());
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 

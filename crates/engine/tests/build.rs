@@ -1,7 +1,6 @@
 //! `build` by the command line, as root: RUN in real containers.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's failure is a panic")]
-#![allow(dead_code, reason = "what the test files share, not each uses")]
 
 mod support;
 
@@ -9,19 +8,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use support::{Done, Engine, obstacle, wait_for};
-
-macro_rules! engine {
-    ($make:ident) => {
-        match obstacle() {
-            Some(why) => {
-                eprintln!("skipped: {why}");
-                return;
-            }
-            None => Engine::$make(),
-        }
-    };
-}
+use support::{Done, Engine, engine, wait_for};
 
 /// A context with a Dockerfile.
 fn context(engine: &Engine, dockerfile: &str) -> PathBuf {

@@ -1,26 +1,13 @@
 //! Containers by the command line, as root.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's failure is a panic")]
-#![allow(dead_code, reason = "what the test files share, not each uses")]
 
 mod support;
 
 use std::io::Write;
 use std::process::Stdio;
 
-use support::{Engine, obstacle, wait_for};
-
-macro_rules! engine {
-    ($make:ident) => {
-        match obstacle() {
-            Some(why) => {
-                eprintln!("skipped: {why}");
-                return;
-            }
-            None => Engine::$make(),
-        }
-    };
-}
+use support::{Engine, engine, wait_for};
 
 const RUN: [&str; 4] = ["run", "--rm", "--network", "none"];
 

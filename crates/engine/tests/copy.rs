@@ -1,7 +1,6 @@
 //! `cp` and `export` by the command line, as root.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's failure is a panic")]
-#![allow(dead_code, reason = "what the test files share, not each uses")]
 
 mod support;
 
@@ -10,19 +9,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use support::{Done, Engine, obstacle, wait_for};
-
-macro_rules! engine {
-    ($make:ident) => {
-        match obstacle() {
-            Some(why) => {
-                eprintln!("skipped: {why}");
-                return;
-            }
-            None => Engine::$make(),
-        }
-    };
-}
+use support::{Done, Engine, engine, wait_for};
 
 fn here(engine: &Engine) -> PathBuf {
     let path = engine.path("here");

@@ -5,19 +5,7 @@
 
 mod support;
 
-use support::{Done, Engine, obstacle, wait_for};
-
-macro_rules! engine {
-    () => {
-        match obstacle() {
-            Some(why) => {
-                eprintln!("skipped: {why}");
-                return;
-            }
-            None => Engine::new(),
-        }
-    };
-}
+use support::{Done, Engine, engine, obstacle, wait_for};
 
 fn run(engine: &Engine, rest: &[&str]) -> Done {
     engine.run(&[&["run", "--rm", "--network", "none"], rest].concat())
@@ -35,7 +23,7 @@ fn spec(engine: &Engine, flags: &[&str]) -> serde_json::Value {
 
 #[test]
 fn init_reaps_passes_signals_on_and_tells_the_status() {
-    let engine = engine!();
+    let engine = engine!(new);
     let orphans = "(sh -c 'sleep 0.1 & exec true') ; sleep 0.5; \
                    grep -l 'State:.Z' /proc/[0-9]*/status; cat /proc/1/comm; echo $$; exit 7";
     let done = run(&engine, &["--init", "bb", "sh", "-c", orphans]);
@@ -68,7 +56,7 @@ fn init_reaps_passes_signals_on_and_tells_the_status() {
 
 #[test]
 fn the_init_cannot_be_written_to() {
-    let engine = engine!();
+    let engine = engine!(new);
     let script =
         "echo x > /dev/init; echo x > /proc/1/exe; mount -o remount,rw /dev/init; echo end";
     let done = run(&engine, &["--init", "bb", "sh", "-c", script]);
@@ -78,7 +66,7 @@ fn the_init_cannot_be_written_to() {
 
 #[test]
 fn limits_reach_the_spec() {
-    let engine = engine!();
+    let engine = engine!(new);
     let spec = spec(
         &engine,
         &[
@@ -108,7 +96,7 @@ fn limits_reach_the_spec() {
 
 #[test]
 fn block_devices_are_limited() {
-    let engine = engine!();
+    let engine = engine!(new);
     let devices = std::fs::read_dir("/sys/block").unwrap().flatten();
     let mut devices = devices.map(|entry| entry.file_name().into_string().unwrap());
     let Some(name) = devices.find(|name| std::path::Path::new("/dev").join(name).exists()) else {
@@ -141,7 +129,7 @@ fn block_devices_are_limited() {
 
 #[test]
 fn cgroups_are_where_they_are_asked_for() {
-    let engine = engine!();
+    let engine = engine!(new);
     let parent = format!("/husk-parent-{}", std::process::id());
     let flags = ["--cgroup-parent", &parent, "--cgroupns", "host"];
     let done = run(&engine, &[&flags[..], &["bb", "cat", "/proc/self/cgroup"]].concat());
@@ -162,7 +150,7 @@ fn cgroups_are_where_they_are_asked_for() {
 
 #[test]
 fn namespaces_of_another_container() {
-    let engine = engine!();
+    let engine = engine!(new);
     engine.ok(&["run", "-d", "--network", "none", "--name", "one", "bb", "sleep", "600"]);
     let pid = engine.inspect("one", "{{.State.Pid}}");
     for (flag, name) in [("--pid", "pid"), ("--ipc", "ipc")] {
@@ -180,7 +168,7 @@ fn namespaces_of_another_container() {
 
 #[test]
 fn volumes_from_another_container() {
-    let engine = engine!();
+    let engine = engine!(new);
     let made =
         ["create", "--name", "one", "--network", "none", "-v", "kept:/v", "-v", "/anonymous"];
     engine.ok(&[&made[..], &["bb"]].concat());
@@ -200,7 +188,7 @@ fn volumes_from_another_container() {
 
 #[test]
 fn files_of_ids_and_labels() {
-    let engine = engine!();
+    let engine = engine!(new);
     let id = engine.path("cid").display().to_string();
     let labels = engine.path("labels");
     std::fs::write(&labels, "# comment\nfrom.file=yes\nboth=file\n").unwrap();
@@ -220,7 +208,7 @@ fn files_of_ids_and_labels() {
 
 #[test]
 fn streams_that_are_not_attached_are_not_shown() {
-    let engine = engine!();
+    let engine = engine!(new);
     let script = "echo out; echo err >&2";
     let only = run(&engine, &["-a", "stderr", "bb", "sh", "-c", script]);
     assert_eq!((only.out.as_str(), only.err.as_str()), ("", "err\n"));
@@ -232,7 +220,7 @@ fn streams_that_are_not_attached_are_not_shown() {
 
 #[test]
 fn another_runtime() {
-    let engine = engine!();
+    let engine = engine!(new);
     let absent = run(&engine, &["--runtime", "no-such-runtime", "bb", "true"]);
     assert!(absent.err.contains("is in no directory of PATH"), "{absent:?}");
     let oci = std::path::Path::new(env!("CARGO_BIN_EXE_husk")).with_file_name("husk-oci");
@@ -269,7 +257,7 @@ fn a_hardware_address() {
 
 #[test]
 fn an_image_with_an_unknown_stop_signal_needs_another() {
-    let engine = engine!();
+    let engine = engine!(new);
     let context = engine.path("context");
     std::fs::create_dir(&context).unwrap();
     std::fs::write(context.join("Dockerfile"), "FROM bb\nSTOPSIGNAL BOGUS\n").unwrap();
@@ -284,7 +272,7 @@ fn an_image_with_an_unknown_stop_signal_needs_another() {
 
 #[test]
 fn another_user_in_a_container_has_its_own_groups() {
-    let engine = engine!();
+    let engine = engine!(new);
     let files = "echo ann:x:1500:1600::/:/bin/sh >/etc/passwd; \
                  printf 'staff:x:1700:ann\\nwheel:x:10:root\\n' >/etc/group; echo there; exec sleep 600";
     let flags = ["run", "-d", "--network", "none", "--name", "many", "--group-add", "77"];
@@ -307,7 +295,7 @@ fn another_user_in_a_container_has_its_own_groups() {
 
 #[test]
 fn what_cannot_be_honoured_is_refused_with_its_reason() {
-    let engine = engine!();
+    let engine = engine!(new);
     for (flags, reason) in [
         (&["--link", "db"][..], "put both on a network"),
         (&["--gpus", "all"], "give the device nodes with --device"),

@@ -6,26 +6,13 @@
     clippy::panic,
     reason = "a test's failure is a panic"
 )]
-#![allow(dead_code, reason = "what the test files share, not each uses")]
 
 mod support;
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
-use support::{Engine, obstacle};
-
-macro_rules! engine {
-    ($make:ident) => {
-        match obstacle() {
-            Some(why) => {
-                eprintln!("skipped: {why}");
-                return;
-            }
-            None => Engine::$make(),
-        }
-    };
-}
+use support::{Engine, engine};
 
 fn start(engine: &Engine, name: &str, flags: &[&str], script: &str) {
     let head = ["run", "-d", "--network", "none", "--name", name];

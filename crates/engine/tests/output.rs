@@ -1,7 +1,6 @@
 //! `logs` with times, progress on a terminal, completion and manual pages, as root.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's failure is a panic")]
-#![allow(dead_code, reason = "what the test files share, not each uses")]
 
 mod support;
 
@@ -9,19 +8,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use support::{Engine, obstacle, wait_for};
-
-macro_rules! engine {
-    ($make:ident) => {
-        match obstacle() {
-            Some(why) => {
-                eprintln!("skipped: {why}");
-                return;
-            }
-            None => Engine::$make(),
-        }
-    };
-}
+use support::{Engine, engine, wait_for};
 
 const DETACHED: [&str; 5] = ["run", "-d", "--network", "none", "--name"];
 

@@ -1,7 +1,7 @@
 //! `pull` beside registries in trouble: what is said, the exit code, and what is left.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's failure is a panic")]
-#![allow(dead_code, reason = "what the test files share, not each uses")]
+#![allow(dead_code, reason = "of the registry and the layers, of which this is a part")]
 
 #[path = "../../image/tests/fake/mod.rs"]
 mod fake;

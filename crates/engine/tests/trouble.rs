@@ -6,19 +6,7 @@ mod support;
 
 use std::process::Stdio;
 
-use support::{Done, Engine, obstacle, wait_for};
-
-macro_rules! engine {
-    ($make:ident) => {
-        match obstacle() {
-            Some(why) => {
-                eprintln!("skipped: {why}");
-                return;
-            }
-            None => Engine::$make(),
-        }
-    };
-}
+use support::{Done, Engine, engine, wait_for};
 
 fn kill(engine: &Engine, container: &str) {
     let pids = engine.inspect(container, "{{.State.MonitorPid}} {{.State.Pid}}");

@@ -19,6 +19,8 @@
 //! [`store::Store::pin`] it under the container's id, drop the activity; prepare and
 //! mount the overlay; [`store::Store::unpin`] when the container is removed.
 
+#![deny(clippy::print_stderr, clippy::print_stdout, reason = "both panic where nobody reads")]
+
 pub mod archive;
 pub mod build;
 pub mod compose;

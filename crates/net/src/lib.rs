@@ -57,6 +57,8 @@
 //! What stays are switches of the host that were turned on, and said:
 //! `net.ipv4.ip_forward`, `net.ipv6.conf.all.forwarding`.
 
+#![deny(clippy::print_stderr, clippy::print_stdout, reason = "both panic where nobody reads")]
+
 mod address;
 mod bridge;
 mod claim;

@@ -5,6 +5,8 @@
 //! they say to each other. [`enter`] adds a process to a container by a list of
 //! steps of its own. Both end in [`tail`].
 
+#![deny(clippy::print_stderr, clippy::print_stdout, reason = "both panic where nobody reads")]
+
 pub mod birth;
 pub mod census;
 pub mod cli;

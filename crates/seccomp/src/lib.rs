@@ -6,6 +6,8 @@
 //! the same byte order. docs/seccomp.md describes the design and where the
 //! result knowingly differs from libseccomp's.
 
+#![deny(clippy::print_stderr, clippy::print_stdout, reason = "both panic where nobody reads")]
+
 mod abi;
 mod assembler;
 mod condition;

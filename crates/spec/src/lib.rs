@@ -11,6 +11,8 @@
 //! rlimits, mount options) stay strings here and are judged by the runtime,
 //! which knows whether an unknown one is an error or a warning.
 
+#![deny(clippy::print_stderr, clippy::print_stdout, reason = "both panic where nobody reads")]
+
 mod config;
 mod document;
 mod features;

@@ -3,6 +3,8 @@
 //! The only crate of the workspace in which `unsafe` is allowed. Everything it
 //! exports is safe to call from a single-threaded program.
 
+#![deny(clippy::print_stderr, clippy::print_stdout, reason = "both panic where nobody reads")]
+
 pub mod bpf;
 mod call;
 pub mod clone;

@@ -1,6 +1,8 @@
 //! Without root's privilege over the host: whether that is so, and what a host
 //! must have for it, each with its remedy in one line.
 
+#![deny(clippy::print_stderr, clippy::print_stdout, reason = "both panic where nobody reads")]
+
 use std::sync::OnceLock;
 use std::{fmt, fs};
 

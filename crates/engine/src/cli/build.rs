@@ -15,6 +15,7 @@ use super::{embedded, output, registry};
 use crate::build::{Interrupt, Steps};
 use crate::error::{Error, Result, file};
 use crate::home::Home;
+use crate::notice;
 
 /// What a shell makes of SIGINT.
 const INTERRUPTED: u8 = 130;
@@ -127,9 +128,9 @@ impl Build {
             output::line(image.id)?;
             return Ok(0);
         }
-        eprintln!("built {}", image.id);
+        notice::line(format_args!("built {}", image.id));
         for name in &options.names {
-            eprintln!("named {}", name.familiar());
+            notice::line(format_args!("named {}", name.familiar()));
         }
         Ok(0)
     }

@@ -341,7 +341,7 @@ impl Exec {
         let (warnings, failure) = crate::runtime::outcome(&log);
         let _ = std::fs::remove_file(&log);
         for warning in warnings {
-            eprintln!("husk: {warning}");
+            crate::notice::notice(warning);
         }
         match (failure, ended) {
             // It has said so itself.

@@ -13,6 +13,7 @@ use super::output;
 use crate::container::Container;
 use crate::error::{Error, Result, file};
 use crate::home::Home;
+use crate::notice;
 use crate::tree::{Copier, Rules};
 use crate::view::View;
 
@@ -177,10 +178,11 @@ impl Cp {
         let name = if content { "" } else { what.name };
         put(&mut copier, &inode, is_directory, name, to, target)?;
         for left_out in &copier.left_out {
-            eprintln!("husk: left out: {left_out}");
+            notice::notice(format_args!("left out: {left_out}"));
         }
         if !self.quiet && std::io::stderr().is_terminal() {
-            eprintln!("copied {} to {}{target}", output::size(copier.bytes), to.name);
+            let copied = output::size(copier.bytes);
+            notice::line(format_args!("copied {copied} to {}{target}", to.name));
         }
         Ok(0)
     }
@@ -294,7 +296,7 @@ fn differ(one: &OwnedFd, other: &OwnedFd, shown: &str) -> Result<()> {
 
 fn finish<W: Write>(archive: Archive<W>) -> Result<u8> {
     for left_out in archive.finish()? {
-        eprintln!("husk: {left_out}");
+        notice::notice(left_out);
     }
     Ok(0)
 }

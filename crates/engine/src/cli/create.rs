@@ -13,6 +13,7 @@ use crate::attach::{self, End, Options};
 use crate::container::{Container, Parts, Source, name};
 use crate::error::{Error, Result, file};
 use crate::home::Home;
+use crate::notice::notice;
 use crate::{launch, remove};
 
 /// `run`.
@@ -59,7 +60,7 @@ fn find_image(home: &Home, flags: &Flags) -> Result<ImageRecord> {
         }
     }
     if flags.pull == "missing" && !flags.quiet {
-        eprintln!("husk: {} is not here: pulling it", flags.image);
+        notice(format_args!("{} is not here: pulling it", flags.image));
     }
     let options = registry::Registry { tls_verify: flags.tls_verify, quiet: flags.quiet };
     registry::pull(home, &flags.image, flags.platform.as_deref(), &options)

@@ -1,7 +1,7 @@
 //! `logs`.
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -121,7 +121,7 @@ impl Logs {
             false => entry.log.clone(),
         };
         match entry.stream.as_str() {
-            "stderr" => drop(std::io::stderr().write_all(text.as_bytes())),
+            "stderr" => crate::notice::write(text.as_bytes()),
             _ => output::print(&text)?,
         }
         Ok(())

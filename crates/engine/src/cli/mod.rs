@@ -31,7 +31,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::error::{ENGINE_FAILED, Error, Result};
+use crate::error::{ENGINE_FAILED, Error, READER_GONE, Result};
 use crate::home::Home;
 use crate::rootless;
 
@@ -201,6 +201,7 @@ pub fn main() -> ExitCode {
         .and_then(run);
     match done {
         Ok(code) => ExitCode::from(code),
+        Err(Error::ReaderGone) => ExitCode::from(READER_GONE),
         Err(error) => {
             output::error(&error);
             ExitCode::from(exit_status(&matches, &error))

@@ -140,7 +140,7 @@ impl Network {
                 };
                 let name = &container.record.name;
                 let (_, notices) = nets.connect(container.id(), name, &attachment, &namespace)?;
-                notices.iter().for_each(|notice| eprintln!("husk: {notice}"));
+                notices.iter().for_each(crate::notice::notice);
                 Ok(0)
             }
             Self::Disconnect(disconnect) => {

@@ -1,10 +1,9 @@
 //! What is printed: errors, tables, `--format`.
 
-use std::io::Write;
-
 use serde_json::Value;
 
-use crate::error::{Error, Result, file};
+use crate::error::{Error, Result};
+use crate::notice::{self, printable};
 
 /// One line on standard error; of a build also the line of the Dockerfile and its place there.
 pub(super) fn error(error: &Error) {
@@ -13,36 +12,24 @@ pub(super) fn error(error: &Error) {
         Error::Build(_) => text.split('\n').map(printable).collect::<Vec<_>>().join("\n"),
         _ => printable(&text),
     };
-    let _ = writeln!(std::io::stderr(), "husk: {shown}");
+    notice::line(format_args!("husk: {shown}"));
 }
 
-/// Without control characters: images and registries choose names, labels and remarks,
-/// and a terminal obeys an escape sequence wherever it stands.
-fn printable(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character.is_control() {
-            true => plain.extend(character.escape_default()),
-            false => plain.push(character),
-        }
-    }
-    plain
-}
-
-/// Text on standard output. A reader that has gone is no failure of ours.
+/// Text on standard output; what is printed on and on ends with its reader.
+///
+/// # Errors
+/// [`Error::ReaderGone`], or the errno of write(2).
 pub(super) fn print(text: &str) -> Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(file("write to", "standard output")(error))
-        }
-        _ => Ok(()),
-    }
+    crate::attach::write_output(text.as_bytes())
 }
 
-/// A line on standard output.
+/// A line on standard output, of something that is done: that its reader has gone is no
+/// failure, and no reason to leave the rest undone.
 pub(super) fn line(text: impl std::fmt::Display) -> Result<()> {
-    print(&format!("{text}\n"))
+    match print(&format!("{text}\n")) {
+        Err(Error::ReaderGone) => Ok(()),
+        other => other,
+    }
 }
 
 /// Columns as wide as their widest cell, three blanks between.

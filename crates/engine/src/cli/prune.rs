@@ -1,7 +1,5 @@
 //! `prune` of containers, images, volumes, the build cache, and of everything.
 
-use std::io::Write;
-
 use clap::Args;
 use husk_image::store::Removal;
 
@@ -10,6 +8,7 @@ use crate::container::Container;
 use crate::container::state::Status;
 use crate::error::{Error, Result, file};
 use crate::home::Home;
+use crate::notice;
 use crate::remove;
 use crate::usage;
 use crate::volume::Volume;
@@ -63,8 +62,7 @@ fn agreed(force: bool, what: &str) -> Result<bool> {
     if force {
         return Ok(true);
     }
-    eprint!("This removes {what}. Go on? [y/N] ");
-    let _ = std::io::stderr().flush();
+    notice::write(format!("This removes {what}. Go on? [y/N] ").as_bytes());
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).map_err(file("read", "standard input"))?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
@@ -222,7 +220,7 @@ fn cache(home: &Home) -> Result<u64> {
     let before = usage::store(&store)?;
     store.remove_steps()?;
     if store.collect()?.busy {
-        eprintln!("husk: a pull or build is under way: what it may need stays");
+        notice::notice("a pull or build is under way: what it may need stays");
     }
     Ok(before.saturating_sub(usage::store(&store)?))
 }

@@ -11,6 +11,7 @@ use husk_image::registry::{
 use super::{output, progress};
 use crate::error::{Error, Result, file};
 use crate::home::Home;
+use crate::notice;
 
 /// How registries are talked to.
 #[derive(Clone, Copy, Debug)]
@@ -83,10 +84,10 @@ impl Pull {
         let pulled = pull(home, &self.image, self.platform.as_deref(), &registry)?;
         let reference = self.image.parse::<Reference>()?.or_latest();
         if !self.quiet {
-            eprintln!("Digest: {}", pulled.target);
+            notice::line(format_args!("Digest: {}", pulled.target));
             let word =
                 if pulled.up_to_date { "Image is up to date" } else { "Downloaded newer image" };
-            eprintln!("Status: {word} for {}", reference.familiar());
+            notice::line(format_args!("Status: {word} for {}", reference.familiar()));
         }
         output::line(&reference)?;
         Ok(0)
@@ -190,7 +191,7 @@ fn prompt(text: &str) -> Result<String> {
     if !std::io::stdin().is_terminal() {
         return Err(Error::other("standard input is no terminal: give -u and --password-stdin"));
     }
-    eprint!("{text}");
+    notice::write(text.as_bytes());
     read_line()
 }
 
@@ -206,7 +207,7 @@ fn hidden(text: &str) -> Result<String> {
     tcsetattr(stdin, OptionalActions::Flush, &silent).map_err(file("set", "the terminal"))?;
     let line = prompt(text);
     let restored = tcsetattr(stdin, OptionalActions::Now, &saved);
-    eprintln!();
+    notice::line("");
     restored.map_err(file("set", "the terminal"))?;
     line
 }

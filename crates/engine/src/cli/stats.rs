@@ -105,7 +105,7 @@ impl Stats {
         }
         if let Some(template) = &self.format {
             for row in rows {
-                output::line(output::format(template, row)?)?;
+                output::print(&format!("{}\n", output::format(template, row)?))?;
             }
             return Ok(());
         }

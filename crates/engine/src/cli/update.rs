@@ -80,7 +80,7 @@ fn apply(home: &Home, container: &Container, wanted: &Limits, merged: &Limits) -
     let output = child.wait_with_output().map_err(file("wait for", "husk-oci"))?;
     let words = String::from_utf8_lossy(&output.stderr);
     if output.status.success() {
-        eprint!("{words}");
+        crate::notice::write(words.as_bytes());
         return Ok(());
     }
     Err(Error::other(words.trim_end().trim_start_matches("husk-oci: ")))

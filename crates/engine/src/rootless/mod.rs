@@ -34,6 +34,7 @@ use crate::container::{Container, write_whole};
 use crate::error::{Error, Result, file};
 use crate::home::{Home, make_directory};
 use crate::lock::Lock;
+use crate::notice::notice;
 
 /// linux/sched.h.
 const CLONE_NEWNS: u32 = 0x0002_0000;
@@ -181,7 +182,7 @@ fn make() -> Result<()> {
     let refused = pending.and_then(|pending| pending.finish().err());
     if let Some(why) = maps.lacking.as_ref().or(refused.as_ref()) {
         ids::map_own(&maps)?;
-        eprintln!("husk: only your own id exists in containers, as their root: {why}");
+        notice(format_args!("only your own id exists in containers, as their root: {why}"));
     }
     // What is mounted on the host later is seen here, and never the other way round.
     let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;

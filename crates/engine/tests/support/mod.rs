@@ -44,6 +44,23 @@ pub(crate) fn obstacle() -> Option<String> {
     (!Path::new(BUSYBOX).is_file()).then(|| format!("no {BUSYBOX} (busybox-static)"))
 }
 
+/// An engine made by a function of [`Engine`]'s; where none can be, the test is over and
+/// says why.
+#[allow(unused_macros, reason = "each file of tests uses a part of it")]
+macro_rules! engine {
+    ($make:ident) => {
+        match crate::support::obstacle() {
+            Some(why) => {
+                eprintln!("skipped: {why}");
+                return;
+            }
+            None => crate::support::Engine::$make(),
+        }
+    };
+}
+#[allow(unused_imports, reason = "each file of tests uses a part of it")]
+pub(crate) use engine;
+
 /// A running network namespace; it ends with this.
 pub(crate) struct Namespace(Child);
 
@@ -226,6 +243,14 @@ impl Engine {
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Done {
         self.command(arguments).output().unwrap().into()
+    }
+
+    /// Runs `script` in sh(1) with the command's words as "$@".
+    pub(crate) fn shell(&self, arguments: &[&str], script: &str) -> Done {
+        let command = self.command(arguments);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script, "sh"]).arg(command.get_program()).args(command.get_args());
+        shell.stdin(Stdio::null()).output().unwrap().into()
     }
 
     /// Its output, trimmed; it must succeed.

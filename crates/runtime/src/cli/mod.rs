@@ -139,9 +139,14 @@ fn similar(known: &str, typed: &str) -> bool {
 
 fn print(text: &str) -> Exit {
     use std::io::Write;
-    // Nobody is left to be told that nobody listens.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(0)
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        // A reader that has gone is no failure; a full disk is one.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::new(Code::Kernel, "standard output", error))
+        }
+        _ => Ok(0),
+    }
 }
 
 fn version() -> String {
