@@ -1,5 +1,6 @@
 //! The Debian packages that tests and benchmarks need, and their installation.
 
+use std::fs;
 use std::process::{Command, Stdio};
 
 use crate::process;
@@ -29,6 +30,10 @@ pub(crate) const TESTS: &[Need] = &[
     need("valgrind", "the ceiling of instructions"),
     need("podman", "podman driving husk-oci"),
     need("containerd", "containerd driving husk-oci"),
+    need("skopeo", "images to and from other engines"),
+    need("umoci", "the comparison of unpacked images"),
+    need("docker-registry", "a registry to push to and pull from"),
+    need("debootstrap", "a Debian image to unpack and run"),
     need("uidmap", "rootless containers"),
     need("iproute2", "network namespaces of the tests"),
     need("procps", "the ps command"),
@@ -61,6 +66,9 @@ pub(crate) const VM: &[Need] = &[
     need("kmod", "the dependencies of its kernel modules"),
 ];
 
+/// The Debian release that images and virtual machines are made of.
+pub(crate) const RELEASE: &str = "bookworm";
+
 /// Installs what is missing of `needs` when we are root; else names it, with the command
 /// that installs it. What stays missing is told and not fatal: the tests that need it say
 /// that they are skipped.
@@ -89,6 +97,16 @@ pub(crate) fn provide(needs: &[Need]) {
     for need in self::missing(needs) {
         eprintln!("xtask: without {} there is no {}", need.package, need.purpose);
     }
+}
+
+/// The mirror that this machine's apt uses; debootstrap has a default of its own.
+pub(crate) fn mirror() -> Option<String> {
+    let lists = ["/etc/apt/sources.list", "/etc/apt/sources.list.d/debian.sources"];
+    lists
+        .iter()
+        .filter_map(|file| fs::read_to_string(file).ok())
+        .flat_map(|text| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        .find(|word| word.starts_with("http") && word.trim_end_matches('/').ends_with("/debian"))
 }
 
 /// Those of `needs` that dpkg does not know as installed.

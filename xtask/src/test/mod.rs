@@ -1,6 +1,7 @@
 //! `cargo xtask test`: sets up, builds, runs every test and counts them.
 
 mod ceiling;
+mod debian_root;
 mod edge;
 mod profile;
 mod runner;
@@ -121,6 +122,10 @@ fn run(options: &Options, metadata: &Metadata, suites: &[String]) -> anyhow::Res
             Ok(path) => runner.docker_profile = path,
             // The test that wants it says that it is skipped.
             Err(error) => eprintln!("xtask: no seccomp profile of Docker's: {error:#}"),
+        }
+        match debian_root::tar() {
+            Ok(path) => runner.debian_tar = path,
+            Err(error) => eprintln!("xtask: no Debian root file system: {error:#}"),
         }
         tally.add("unit", runner.unit()?);
         interrupt::check()?;

@@ -14,6 +14,8 @@ use crate::cargo::{self, Metadata, Profile};
 pub(super) struct Runner<'a> {
     /// For the tests of husk-seccomp, where it is not installed.
     pub(super) docker_profile: Option<PathBuf>,
+    /// For the tests of husk-image and husk-engine.
+    pub(super) debian_tar: Option<PathBuf>,
     nextest: bool,
     filters: &'a [String],
 }
@@ -24,7 +26,7 @@ impl<'a> Runner<'a> {
         let mut command = cargo::command();
         command.args(["nextest", "--version"]).stderr(Stdio::null()).stdin(Stdio::null());
         let nextest = command.output().is_ok_and(|out| out.status.success());
-        Self { docker_profile: None, nextest, filters }
+        Self { docker_profile: None, debian_tar: None, nextest, filters }
     }
 
     fn command(&self) -> Command {
@@ -48,6 +50,9 @@ impl<'a> Runner<'a> {
         command.arg("--workspace");
         if let Some(path) = &self.docker_profile {
             command.env(super::profile::VARIABLE, path);
+        }
+        if let Some(path) = &self.debian_tar {
+            command.env(super::debian_root::VARIABLE, path);
         }
         if self.nextest {
             // A test that skips itself passes; its reason is in what it printed.

@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, bail};
 
 use super::recipe;
-use crate::process;
+use crate::{debian, process};
 
 /// Where the parts of a machine that do not change are.
 pub(super) struct Image {
@@ -80,7 +80,7 @@ fn build(directory: &Path, package: &str) -> anyhow::Result<()> {
             .arg(recipe::PACKAGES.join(","))
             .arg(recipe::RELEASE)
             .arg(&root)
-            .args(mirror()),
+            .args(debian::mirror()),
     )
     .with_context(|| format!("see {}/debootstrap/debootstrap.log", root.display()))?;
     eprintln!("==> {package}");
@@ -89,16 +89,6 @@ fn build(directory: &Path, package: &str) -> anyhow::Result<()> {
     eprintln!("==> root.ext4");
     make_disk(&directory.join("root.ext4"), &root, "2G")?;
     fs::remove_dir_all(&root).context("rm root")
-}
-
-/// The mirror that this machine's apt uses; debootstrap has a default of its own.
-fn mirror() -> Option<String> {
-    let lists = ["/etc/apt/sources.list", "/etc/apt/sources.list.d/debian.sources"];
-    lists
-        .iter()
-        .filter_map(|file| fs::read_to_string(file).ok())
-        .flat_map(|text| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
-        .find(|word| word.starts_with("http") && word.trim_end_matches('/').ends_with("/debian"))
 }
 
 /// Takes the kernel and its modules out of the package; nothing is installed on the host.

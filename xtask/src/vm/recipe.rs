@@ -2,7 +2,7 @@
 //! keyed by a digest of it all.
 
 /// The Debian release.
-pub(super) const RELEASE: &str = "bookworm";
+pub(super) const RELEASE: &str = crate::debian::RELEASE;
 
 /// Debian's kernel for virtual machines: small, with ext4 and NVMe built in, so that it
 /// mounts its root without an initial ram disk.

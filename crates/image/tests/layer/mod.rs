@@ -163,7 +163,7 @@ impl LayerBuilder {
 pub(crate) fn without_root(test: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        eprintln!("{test}: skipped, needs root");
+        eprintln!("skipped: {test}: needs root");
     }
     !root
 }
