@@ -122,7 +122,13 @@ fn what_a_registry_does_wrong_is_said_and_leaves_nothing() {
 
     let html = || Answer::new(200, b"<html>Sign in</html>").with("content-type", "text/html");
     let elsewhere = Digest::of(b"other").to_string();
-    let manifests: [(&str, Answer, &[&str]); 5] = [
+    let gone = "http://127.0.0.1:9/v2/x/y/manifests/1";
+    let manifests: [(&str, Answer, &[&str]); 6] = [
+        (
+            "gone",
+            Answer::new(307, b"").with("location", gone),
+            &["127.0.0.1:9: connection refused"],
+        ),
         ("html", html(), &["not JSON but begins \"<html>"]),
         ("unknown", Answer::new(404, b"{}"), &["not known to its registry"]),
         ("refused", Answer::new(403, b""), &["denied", "login"]),
