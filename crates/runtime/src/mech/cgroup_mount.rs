@@ -10,7 +10,7 @@ use rustix::fs::{self, Mode};
 use super::mount::{move_onto, new_filesystem, open_bind, open_target, set_attributes};
 use super::resolve::{self, Missing};
 use crate::fault::{Context, Refused};
-use crate::plan::{CgroupMount, LegacyMount, Mount, Setting};
+use crate::plan::{Anew, CgroupMount, LegacyMount, Mount, Setting};
 
 /// Attributes of the tmpfs that holds v1's hierarchies: nosuid, nodev, noexec.
 const TMPFS_ATTRIBUTES: u64 = 0x2 | 0x4 | 0x8;
@@ -33,7 +33,7 @@ pub fn attach(
             let tree = bind_own(mount, mount_point, cgroup)?;
             move_onto(&tree, target.as_fd())
         }
-        CgroupMount::Legacy { hierarchies, links, namespaced } => {
+        CgroupMount::Legacy { hierarchies, links, anew } => {
             let settings = [
                 Setting::Value(c"source".to_owned(), c"tmpfs".to_owned()),
                 Setting::Value(c"mode".to_owned(), c"755".to_owned()),
@@ -41,7 +41,7 @@ pub fn attach(
             let tmpfs = new_filesystem(c"tmpfs", &settings, TMPFS_ATTRIBUTES)?;
             move_onto(&tmpfs, target.as_fd())?;
             for hierarchy in hierarchies {
-                attach_hierarchy(mount, hierarchy, &tmpfs, *namespaced, cgroup)?;
+                attach_hierarchy(mount, hierarchy, &tmpfs, *anew, cgroup)?;
             }
             for (name, target) in links {
                 fs::symlinkat(target, &tmpfs, name).op("symlinkat")?;
@@ -60,15 +60,20 @@ fn attach_hierarchy(
     mount: &Mount,
     hierarchy: &LegacyMount,
     tmpfs: &OwnedFd,
-    namespaced: bool,
+    anew: Anew,
     cgroup: &Cgroup,
 ) -> Result<(), Refused> {
     fs::mkdirat(tmpfs, &hierarchy.directory, Mode::from_raw_mode(0o755)).op("mkdirat")?;
     let target = resolve::open(tmpfs.as_fd(), &hierarchy.directory).op("openat2")?;
-    let tree = if namespaced {
-        new_filesystem(hierarchy.kind, &hierarchy.settings, mount.attributes.set)?
-    } else {
-        bind_own(mount, &hierarchy.mount_point, cgroup)?
+    let mount_anew = || new_filesystem(hierarchy.kind, &hierarchy.settings, mount.attributes.set);
+    let bind = || bind_own(mount, &hierarchy.mount_point, cgroup);
+    let tree = match anew {
+        Anew::Never => bind()?,
+        // A user namespace may not take back all that the host has set on its mount.
+        Anew::Unplaced if own_below(&hierarchy.mount_point, cgroup).is_some() => {
+            bind().or_else(|_| mount_anew())?
+        }
+        Anew::Unplaced | Anew::Always => mount_anew()?,
     };
     move_onto(&tree, target.as_fd())
 }
@@ -77,11 +82,7 @@ fn attach_hierarchy(
 /// point. Where it has none there, the whole hierarchy, which is others': to be
 /// seen and, whatever the options say, not written (CVE-2023-25809).
 fn bind_own(mount: &Mount, mount_point: &CStr, cgroup: &Cgroup) -> Result<OwnedFd, Refused> {
-    let own = cgroup.directories().find(|directory| {
-        let rest = directory.as_os_str().as_bytes().strip_prefix(mount_point.to_bytes());
-        rest.is_some_and(|rest| rest.starts_with(b"/"))
-    });
-    let own = own.and_then(|directory| CString::new(directory.as_os_str().as_bytes()).ok());
+    let own = own_below(mount_point, cgroup);
     let mut attributes = mount.attributes;
     if own.is_none() {
         attributes.set |= ATTR_RDONLY;
@@ -90,4 +91,13 @@ fn bind_own(mount: &Mount, mount_point: &CStr, cgroup: &Cgroup) -> Result<OwnedF
     let tree = open_bind(own.as_deref().unwrap_or(mount_point), false)?;
     set_attributes(&tree, false, &attributes)?;
     Ok(tree)
+}
+
+/// The container's directory below a hierarchy's mount point.
+fn own_below(mount_point: &CStr, cgroup: &Cgroup) -> Option<CString> {
+    let own = cgroup.directories().find(|directory| {
+        let rest = directory.as_os_str().as_bytes().strip_prefix(mount_point.to_bytes());
+        rest.is_some_and(|rest| rest.starts_with(b"/"))
+    });
+    own.and_then(|directory| CString::new(directory.as_os_str().as_bytes()).ok())
 }

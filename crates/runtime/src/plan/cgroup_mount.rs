@@ -30,10 +30,25 @@ pub enum CgroupMount {
         hierarchies: Vec<LegacyMount>,
         /// Links such as `cpu` to `cpu,cpuacct`.
         links: Vec<(CString, CString)>,
-        /// Whether the hierarchies are mounted anew, in a cgroup namespace, or
-        /// bound from the host.
-        namespaced: bool,
+        /// Which of them are mounted anew.
+        anew: Anew,
     },
+}
+
+/// Whether a v1 hierarchy is mounted anew, rooted by a cgroup namespace, or the
+/// container's directory of the host's mount is bound. Both show the same:
+/// mountinfo's root, too, is told relative to the reader's cgroup namespace. But
+/// to mount one the kernel walks every cgroup v2 of the machine
+/// (`cgroup1_get_tree`), for each hierarchy again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Anew {
+    /// There is no cgroup namespace to root it.
+    Never,
+    /// Where the container has no directory of its own: the root of its new namespace
+    /// is then somebody else's.
+    Unplaced,
+    /// The namespace that is joined has a root of its own.
+    Always,
 }
 
 /// One hierarchy below the tmpfs.
@@ -59,7 +74,14 @@ pub(super) fn plan(
         namespaces.makes(NamespaceType::Cgroup) || namespaces.joins(NamespaceType::Cgroup);
     let layout = &host.layout;
     match &layout.v2 {
-        _ if !layout.v1.is_empty() => legacy(property, layout, namespaced),
+        _ if !layout.v1.is_empty() => {
+            let anew = match namespaces.joins(NamespaceType::Cgroup) {
+                true => Anew::Always,
+                false if namespaced => Anew::Unplaced,
+                false => Anew::Never,
+            };
+            legacy(property, layout, anew)
+        }
         None => Err(Error::invalid(
             format_args!("{property}.type (cgroup)"),
             "this host has no cgroup filesystem mounted",
@@ -75,7 +97,7 @@ pub(super) fn plan(
     }
 }
 
-fn legacy(property: &str, layout: &Layout, namespaced: bool) -> Result<CgroupMount> {
+fn legacy(property: &str, layout: &Layout, anew: Anew) -> Result<CgroupMount> {
     let mut hierarchies = Vec::new();
     let mut links = Vec::new();
     for hierarchy in &layout.v1 {
@@ -106,7 +128,7 @@ fn legacy(property: &str, layout: &Layout, namespaced: bool) -> Result<CgroupMou
             mount_point: path_cstring(property, &unified.mount)?,
         });
     }
-    Ok(CgroupMount::Legacy { hierarchies, links, namespaced })
+    Ok(CgroupMount::Legacy { hierarchies, links, anew })
 }
 
 fn setting(property: &str, option: &str) -> Result<Setting> {

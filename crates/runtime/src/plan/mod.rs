@@ -21,7 +21,7 @@ use std::fmt::Display;
 
 use husk_spec::{Hooks, Spec};
 
-pub use cgroup_mount::{CgroupMount, LegacyMount};
+pub use cgroup_mount::{Anew, CgroupMount, LegacyMount};
 pub use device::{DEFAULT_DEVICES, DEFAULT_LINKS, Device, DeviceKind};
 pub use landlock::Landlock;
 pub use mount::{IdMap, Mount, MountSource, Setting};
