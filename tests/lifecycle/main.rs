@@ -4,6 +4,7 @@
 //! `RUNTIME` says which runtime is tested; husk-oci by default.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod block;
 mod effects;
 mod killed;
 mod limits;

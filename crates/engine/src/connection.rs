@@ -1,5 +1,7 @@
 //! A container's network: what its namespace is, who connects it, and undoing that.
 
+use std::os::fd::{AsFd, AsRawFd};
+
 use husk_net::pasta::{self, Pasta};
 use husk_net::{
     Attachment, Claim, Endpoint, LoopbackProxy, Mode, NetNs, Networks, Publish, Request,
@@ -19,8 +21,8 @@ use crate::spec::Network;
 pub enum Connection {
     /// There is nothing to connect.
     Plain(Network),
-    /// Addresses and ports on networks of ours.
-    Reserved(Networks, Reservation),
+    /// Addresses and ports on networks of ours, and the namespace to be connected.
+    Reserved(Networks, Reservation, NetNs),
     /// Without root: pasta, which writes its pid to the file.
     Pasta {
         /// The published ports.
@@ -85,7 +87,7 @@ impl Connection {
                 let nets = home.networks()?;
                 reclaim(home, &nets, notice);
                 let reservation = nets.reserve(&request(container, &names)?)?;
-                Ok(Self::Reserved(nets, reservation))
+                Ok(Self::Reserved(nets, reservation, NetNs::make()?))
             }
         }
     }
@@ -94,14 +96,19 @@ impl Connection {
     pub fn namespace(&self) -> Network {
         match self {
             Self::Plain(network) => network.clone(),
-            Self::Reserved(..) | Self::Pasta { .. } => Network::Own,
+            Self::Reserved(.., netns) => {
+                // By our own number: the runtime's own descriptors are others.
+                let (pid, fd) = (std::process::id(), netns.as_fd().as_raw_fd());
+                Network::Made(format!("/proc/{pid}/fd/{fd}"))
+            }
+            Self::Pasta { .. } => Network::Own,
         }
     }
 
     /// Addresses on networks of ours.
     pub fn endpoints(&self) -> &[Endpoint] {
         match self {
-            Self::Reserved(_, reservation) => reservation.endpoints(),
+            Self::Reserved(_, reservation, _) => reservation.endpoints(),
             Self::Plain(_) | Self::Pasta { .. } => &[],
         }
     }
@@ -109,38 +116,36 @@ impl Connection {
     fn claims(&self) -> &[Claim] {
         match self {
             Self::Plain(_) => &[],
-            Self::Reserved(_, reservation) => reservation.claims(),
+            Self::Reserved(_, reservation, _) => reservation.claims(),
             Self::Pasta { ports, .. } => ports.claims(),
         }
     }
 
-    /// Connects the network namespace of the created container's process. The proxy is for
-    /// the caller to serve.
+    /// Whether it takes the container's process to connect it.
+    pub fn needs_process(&self) -> bool {
+        matches!(self, Self::Pasta { .. })
+    }
+
+    /// Connects the namespace, before the program runs. The proxy is for the caller to serve.
     ///
     /// # Errors
-    /// What the kernel or pasta refused.
-    pub fn connect(
-        &self,
-        pid: i32,
-        notice: &mut dyn FnMut(String),
-    ) -> Result<Option<LoopbackProxy>> {
-        let pid = pid.unsigned_abs();
-        match self {
-            Self::Plain(_) => Ok(None),
-            Self::Reserved(nets, reservation) => {
-                let namespace = NetNs::of_process(pid)?;
-                nets.set_up(reservation, &namespace)?.into_iter().for_each(notice);
-                Ok(LoopbackProxy::bind(self.claims())?)
-            }
-            Self::Pasta { pid_file, .. } => {
-                let claims = self.claims();
-                let interface = "eth0";
-                let user_namespace = pasta::UserNamespace::OfCaller;
-                Pasta { pid, user_namespace, pid_file, claims, interface, mtu: None }.start()?;
-                // pasta listens on the host's loopback too.
-                Ok(None)
-            }
-        }
+    /// What the kernel refused.
+    pub fn connect(&self, notice: &mut dyn FnMut(String)) -> Result<Option<LoopbackProxy>> {
+        let Self::Reserved(nets, reservation, netns) = self else { return Ok(None) };
+        nets.set_up(reservation, netns)?.into_iter().for_each(notice);
+        Ok(LoopbackProxy::bind(self.claims())?)
+    }
+
+    /// Connects the created container's process, where that is what can be connected.
+    ///
+    /// # Errors
+    /// What pasta refused.
+    pub fn connect_process(&self, pid: i32) -> Result<()> {
+        let Self::Pasta { pid_file, .. } = self else { return Ok(()) };
+        let (pid, claims, interface) = (pid.unsigned_abs(), self.claims(), "eth0");
+        let user_namespace = pasta::UserNamespace::OfCaller;
+        // It listens on the host's loopback, too.
+        Ok(Pasta { pid, user_namespace, pid_file, claims, interface, mtu: None }.start()?)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde::Deserialize;
 
@@ -16,6 +16,7 @@ use crate::notice;
 pub struct Runtime {
     program: PathBuf,
     root: PathBuf,
+    own: bool,
 }
 
 /// One line of its log.
@@ -41,7 +42,7 @@ impl Runtime {
             Some(name) => in_path(name)
                 .ok_or_else(|| Error::flag("--runtime", name, "is in no directory of PATH"))?,
         };
-        Ok(Self { program, root: home.oci() })
+        Ok(Self { program, root: home.oci(), own: false })
     }
 
     /// husk-oci.
@@ -49,7 +50,7 @@ impl Runtime {
     /// # Errors
     /// It is not there.
     pub fn find(home: &Home) -> Result<Self> {
-        Ok(Self { program: Self::own()?, root: home.oci() })
+        Ok(Self { program: Self::own()?, root: home.oci(), own: true })
     }
 
     /// husk-oci's file: beside our own executable, then in the directories of PATH.
@@ -88,22 +89,42 @@ impl Runtime {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// Runs a command whose standard streams are somebody else's; its messages come by
-    /// `log`. Gives its warnings.
+    /// Whether it is husk-oci, as it belongs to this engine.
+    pub fn is_own(&self) -> bool {
+        self.own
+    }
+
+    /// Begins a command whose standard streams are somebody else's; its messages come by
+    /// `log`.
     ///
     /// # Errors
-    /// Its message, with 126 or 127 where it could not execute the program.
-    pub fn run_with_log(
-        &self,
-        log: &Path,
-        set_up: impl FnOnce(&mut Command),
-    ) -> Result<Vec<String>> {
+    /// It cannot be executed.
+    pub fn begin_with_log(&self, log: &Path, set_up: impl FnOnce(&mut Command)) -> Result<Logged> {
         let _ = std::fs::remove_file(log);
         let mut command = self.command();
         command.arg("--log").arg(log).args(["--log-format", "json"]);
         set_up(&mut command);
-        let status = command.status().map_err(file("execute", &self.program))?;
-        let text = std::fs::read_to_string(log).unwrap_or_default();
+        let child = command.spawn().map_err(file("execute", &self.program))?;
+        Ok(Logged { child, log: log.to_owned() })
+    }
+}
+
+/// A command that runs, and where its messages go.
+#[derive(Debug)]
+pub struct Logged {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Logged {
+    /// Waits for its end. Gives its warnings.
+    ///
+    /// # Errors
+    /// Its message, with 126 or 127 where it could not execute the program.
+    pub fn end(mut self, runtime: &Runtime) -> Result<Vec<String>> {
+        let program = &runtime.program;
+        let status = self.child.wait().map_err(file("wait for", program))?;
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
         let (errors, warnings): (Vec<Line>, Vec<Line>) =
             lines.filter(|line| line.level != "debug").partition(|line| line.level == "error");
@@ -113,7 +134,7 @@ impl Runtime {
         Err(match errors.into_iter().next_back() {
             Some(line) => Error::Runtime { status: status_of(&line), message: line.msg },
             None => Error::Runtime {
-                message: format!("{} ended with {status} and no word", self.program.display()),
+                message: format!("{} ended with {status} and no word", program.display()),
                 status: ENGINE_FAILED,
             },
         })

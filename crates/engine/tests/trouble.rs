@@ -218,3 +218,27 @@ fn a_hundred_end_in_any_order() {
     engine.ok(&[&["rm", "-f"], &names[..]].concat());
     engine.assert_nothing_left();
 }
+
+#[test]
+fn a_monitor_killed_before_the_program_runs() {
+    let engine = engine!(with_network);
+    engine.ok(&["run", "-d", "--name", "first", "bb", "sleep", "600"]);
+    // The network cannot be connected meanwhile, so that husk-oci has to wait.
+    let lock = std::fs::File::open(engine.path("run/net/rules.lock")).unwrap();
+    lock.lock().unwrap();
+    let run = ["run", "--name", "torn", "bb", "sh", "-c", "echo it ran"];
+    let torn = engine.command(&run).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for("the container", || engine.ok(&["ps", "-aq"]).lines().count() == 2);
+    let id = engine.inspect("torn", "{{.Id}}");
+    let made = engine.path("run/oci").join(&id);
+    wait_for("husk-oci", || made.join("state.json.new").exists());
+    assert_eq!(engine.beside(&format!("pkill -9 -f '[m]onitor {id}'")).code, 0);
+    let done = Done::from(torn.wait_with_output().unwrap());
+    assert_eq!((done.code, done.out.as_str()), (125, ""), "{done:?}");
+    wait_for("the end of what was half made", || !made.exists());
+    lock.unlock().unwrap();
+    assert_eq!(engine.ok(&["start", "-a", "torn"]), "it ran");
+    engine.ok(&["rm", "-f", "first", "torn"]);
+    assert_eq!(engine.beside("ip -o link | wc -l").out.trim(), "1", "only loopback is left");
+    engine.assert_nothing_left();
+}

@@ -23,8 +23,9 @@
 //! // Before the container is created: nothing is changed yet but what is written
 //! // down, and the addresses are known, for /etc/hosts.
 //! let reservation = nets.reserve(&request)?;
-//! // Between the runtime's create and start:
-//! let notices = nets.set_up(&reservation, &NetNs::of_process(pid)?)?;
+//! // While the runtime makes the container in this namespace, and before it starts:
+//! let netns = NetNs::make()?;
+//! let notices = nets.set_up(&reservation, &netns)?;
 //! // In the monitor, as long as the container runs: poll its descriptor, dispatch.
 //! let proxy = LoopbackProxy::bind(reservation.claims())?;
 //! // At its end, whatever happened, also if create failed:
@@ -40,8 +41,8 @@
 //! # Namespaces and threads
 //!
 //! "The host" is the network namespace of the calling thread. A container's is
-//! entered only by a short-lived thread that opens a socket there
-//! ([`NetNs::enter`]); the caller may have threads of its own, and forks nothing.
+//! entered for a moment, to open a socket there, and left again
+//! ([`NetNs::enter`]); the caller may have threads, which stay where they are.
 //!
 //! # On disk
 //!

@@ -8,6 +8,9 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::error::{Error, Result};
 
+/// linux/sched.h.
+const CLONE_NEWNET: u32 = 0x4000_0000;
+
 /// A network namespace, held by a descriptor: it exists as long as this does.
 #[derive(Debug)]
 pub struct NetNs {
@@ -45,31 +48,44 @@ impl NetNs {
         Ok(Self { fd: file.into() })
     }
 
-    /// Runs `work` on a thread of its own that has entered the namespace, and
-    /// waits for it. Sockets opened there stay in the namespace; /proc/sys/net
-    /// is that namespace's. The calling thread stays where it is, so a program
-    /// with threads may call this.
+    /// A new one, owned by the caller's user namespace. It has a loopback link that is
+    /// down, and lasts as long as a descriptor or a process keeps it.
     ///
     /// # Errors
     ///
-    /// Those of clone(2) and setns(2): `EPERM` without `CAP_SYS_ADMIN` in the
-    /// user namespace that owns the network namespace.
-    pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
-        std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new()
-                .name("husk-netns".to_owned())
-                .spawn_scoped(scope, || {
-                    move_into_link_name_space(self.fd.as_fd(), Some(LinkNameSpaceType::Network))
-                        .map_err(|e| Error::system("enter the network namespace (setns)", e))?;
-                    Ok(work())
-                })
-                .map_err(|e| Error::system("start a thread for the network namespace", e))?;
-            match thread.join() {
-                Ok(result) => result,
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        })
+    /// Those of unshare(2) and setns(2): `EPERM` without `CAP_SYS_ADMIN`, `ENOSPC` beyond
+    /// `user.max_net_namespaces`.
+    pub fn make() -> Result<Self> {
+        let failed = |e| Error::system("make a network namespace (unshare)", e);
+        away(|| husk_sys::namespace::unshare(CLONE_NEWNET).map_err(failed), Self::current)?
     }
+
+    /// Runs `work` in the namespace. Sockets opened there stay in the namespace;
+    /// /proc/sys/net is that namespace's. Only the calling thread enters, and it comes back.
+    ///
+    /// # Errors
+    ///
+    /// Those of setns(2): `EPERM` without `CAP_SYS_ADMIN` in the user namespaces that own
+    /// this network namespace and the caller's.
+    pub fn enter<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
+        away(|| self.set(), work)
+    }
+
+    fn set(&self) -> Result<()> {
+        move_into_link_name_space(self.fd.as_fd(), Some(LinkNameSpaceType::Network))
+            .map_err(|e| Error::system("enter the network namespace (setns)", e))
+    }
+}
+
+/// Leaves the calling thread's namespace, works, and returns.
+fn away<T>(leave: impl FnOnce() -> Result<()>, work: impl FnOnce() -> T) -> Result<T> {
+    let home = NetNs::current()?;
+    // Who may not come back must not leave: entering where one is takes the same rights.
+    home.set()?;
+    leave()?;
+    let done = work();
+    home.set()?;
+    Ok(done)
 }
 
 impl AsFd for NetNs {

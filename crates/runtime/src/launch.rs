@@ -14,6 +14,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open};
 
 use crate::birth::Birth;
+use crate::block::Block;
 use crate::describe::{self, Described};
 use crate::explain::Explainer;
 use crate::fault::Refused;
@@ -50,6 +51,8 @@ pub struct Options {
     pub waits_for_start: bool,
     /// `--seccomp-explain`.
     pub explains_seccomp: bool,
+    /// `--block-fd`.
+    pub block: Option<Block>,
 }
 
 /// A container that has been made.
@@ -408,6 +411,9 @@ impl Launch<'_> {
                     timing::done(Phase::Setup);
                     self.record.cgroup.entered();
                     limit::apply(&self.plan.process, pid)?;
+                    if let Some(block) = &self.options.block {
+                        block.wait()?;
+                    }
                     self.remember(pid)?;
                     let state = match self.plan.hooks.start_container.is_empty() {
                         true => Vec::new(),

@@ -8,6 +8,7 @@
 #![deny(clippy::print_stderr, clippy::print_stdout, reason = "both panic where nobody reads")]
 
 pub mod birth;
+pub mod block;
 pub mod census;
 pub mod cli;
 pub mod clock;

@@ -6,6 +6,7 @@
 //! `husk` starts it as `husk monitor`, with one end of a socket pair as standard input:
 //! whoever holds the other end is attached from the beginning and misses no output.
 
+mod execute;
 mod log;
 mod oom;
 pub mod protocol;

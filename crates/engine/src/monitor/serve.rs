@@ -7,9 +7,10 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 use rustix::termios::Winsize;
 
+use super::execute::Streams;
 use super::log::Log;
 use super::protocol::{Client, Event, MAX_DATA, Request};
-use super::start::{Running, Streams};
+use super::start::Running;
 use crate::container::Container;
 use crate::error::Result;
 

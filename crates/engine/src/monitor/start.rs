@@ -2,18 +2,16 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use husk_image::user;
 use husk_net::LoopbackProxy;
 use husk_net::dns::{DnsOptions, ExtraHost, HostResolver, HostsFile, ResolvConf, hostname_file};
 use husk_spec::NamespaceType;
-use rustix::fs::OFlags;
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use super::execute::{Executed, Streams, execute};
 use crate::connection::{self, Connection};
-use crate::container::config::{Config, Limits, Mount};
+use crate::container::config::{Config, Mount};
 use crate::container::state::{State, Status, boot_id, start_ticks};
 use crate::container::{Container, name, write_json};
 use crate::error::{Error, Result, file};
@@ -33,16 +31,6 @@ pub(super) struct Running {
     pub(super) state: State,
     /// Where the kernel counts its kills for want of memory.
     pub(super) memory_events: Option<PathBuf>,
-}
-
-/// Our ends of the program's standard streams.
-#[derive(Debug)]
-pub(super) struct Streams {
-    /// A pipe, or the terminal.
-    pub(super) stdin: Option<OwnedFd>,
-    /// A pipe, or the terminal.
-    pub(super) stdout: OwnedFd,
-    pub(super) stderr: Option<OwnedFd>,
 }
 
 /// Starts the container; the current directory is its run directory. `notice` gets what
@@ -107,12 +95,11 @@ fn prepare_and_run(
     };
     let spec = spec::build(config, &facts)?;
     write_json(&container.run.join("config.json"), &spec)?;
-    let (pid, streams) = create(runtime, container, notice)?;
+    let Executed { pid, streams, proxy } = execute(runtime, container, &network, notice)?;
     let number = pid.as_raw_nonzero().get();
+    // The program may have ended: until it is waited for, its pid is its own.
     let pidfd =
         pidfd_open(pid, PidfdFlags::empty()).map_err(file("open a pidfd of", "the container"))?;
-    let proxy = network.connect(number, notice)?;
-    runtime.output(&["start", container.id()])?;
     let state = State {
         status: Status::Running,
         pid: number,
@@ -224,95 +211,4 @@ fn volumes(
         }
     }
     Ok(volumes)
-}
-
-/// The pipes of a program without a terminal: ours and its.
-fn pipes(interactive: bool) -> Result<(Streams, [Stdio; 3])> {
-    let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(file("make", "a pipe"));
-    let (stdin, theirs_in) = match interactive {
-        true => pipe().map(|(read, write)| (Some(write), Stdio::from(read)))?,
-        false => (None, Stdio::null()),
-    };
-    let (stdout, theirs_out) = pipe()?;
-    let (stderr, theirs_err) = pipe()?;
-    let streams = Streams { stdin, stdout, stderr: Some(stderr) };
-    Ok((streams, [theirs_in, theirs_out.into(), theirs_err.into()]))
-}
-
-/// `husk-oci create`.
-fn create(
-    runtime: &Runtime,
-    container: &Container,
-    notice: &mut dyn FnMut(String),
-) -> Result<(Pid, Streams)> {
-    const CONSOLE: &str = "console.sock";
-    let config = &container.record.config;
-    let console = match config.tty {
-        true => {
-            let _ = std::fs::remove_file(CONSOLE);
-            let listener = std::os::unix::net::UnixListener::bind(CONSOLE);
-            Some(listener.map_err(file("bind", CONSOLE))?)
-        }
-        false => None,
-    };
-    let (streams, stdio) = match config.tty {
-        true => (None, [Stdio::null(), Stdio::null(), Stdio::null()]),
-        false => pipes(config.interactive).map(|(streams, stdio)| (Some(streams), stdio))?,
-    };
-    let pid_file = container.run.join("pid");
-    let [stdin, stdout, stderr] = stdio;
-    let warnings = runtime.run_with_log(&container.run.join("oci.log"), |command| {
-        if !rootless::has_cgroups() && config.limits == Limits::default() {
-            command.args(["--cgroup-manager", "disabled"]);
-        }
-        command.args(["create", "--bundle"]).arg(&container.run);
-        command.arg("--pid-file").arg(&pid_file);
-        if console.is_some() {
-            command.args(["--console-socket", CONSOLE]);
-        }
-        command.arg(container.id()).stdin(stdin).stdout(stdout).stderr(stderr);
-    })?;
-    warnings.into_iter().for_each(notice);
-    let streams = match (streams, console) {
-        (Some(streams), _) => streams,
-        (None, Some(listener)) => terminal(&listener)?,
-        (None, None) => return Err(Error::other("the container has neither pipes nor a terminal")),
-    };
-    let all = [streams.stdin.as_ref(), Some(&streams.stdout), streams.stderr.as_ref()];
-    for stream in all.into_iter().flatten() {
-        set_nonblocking(stream)?;
-    }
-    Ok((read_pid(&pid_file)?, streams))
-}
-
-fn set_nonblocking(stream: &OwnedFd) -> Result<()> {
-    let flags = rustix::fs::fcntl_getfl(stream);
-    flags
-        .and_then(|flags| rustix::fs::fcntl_setfl(stream, flags | OFlags::NONBLOCK))
-        .map_err(file("set O_NONBLOCK on", "a standard stream"))
-}
-
-fn read_pid(path: &Path) -> Result<Pid> {
-    let text = std::fs::read_to_string(path).map_err(file("read", path))?;
-    let pid = text.trim().parse().ok().and_then(Pid::from_raw);
-    pid.ok_or_else(|| Error::other(format_args!("{}: not a process id: {text:?}", path.display())))
-}
-
-/// The terminal's master, which the runtime has sent (runc's "console socket").
-fn terminal(listener: &std::os::unix::net::UnixListener) -> Result<Streams> {
-    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-    let (stream, _) = listener.accept().map_err(file("accept on", "console.sock"))?;
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut name = [0; 256];
-    let mut buffers = [std::io::IoSliceMut::new(&mut name)];
-    recvmsg(&stream, &mut buffers, &mut ancillary, RecvFlags::CMSG_CLOEXEC)
-        .map_err(file("receive on", "console.sock"))?;
-    let mut sent = ancillary.drain().filter_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-        _ => None,
-    });
-    let master = sent.next().ok_or_else(|| Error::other("the runtime sent no terminal"))?;
-    let stdin = master.try_clone().map_err(file("duplicate", "the terminal"))?;
-    Ok(Streams { stdin: Some(stdin), stdout: master, stderr: None })
 }

@@ -59,9 +59,11 @@ const INIT: &str = "/dev/init";
 pub enum Network {
     /// A new one.
     Own,
+    /// A new one, which the engine has made: this file.
+    Made(String),
     /// The host's.
     Host,
-    /// That of a file.
+    /// That of another container: this file.
     Path(String),
 }
 
@@ -228,7 +230,7 @@ fn sysctls(
     }
     let mut sysctls = config.sysctls.clone();
     // As with Docker a server of an ordinary user may have port 80, and ping works.
-    if facts.network == Network::Own {
+    if matches!(facts.network, Network::Own | Network::Made(_)) {
         // The kernel takes gids that the user namespace has.
         let last_gid = facts.last_gid.unwrap_or(i32::MAX.unsigned_abs());
         let defaults = [
@@ -259,7 +261,7 @@ fn namespaces(config: &Config, facts: &Facts<'_>) -> Vec<Namespace> {
     match &facts.network {
         Network::Own => namespaces.push(Namespace { typ: NamespaceType::Network, path: None }),
         Network::Host => {}
-        Network::Path(path) => {
+        Network::Made(path) | Network::Path(path) => {
             namespaces.push(Namespace { typ: NamespaceType::Network, path: Some(path.clone()) });
         }
     }

@@ -24,14 +24,9 @@ pub fn become_host(test: &str) -> bool {
     true
 }
 
-/// An empty namespace, as a runtime makes for a container.
+/// An empty namespace, as an engine makes for a container.
 pub fn new_netns() -> NetNs {
-    std::thread::spawn(|| {
-        husk_sys::namespace::unshare(CLONE_NEWNET).unwrap();
-        NetNs::current().unwrap()
-    })
-    .join()
-    .unwrap()
+    NetNs::make().unwrap()
 }
 
 /// Runs a program in this thread's namespace; its output.

@@ -107,6 +107,7 @@ impl Flags {
                 notify_directory,
             },
             explains_seccomp: false,
+            block: None,
             cgroup_manager: global.manager,
             rootless: global.makes_do(),
             console,

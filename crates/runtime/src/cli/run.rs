@@ -7,6 +7,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use super::arguments::{Argument, Arguments};
 use super::create::Flags;
 use super::{Command, Exit, Global};
+use crate::block::Block;
 use crate::foreground::{self, Signals};
 use crate::launch::{self, Launched};
 use crate::oom::{OomWitness, oom_killed};
@@ -30,6 +31,7 @@ pub(super) const COMMAND: Command = Command {
         ("--no-pivot", "move the root over / instead of pivot_root (for a host on a ramdisk)"),
         ("--no-new-keyring", "stay in the caller's session keyring"),
         ("--preserve-fds N", "pass N descriptors from 3 on to the container"),
+        ("--block-fd N", "run the program once there is a byte to read from descriptor N"),
         ("--seccomp-explain", "tell at the end which system calls the filter has refused, and why"),
     ],
     run,
@@ -39,6 +41,7 @@ pub(super) const COMMAND: Command = Command {
 fn run(global: &Global, mut arguments: Arguments) -> Exit {
     let mut flags = Flags::default();
     let (mut detach, mut keep, mut subreaper, mut explain) = (false, false, true, false);
+    let mut block = None;
     while let Some(argument) = arguments.next()? {
         match &argument {
             Argument::Flag(flag) if matches!(flag.as_str(), "d" | "detach") => {
@@ -50,6 +53,9 @@ fn run(global: &Global, mut arguments: Arguments) -> Exit {
             }
             Argument::Flag(flag) if flag == "seccomp-explain" => {
                 explain = arguments.switch(flag)?;
+            }
+            Argument::Flag(flag) if flag == "block-fd" => {
+                block = Some(Block::open(arguments.number(flag)?)?);
             }
             _ if flags.take(&argument, &mut arguments)? => {}
             _ => return Err(argument.unexpected()),
@@ -81,6 +87,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Exit {
             .map_err(|errno| Error::kernel("husk-oci", "prctl PR_SET_CHILD_SUBREAPER", errno))?;
     }
     options.explains_seccomp = explain;
+    options.block = block;
     let mut launched = launch::launch(&global.store()?, &spec, &bytes, &options)?;
     let ours = ours.filter(|_| options.console.is_some() && attended);
     let status = match attend(&mut launched, signals, ours) {

@@ -1,0 +1,224 @@
+//! From a bundle to the running program: how the runtime is called.
+//!
+//! husk-oci makes and starts a container in one step, and the engine connects the network
+//! meanwhile; the program is held back until that is done (`--block-fd`):
+//!
+//! ```text
+//! engine                                    husk-oci run --detach --block-fd N
+//! makes the network namespace
+//! spawns ────────────────────────────────▶ reads, plans, makes the cgroup, clones
+//! veth pair, addresses, routes, rules       joins the namespace, mounts, pivots
+//! a byte into the pipe ──────────────────▶ the program runs
+//! ```
+//!
+//! A pipe that ends without the byte, because the engine failed or was killed, makes husk-oci
+//! take everything back. Another runtime (`--runtime`), and a network that takes the
+//! container's process (pasta), are served in the steps of runtime.md: create, connect, start.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use husk_net::LoopbackProxy;
+use rustix::fs::OFlags;
+use rustix::io::FdFlags;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::Pid;
+
+use crate::connection::Connection;
+use crate::container::Container;
+use crate::container::config::Limits;
+use crate::error::{Error, Result, file};
+use crate::rootless;
+use crate::runtime::{Logged, Runtime};
+
+/// Where a terminal's master is received, in the current directory.
+const CONSOLE: &str = "console.sock";
+
+/// A program that runs, or has run.
+#[derive(Debug)]
+pub(super) struct Executed {
+    pub(super) pid: Pid,
+    pub(super) streams: Streams,
+    pub(super) proxy: Option<LoopbackProxy>,
+}
+
+/// Our ends of the program's standard streams.
+#[derive(Debug)]
+pub(super) struct Streams {
+    /// A pipe, or the terminal.
+    pub(super) stdin: Option<OwnedFd>,
+    /// A pipe, or the terminal.
+    pub(super) stdout: OwnedFd,
+    pub(super) stderr: Option<OwnedFd>,
+}
+
+/// Makes the container of the bundle in its run directory, which is the current one, connects
+/// it and runs its program.
+pub(super) fn execute(
+    runtime: &Runtime,
+    container: &Container,
+    network: &Connection,
+    notice: &mut dyn FnMut(String),
+) -> Result<Executed> {
+    let mut call = Call::new(runtime, container)?;
+    let proxy = match runtime.is_own() && !network.needs_process() {
+        true => call.run(network, notice)?,
+        false => {
+            let proxy = network.connect(notice)?;
+            call.create(notice)?;
+            network
+                .connect_process(read_pid(&container.run.join("pid"))?.as_raw_nonzero().get())?;
+            runtime.output(&["start", container.id()])?;
+            proxy
+        }
+    };
+    let streams = call.streams()?;
+    Ok(Executed { pid: read_pid(&container.run.join("pid"))?, streams, proxy })
+}
+
+/// A call of the runtime, with the program's standard streams.
+struct Call<'a> {
+    runtime: &'a Runtime,
+    container: &'a Container,
+    /// Where the terminal is received; else our ends of the pipes.
+    ours: Ours,
+    /// The program's ends, until they are handed on.
+    theirs: Option<[Stdio; 3]>,
+}
+
+enum Ours {
+    Terminal(UnixListener),
+    Pipes(Streams),
+}
+
+impl<'a> Call<'a> {
+    fn new(runtime: &'a Runtime, container: &'a Container) -> Result<Self> {
+        let config = &container.record.config;
+        let (ours, theirs) = match config.tty {
+            true => {
+                let _ = std::fs::remove_file(CONSOLE);
+                let listener = UnixListener::bind(CONSOLE).map_err(file("bind", CONSOLE))?;
+                (Ours::Terminal(listener), [Stdio::null(), Stdio::null(), Stdio::null()])
+            }
+            false => {
+                let (ours, theirs) = pipes(config.interactive)?;
+                (Ours::Pipes(ours), theirs)
+            }
+        };
+        Ok(Self { runtime, container, ours, theirs: Some(theirs) })
+    }
+
+    /// `create`.
+    fn create(&mut self, notice: &mut dyn FnMut(String)) -> Result<()> {
+        self.begin(&["create"])?.end(self.runtime)?.into_iter().for_each(notice);
+        Ok(())
+    }
+
+    /// `run --detach`, with the network connected beside it.
+    fn run(
+        &mut self,
+        network: &Connection,
+        notice: &mut dyn FnMut(String),
+    ) -> Result<Option<LoopbackProxy>> {
+        if !matches!(network, Connection::Reserved(..)) {
+            self.begin(&["run", "--detach"])?.end(self.runtime)?.into_iter().for_each(notice);
+            return Ok(None);
+        }
+        let (gate, hold) = pipe_with(PipeFlags::CLOEXEC).map_err(file("make", "a pipe"))?;
+        // For husk-oci to inherit, which is the next program to be executed.
+        rustix::io::fcntl_setfd(&gate, FdFlags::empty()).map_err(file("set up", "a pipe"))?;
+        let number = gate.as_raw_fd().to_string();
+        let running = self.begin(&["run", "--detach", "--block-fd", &number])?;
+        drop(gate);
+        let connected = network.connect(notice);
+        if connected.is_ok() {
+            // Whoever does not read it any more has its own words for that.
+            let _ = rustix::io::write(&hold, b"\n");
+        }
+        drop(hold);
+        let ended = running.end(self.runtime);
+        // Without a network husk-oci could only say that it was left alone.
+        let proxy = connected?;
+        ended?.into_iter().for_each(notice);
+        Ok(proxy)
+    }
+
+    fn begin(&mut self, command: &[&str]) -> Result<Logged> {
+        let container = self.container;
+        let [stdin, stdout, stderr] = self.theirs.take().ok_or_else(no_streams)?;
+        self.runtime.begin_with_log(&container.run.join("oci.log"), |call: &mut Command| {
+            if !rootless::has_cgroups() && container.record.config.limits == Limits::default() {
+                call.args(["--cgroup-manager", "disabled"]);
+            }
+            call.args(command).arg("--bundle").arg(&container.run);
+            call.arg("--pid-file").arg(container.run.join("pid"));
+            if matches!(self.ours, Ours::Terminal(_)) {
+                call.args(["--console-socket", CONSOLE]);
+            }
+            call.arg(container.id()).stdin(stdin).stdout(stdout).stderr(stderr);
+        })
+    }
+
+    fn streams(self) -> Result<Streams> {
+        let streams = match self.ours {
+            Ours::Terminal(listener) => terminal(&listener)?,
+            Ours::Pipes(streams) => streams,
+        };
+        let all = [streams.stdin.as_ref(), Some(&streams.stdout), streams.stderr.as_ref()];
+        for stream in all.into_iter().flatten() {
+            set_nonblocking(stream)?;
+        }
+        Ok(streams)
+    }
+}
+
+fn no_streams() -> Error {
+    Error::other("the runtime is called once with the program's streams")
+}
+
+/// The pipes of a program without a terminal: ours and its.
+fn pipes(interactive: bool) -> Result<(Streams, [Stdio; 3])> {
+    let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(file("make", "a pipe"));
+    let (stdin, theirs_in) = match interactive {
+        true => pipe().map(|(read, write)| (Some(write), Stdio::from(read)))?,
+        false => (None, Stdio::null()),
+    };
+    let (stdout, theirs_out) = pipe()?;
+    let (stderr, theirs_err) = pipe()?;
+    let streams = Streams { stdin, stdout, stderr: Some(stderr) };
+    Ok((streams, [theirs_in, theirs_out.into(), theirs_err.into()]))
+}
+
+fn set_nonblocking(stream: &OwnedFd) -> Result<()> {
+    let flags = rustix::fs::fcntl_getfl(stream);
+    flags
+        .and_then(|flags| rustix::fs::fcntl_setfl(stream, flags | OFlags::NONBLOCK))
+        .map_err(file("set O_NONBLOCK on", "a standard stream"))
+}
+
+fn read_pid(path: &Path) -> Result<Pid> {
+    let text = std::fs::read_to_string(path).map_err(file("read", path))?;
+    let pid = text.trim().parse().ok().and_then(Pid::from_raw);
+    pid.ok_or_else(|| Error::other(format_args!("{}: not a process id: {text:?}", path.display())))
+}
+
+/// The terminal's master, which the runtime has sent (runc's "console socket").
+fn terminal(listener: &UnixListener) -> Result<Streams> {
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+    let (stream, _) = listener.accept().map_err(file("accept on", "console.sock"))?;
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut name = [0; 256];
+    let mut buffers = [std::io::IoSliceMut::new(&mut name)];
+    recvmsg(&stream, &mut buffers, &mut ancillary, RecvFlags::CMSG_CLOEXEC)
+        .map_err(file("receive on", "console.sock"))?;
+    let mut sent = ancillary.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+        _ => None,
+    });
+    let master = sent.next().ok_or_else(|| Error::other("the runtime sent no terminal"))?;
+    let stdin = master.try_clone().map_err(file("duplicate", "the terminal"))?;
+    Ok(Streams { stdin: Some(stdin), stdout: master, stderr: None })
+}
