@@ -5,6 +5,10 @@
 
 mod support;
 
+use husk_image::archive::{ImportOptions, import};
+use husk_image::config::RunConfig;
+use husk_image::progress::Silent;
+use husk_image::registry::PullOptions;
 use support::{Done, Engine, engine, obstacle, wait_for};
 
 fn run(engine: &Engine, rest: &[&str]) -> Done {
@@ -258,10 +262,14 @@ fn a_hardware_address() {
 #[test]
 fn an_image_with_an_unknown_stop_signal_needs_another() {
     let engine = engine!(new);
-    let context = engine.path("context");
-    std::fs::create_dir(&context).unwrap();
-    std::fs::write(context.join("Dockerfile"), "FROM bb\nSTOPSIGNAL BOGUS\n").unwrap();
-    engine.ok(&["build", "-t", "bogus", context.to_str().unwrap()]);
+    // As another engine may have made it: `build` refuses it.
+    let store = husk_image::store::Store::open(engine.path("root")).unwrap();
+    let config = RunConfig { stop_signal: Some("BOGUS".to_owned()), ..RunConfig::default() };
+    let reference = Some("bogus".parse().unwrap());
+    let wanted = ImportOptions { config, reference, message: None };
+    let tar = std::fs::File::open(engine.path("bb.tar")).unwrap();
+    let tar = std::io::BufReader::new(tar);
+    import(&store, tar, wanted, &PullOptions::default(), &Silent).unwrap();
     let done = engine.run(&["create", "--network", "none", "bogus", "true"]);
     assert_eq!(done.code, 125, "{done:?}");
     assert!(done.err.contains("StopSignal \"BOGUS\""), "{done:?}");

@@ -97,6 +97,14 @@ fn error(property: impl Into<String>, value: &str, problem: &'static str) -> Fac
 }
 
 impl Facts {
+    /// Whether the image has a HEALTHCHECK that is not NONE.
+    #[must_use]
+    pub fn has_probe(&self) -> bool {
+        let test = self.healthcheck.as_ref().and_then(|check| check.get("Test"));
+        let first = test.and_then(|test| test.get(0)).and_then(serde_json::Value::as_str);
+        first.is_some_and(|kind| !matches!(kind, "" | "NONE"))
+    }
+
     /// Checks the `config` of `image`.
     ///
     /// # Errors
@@ -240,6 +248,22 @@ mod tests {
     }
 
     #[test]
+    fn a_probe_is_told_from_none() {
+        for (check, expected) in [
+            (r#"{"Test":["CMD-SHELL","x"]}"#, true),
+            (r#"{"Test":["CMD","x"],"Interval":1}"#, true),
+            (r#"{"Test":["NONE"]}"#, false),
+            (r#"{"Test":[]}"#, false),
+            (r#"{"Interval":1}"#, false),
+            ("[]", false),
+            ("null", false),
+        ] {
+            let run = format!(r#"{{"Healthcheck":{check}}}"#);
+            assert_eq!(facts(&run).unwrap().has_probe(), expected, "{check}");
+        }
+    }
+
+    #[test]
     fn a_config_becomes_facts() {
         let facts = facts(
             r#"{"User":"1000:1000","Env":["A=1","B=x=y","A=2"],"Entrypoint":["/e"],"Cmd":["c"],
@@ -253,6 +277,7 @@ mod tests {
         let ports: Vec<String> = facts.exposed_ports.iter().map(ToString::to_string).collect();
         assert_eq!(ports, ["53/udp", "80/tcp", "8000-8010/tcp"]);
         assert_eq!(facts.stop_signal.as_deref(), Some("SIGRTMIN+3"));
+        assert!(!facts.has_probe());
     }
 
     #[test]

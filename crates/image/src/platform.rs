@@ -19,6 +19,12 @@ pub struct Platform {
     pub variant: Option<String>,
 }
 
+/// Architectures that may stand alone, as with containerd; with an OS before it any may.
+const KNOWN: [&str; 13] = [
+    "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64le",
+    "riscv64", "s390x", "wasm",
+];
+
 /// Not `os/architecture[/variant]`.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("platform {0:?}: not os/architecture[/variant], as in linux/arm64")]
@@ -107,7 +113,10 @@ impl FromStr for Platform {
         }
         let platform = match parts.as_slice() {
             ["linux"] => return Ok(Platform::host()),
-            [architecture] => return Ok(Platform::linux(architecture, None)),
+            [architecture] if KNOWN.contains(&normal(architecture).0) => {
+                return Ok(Platform::linux(architecture, None));
+            }
+            [_] => return Err(bad()),
             [os, architecture] => Platform {
                 os: (*os).to_owned(),
                 architecture: (*architecture).to_owned(),

@@ -15,8 +15,6 @@ const VALUES: [&str; 7] = [
     "health-timeout",
     "restart",
 ];
-/// Those that take none.
-const SWITCHES: [&str; 1] = ["no-healthcheck"];
 /// Flags of `run` and `create` that take a value and will not be built, and why.
 const REFUSED: [(&str, &str); 12] = [
     ("cpu-count", "is for Windows; --cpus is what limits here"),
@@ -71,7 +69,7 @@ const GROUPS: [&str; 4] = ["container", "image", "builder", "system"];
 /// The flags of a command: those of one value, and those of none.
 fn flags(command: &str) -> (&'static [&'static str], &'static [&'static str]) {
     match command {
-        "run" | "create" => (&VALUES, &SWITCHES),
+        "run" | "create" => (&VALUES, &[]),
         "build" => (&OF_BUILD, &SWITCHES_OF_BUILD),
         "update" => (&OF_UPDATE, &[]),
         "logs" => (&[], &["details"]),

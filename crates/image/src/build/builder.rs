@@ -19,7 +19,6 @@ use super::state::{Parent, StageState, absolute};
 use crate::compose::{Dialect, compose, timestamp};
 use crate::config::{History, ImageConfig, RootFs};
 use crate::document::Descriptor;
-use crate::facts::parse_port;
 use crate::pack::TreeHash;
 use crate::platform::Platform;
 use crate::progress::{Event, Progress};
@@ -185,10 +184,14 @@ impl Build<'_> {
     fn stage(&mut self, index: usize) -> Result<(), BuildError> {
         let dockerfile = self.dockerfile;
         let Some(stage) = dockerfile.stages.get(index) else { return Ok(()) };
+        if self.done.get(index).is_some_and(Option::is_some) {
+            return Ok(());
+        }
         let mut state = self.base(stage, index)?;
+        let place = stage.name.clone().unwrap_or_else(|| index.to_string());
+        self.triggers(&mut state, stage, index, &place)?;
         let total = stage.steps.len();
         for (number, step) in stage.steps.iter().enumerate() {
-            let place = stage.name.clone().unwrap_or_else(|| index.to_string());
             let text = format!("[{place} {}/{total}] {}", number + 1, step.text);
             self.progress.event(Event::Step(&text));
             self.step(&mut state, step, index)?;
@@ -212,15 +215,24 @@ impl Build<'_> {
         if name == "scratch" {
             return Ok(StageState::scratch(platform));
         }
+        if name.is_empty() {
+            let message = format!("FROM needs an image; {} stands for nothing", stage.base.text);
+            return Err(self.wrong(&stage.base, message));
+        }
         if let Some(earlier) = self.dockerfile.stage(&name, index) {
-            let done = self.done.get(earlier).and_then(Option::as_ref);
-            return Ok(done
-                .cloned()
-                .map_or_else(|| StageState::scratch(platform), |state| state.on_top()));
+            let done = self.finished(earlier)?;
+            return Ok(done.map_or_else(|| StageState::scratch(platform), StageState::on_top));
         }
         let image = self.image(&stage.base, &name, &platform)?;
         let (manifest, config) = self.store.documents(&image)?;
         Ok(StageState::of_image(&image, &manifest, config))
+    }
+
+    /// A stage that another one begins with or copies from. Those that a variable or an
+    /// ONBUILD names are not among the needed ones before.
+    pub(super) fn finished(&mut self, index: usize) -> Result<Option<StageState>, BuildError> {
+        self.stage(index)?;
+        Ok(self.done.get(index).cloned().flatten())
     }
 
     pub(super) fn image(
@@ -236,7 +248,7 @@ impl Build<'_> {
         found.map_err(|message| self.wrong(word, message))
     }
 
-    fn step(
+    pub(super) fn step(
         &mut self,
         state: &mut StageState,
         step: &Step,
@@ -270,85 +282,6 @@ impl Build<'_> {
             empty_layer: state.layers.len() == layers,
             ..History::default()
         });
-        Ok(())
-    }
-
-    fn metadata(
-        &mut self,
-        state: &mut StageState,
-        instruction: &Instruction,
-    ) -> Result<(), BuildError> {
-        match instruction {
-            Instruction::Env(pairs) => {
-                // All values of one ENV see the variables as they were before it.
-                let mut values = Vec::new();
-                for (name, value) in pairs {
-                    values.push((self.expand(name, state)?, self.expand(value, state)?));
-                }
-                for (name, value) in values {
-                    state.set_env(&name, &value);
-                }
-            }
-            Instruction::Label(pairs) => {
-                for (name, value) in pairs {
-                    let (name, value) = (self.expand(name, state)?, self.expand(value, state)?);
-                    state.config.labels.get_or_insert_default().insert(name, value);
-                }
-            }
-            Instruction::User(word) => {
-                let user = self.expand(word, state)?;
-                if user.contains(['\0', '\n', ' ']) || user.is_empty() {
-                    return Err(self.wrong(word, "USER takes user[:group]"));
-                }
-                state.config.user = Some(user);
-            }
-            Instruction::Entrypoint(command) => {
-                state.config.entrypoint = Some(state.argv(command));
-                // A CMD of the base image was meant for its own entrypoint.
-                if !state.has_cmd {
-                    state.config.cmd = None;
-                }
-            }
-            Instruction::Cmd(command) => {
-                state.config.cmd = Some(state.argv(command));
-                state.has_cmd = true;
-            }
-            Instruction::Expose(words) => {
-                for word in words {
-                    let text = self.expand(word, state)?;
-                    for port in text.split_whitespace() {
-                        let port = parse_port(port)
-                            .map_err(|problem| self.wrong(word, format!("{port:?}: {problem}")))?;
-                        let ports = state.config.exposed_ports.get_or_insert_default();
-                        ports.insert(port.to_string(), crate::config::Empty {});
-                    }
-                }
-            }
-            Instruction::Volume(words) => {
-                for word in words {
-                    let path = absolute(&self.expand(word, state)?, state.working_dir());
-                    if path == "/" {
-                        return Err(self.wrong(word, "a volume cannot be the root"));
-                    }
-                    let volumes = state.config.volumes.get_or_insert_default();
-                    volumes.insert(path, crate::config::Empty {});
-                }
-            }
-            Instruction::StopSignal(word) => {
-                let signal = self.expand(word, state)?;
-                let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'+' || b == b'-';
-                if signal.is_empty() || !signal.bytes().all(plain) {
-                    return Err(self.wrong(word, "STOPSIGNAL takes a signal's name or number"));
-                }
-                state.config.stop_signal = Some(signal);
-            }
-            Instruction::Shell(shell) => state.config.shell = Some(shell.clone()),
-            Instruction::Maintainer(author) => state.author = Some(author.clone()),
-            Instruction::Run(_)
-            | Instruction::Copy(_)
-            | Instruction::Workdir(_)
-            | Instruction::Arg(_) => {}
-        }
         Ok(())
     }
 

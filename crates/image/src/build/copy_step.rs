@@ -10,6 +10,7 @@ use super::layer_step::{Scratch, layer_step};
 use super::state::{StageState, absolute};
 use crate::overlay::OverlayPlan;
 use crate::pack::TreeHash;
+use crate::store::ImageRecord;
 use crate::user::lookup;
 
 /// A COPY or ADD with its words expanded and its sources found.
@@ -84,6 +85,10 @@ impl Build<'_> {
         let mut paths = Vec::new();
         for word in &copy.sources {
             let pattern = self.expand(word, state)?;
+            if pattern.is_empty() {
+                let message = "this source is empty; . is the whole of the context";
+                return Err(self.wrong(word, message));
+            }
             let source =
                 source.ok_or_else(|| self.wrong(word, "this build has no context to copy from"))?;
             let found = source.find(&pattern).map_err(|e| self.copy_error(word, e))?;
@@ -159,14 +164,32 @@ impl Build<'_> {
         Ok((found.uid, if text.contains(':') { found.gid } else { found.uid }))
     }
 
+    /// `--from` of what is no earlier stage.
+    fn image_of(&mut self, from: &Word, state: &StageState) -> Result<ImageRecord, BuildError> {
+        let name = from.text.clone();
+        let number = name.bytes().all(|b| b.is_ascii_digit());
+        if number || self.dockerfile.stage(&name, usize::MAX).is_some() {
+            let message = format!("there is no stage {name} before this one");
+            return Err(self.wrong(from, message));
+        }
+        self.image(from, &name, &state.platform).map_err(|error| match error {
+            BuildError::Dockerfile(mut error) => {
+                error.message =
+                    format!("{name} is no earlier stage, and as an image: {}", error.message);
+                BuildError::Dockerfile(error)
+            }
+            error => error,
+        })
+    }
+
     /// The files of a stage or an image, for `--from`.
     fn view(&mut self, from: &Word, index: usize, state: &StageState) -> Result<View, BuildError> {
         let layers = match self.dockerfile.stage(&from.text, index) {
             Some(earlier) => {
-                let done = self.done.get(earlier).and_then(Option::as_ref);
-                done.map(StageState::chain_ids).unwrap_or_default()
+                let done = self.finished(earlier)?;
+                done.as_ref().map(StageState::chain_ids).unwrap_or_default()
             }
-            None => self.image(from, &from.text.clone(), &state.platform)?.chain_ids(),
+            None => self.image_of(from, state)?.chain_ids(),
         };
         let scratch = Scratch::new(self.store)?;
         let layers = self.store.layers(&layers)?;

@@ -1,8 +1,9 @@
 //! The instructions of a Dockerfile.
 
 use super::error::DockerfileError;
+use super::healthcheck::Healthcheck;
 use super::instruction::LineParser;
-use super::lines::{Heredoc, Position, split};
+use super::lines::{Heredoc, Line, Position, split};
 
 /// A parsed Dockerfile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,6 +121,19 @@ pub enum Instruction {
     StopSignal(Word),
     /// MAINTAINER.
     Maintainer(String),
+    /// HEALTHCHECK.
+    Healthcheck(Healthcheck),
+    /// ONBUILD.
+    OnBuild(Trigger),
+}
+
+/// What ONBUILD leaves for builds on top of the image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trigger {
+    /// The instruction as it stands; it was read without an error.
+    pub text: String,
+    /// Where it begins.
+    pub position: Position,
 }
 
 impl Dockerfile {
@@ -152,6 +166,19 @@ impl Dockerfile {
     #[must_use]
     pub fn error(&self, position: Position, message: impl Into<String>) -> DockerfileError {
         DockerfileError::new(&self.file, &self.source, position, message)
+    }
+
+    /// The instruction that ONBUILD of an image has recorded; errors of it are at `position`.
+    pub(super) fn triggered(
+        &self,
+        text: &str,
+        position: Position,
+    ) -> Result<Instruction, DockerfileError> {
+        // Others may have recorded a line with its escapes.
+        let joined = text.trim().replace(['\n', '\r'], " ");
+        let line = Line::at(joined, position);
+        let parser = LineParser { line: &line, escape: self.escape };
+        parser.triggered().map_err(|(_, message)| self.error(position, message))
     }
 
     /// The stage that a name or a number means, before stage `before`.
@@ -257,7 +284,15 @@ mod tests {
             ("FROM a\nSHELL x", "2:7: SHELL needs a list"),
             ("FROM a\nRUN --mount=type=cache x", "2:5: RUN --mount is not supported yet"),
             ("FROM a\nADD https://x/y /z", "2:5: ADD of a URL"),
-            ("FROM a\nONBUILD RUN x", "2:1: ONBUILD is not supported yet"),
+            ("FROM a\nONBUILD ONBUILD RUN x", "2:9: ONBUILD takes no ONBUILD"),
+            ("FROM a\nONBUILD from x", "2:9: ONBUILD takes no FROM"),
+            ("FROM a\nONBUILD RUNN x", "2:9: unknown instruction \"RUNN\"; did you mean RUN?"),
+            ("FROM a\nONBUILD RUN", "2:12: RUN needs an argument"),
+            ("FROM a\nONBUILD COPY x", "2:14: COPY needs a destination"),
+            ("FROM a\nCOPY --chown=1 --chown=2 a b", "2:16: --chown is given twice"),
+            ("FROM --platform a", "1:6: FROM --platform needs a value"),
+            ("FROM a\nVOLUME []", "2:8: VOLUME needs a path"),
+            ("FROM a\nRUN []", "2:5: RUN needs a command"),
             ("FROM a\nCOPY --link a b", "2:6: COPY --link is not supported"),
         ] {
             let error = parse(source).unwrap_err();

@@ -1,6 +1,8 @@
 //! One logical line of a Dockerfile into its instruction.
 
-use super::dockerfile::{Argument, Command, Copy, Dockerfile, Instruction, Stage, Step, Word};
+use super::dockerfile::{
+    Argument, Command, Copy, Dockerfile, Instruction, Stage, Step, Trigger, Word,
+};
 use super::expand::words;
 use super::lines::Line;
 
@@ -33,7 +35,7 @@ pub(super) struct LineParser<'a> {
     pub(super) escape: char,
 }
 
-fn problem<T>(offset: usize, message: impl Into<String>) -> Result<T, Problem> {
+pub(super) fn problem<T>(offset: usize, message: impl Into<String>) -> Result<T, Problem> {
     Err((offset, message.into()))
 }
 
@@ -89,12 +91,15 @@ impl LineParser<'_> {
             "WORKDIR" => Instruction::Workdir(single()),
             "USER" => Instruction::User(single()),
             "STOPSIGNAL" => Instruction::StopSignal(single()),
+            "HEALTHCHECK" => Instruction::Healthcheck(self.healthcheck(rest, start)?),
+            "ONBUILD" => Instruction::OnBuild(self.trigger(rest, start)?),
             "ENTRYPOINT" => Instruction::Entrypoint(self.command(rest, start)?),
             "CMD" => Instruction::Cmd(self.command(rest, start)?),
             "EXPOSE" => {
                 Instruction::Expose(self.words(rest, start).into_iter().map(|(_, w)| w).collect())
             }
             "VOLUME" => Instruction::Volume(match json_list(rest) {
+                Some(list) if list.is_empty() => return problem(start, "VOLUME needs a path"),
                 Some(list) => list.iter().map(|text| self.word(start, text)).collect(),
                 None => self.words(rest, start).into_iter().map(|(_, word)| word).collect(),
             }),
@@ -103,8 +108,40 @@ impl LineParser<'_> {
                 _ => return problem(start, "SHELL needs a list, as in [\"/bin/sh\", \"-c\"]"),
             },
             "MAINTAINER" => Instruction::Maintainer(rest.to_owned()),
-            other => return problem(0, format!("{other} is not supported yet")),
+            other => return problem(0, unknown(other)),
         })
+    }
+
+    /// ONBUILD's instruction: its text is what the image's config records.
+    fn trigger(&self, rest: &str, start: usize) -> Result<Trigger, Problem> {
+        let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
+        let keyword = rest.get(..end).unwrap_or(rest).to_ascii_uppercase();
+        let arguments = rest.get(end..).unwrap_or_default();
+        let at = start + end + (arguments.len() - arguments.trim_start().len());
+        match keyword.as_str() {
+            "ONBUILD" | "FROM" | "MAINTAINER" => {
+                problem(start, format!("ONBUILD takes no {keyword}"))
+            }
+            known if !KNOWN.contains(&known) => problem(start, unknown(known)),
+            known if arguments.trim().is_empty() => {
+                problem(start + end, format!("{known} needs an argument"))
+            }
+            known => {
+                // Whether it can be read is seen now, not in somebody's build next year.
+                self.instruction(known, arguments.trim(), at)?;
+                Ok(Trigger { text: rest.to_owned(), position: self.line.place(start) })
+            }
+        }
+    }
+
+    /// The one instruction of this line, which ONBUILD of an image has recorded.
+    pub(super) fn triggered(&self) -> Result<Instruction, Problem> {
+        let text = self.line.text.as_str();
+        let end = text.find(char::is_whitespace).unwrap_or(text.len());
+        let keyword = text.get(..end).unwrap_or(text).to_ascii_uppercase();
+        // As strict as when it is recorded: another engine may have done that.
+        self.trigger(text, 0)?;
+        self.instruction(&keyword, text.get(end..).unwrap_or_default().trim(), end)
     }
 
     fn from(&self, rest: &str, start: usize, known: &Dockerfile) -> Result<Stage, Problem> {
@@ -113,6 +150,7 @@ impl LineParser<'_> {
         for (offset, name, value) in flags {
             match (name.as_str(), value) {
                 ("platform", Some(value)) => platform = Some(value),
+                ("platform", None) => return problem(offset, "FROM --platform needs a value"),
                 _ => return problem(offset, format!("FROM has no flag --{name}")),
             }
         }
@@ -144,7 +182,7 @@ impl LineParser<'_> {
 
     /// Leading `--name[=value]` words.
     #[allow(clippy::type_complexity, reason = "one tuple, taken apart by each caller at once")]
-    fn flags<'t>(
+    pub(super) fn flags<'t>(
         &self,
         text: &'t str,
         start: usize,
@@ -166,6 +204,9 @@ impl LineParser<'_> {
                 }
                 None => (flag, None),
             };
+            if flags.iter().any(|(_, known, _)| known == name) {
+                return problem(start + offset, format!("--{name} is given twice"));
+            }
             flags.push((start + offset, name.to_owned(), value));
         }
         let rest = text.get(at..).unwrap_or_default();
@@ -182,7 +223,10 @@ impl LineParser<'_> {
             return problem(start, "RUN needs a command");
         }
         if self.line.heredocs.is_empty() {
-            return self.command(rest, start);
+            return match self.command(rest, start)? {
+                Command::Exec(words) if words.is_empty() => problem(start, "RUN needs a command"),
+                command => Ok(command),
+            };
         }
         let words = words(rest, self.escape);
         if let ([heredoc], [_]) = (self.line.heredocs.as_slice(), words.as_slice())
@@ -206,7 +250,7 @@ impl LineParser<'_> {
         Ok(Command::Shell(script))
     }
 
-    fn command(&self, rest: &str, start: usize) -> Result<Command, Problem> {
+    pub(super) fn command(&self, rest: &str, start: usize) -> Result<Command, Problem> {
         match json_list(rest) {
             Some(list) if list.iter().any(|word| word.contains('\0')) => {
                 problem(start, "a word contains a NUL")

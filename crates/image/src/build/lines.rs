@@ -34,6 +34,11 @@ pub(crate) struct Line {
 }
 
 impl Line {
+    /// A line that stands in no file: all of it is at one place.
+    pub(crate) fn at(text: String, position: Position) -> Line {
+        Line { text, places: vec![position], heredocs: Vec::new() }
+    }
+
     pub(crate) fn place(&self, offset: usize) -> Position {
         self.places.get(offset).or(self.places.last()).copied().unwrap_or_default()
     }
@@ -61,8 +66,13 @@ pub(crate) fn split(file: &str, text: &str) -> Result<Lines, DockerfileError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut source = text.lines().enumerate().map(|(index, line)| (index + 1, line)).peekable();
     let mut split = Lines { lines: Vec::new(), escape: '\\', warnings: Vec::new() };
+    let mut known: Vec<String> = Vec::new();
     while let Some((number, line)) = source.peek().copied() {
         let Some((key, value)) = directive(line) else { break };
+        if known.contains(&key) {
+            let position = Position { line: number, column: 1 };
+            return Err(error(position, format!("the directive {key} is given twice")));
+        }
         match key.as_str() {
             "escape" => {
                 split.escape = match value {
@@ -79,6 +89,7 @@ pub(crate) fn split(file: &str, text: &str) -> Result<Lines, DockerfileError> {
             )),
             _ => {}
         }
+        known.push(key);
         source.next();
     }
     while let Some((number, first)) = source.next() {
@@ -224,6 +235,8 @@ mod tests {
         assert_eq!(texts("# escape=`\nRUN a `\n b\\\nCMD c"), ["RUN a  b\\", "CMD c"]);
         assert_eq!(texts("#no directive\n# escape=`\nRUN a `\nCMD c"), ["RUN a `", "CMD c"]);
         assert!(split("f", "# escape=x\nFROM a").is_err());
+        let error = split("f", "# escape=`\n# Escape=`\nFROM a").unwrap_err().to_string();
+        assert!(error.starts_with("f:2:1: the directive escape is given twice"), "{error}");
     }
 
     #[test]

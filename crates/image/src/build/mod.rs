@@ -10,10 +10,13 @@ mod copy_step;
 pub mod dockerfile;
 pub mod error;
 pub(crate) mod expand;
+pub mod healthcheck;
 pub mod ignore;
 mod instruction;
 mod layer_step;
 pub mod lines;
+mod metadata_step;
+mod on_build;
 mod state;
 mod variables;
 

@@ -199,6 +199,9 @@ pub(super) struct Flags {
     /// No progress of pulling
     #[arg(short, long)]
     pub(super) quiet: bool,
+    /// Do not say that the image's health check is not run: husk runs none yet
+    #[arg(long)]
+    pub(super) no_healthcheck: bool,
     /// What typed in order detaches
     #[arg(long, default_value = "ctrl-p,ctrl-q")]
     pub(super) detach_keys: String,
