@@ -71,9 +71,10 @@ pub(crate) fn command(arguments: lexopt::Parser) -> anyhow::Result<ExitCode> {
     interrupt::note()?;
     let mut site = Site::prepare(options.host_cgroups)?;
     if options.order {
-        let subject = Peer::runtime("husk-oci", &order::build()?)?;
+        let mapped = order::build()?;
+        let subject = Peer::runtime("husk-oci", &mapped.program)?;
         site.make_bundles(&subject.path)?;
-        order::write(&site, &subject)?;
+        order::write(&site, &subject, &mapped)?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut peers = assemble(&options, &site)?;
