@@ -17,6 +17,10 @@ use crate::error::Error;
 const NAME: &str = "husk_devices";
 
 /// Instructions of the classic encoding: `code | dst << 8 | src << 12 | off << 16 | imm << 32`.
+///
+/// What they compute is what the rules come to, without a jump for each: at every jump the
+/// kernel's verifier remembers the state of all registers, and for every few it takes as
+/// long at the load as it takes to make a mount.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Program(Vec<u64>);
 
@@ -24,12 +28,18 @@ const LOAD_WORD: u8 = 0x61;
 const MOVE_REGISTER: u8 = 0xbf;
 const MOVE: u8 = 0xb7;
 const OR_REGISTER: u8 = 0x4f;
+const XOR_REGISTER: u8 = 0xaf;
+const AND_REGISTER: u8 = 0x5f;
 const AND: u8 = 0x57;
+const XOR: u8 = 0xa7;
+const SUBTRACT: u8 = 0x17;
+const MULTIPLY: u8 = 0x27;
 const SHIFT_LEFT: u8 = 0x67;
 const SHIFT_RIGHT: u8 = 0x77;
-// Comparisons of 32 bits (Linux 5.1): a number above 2^31 is not sign-extended.
+/// Of 32 bits, the upper half becoming zero: a number above 2^31 is not sign-extended.
+const XOR_32: u8 = 0xa4;
+/// A comparison of 32 bits (Linux 5.1).
 const JUMP_IF_EQUAL: u8 = 0x16;
-const JUMP_IF_NOT_EQUAL: u8 = 0x56;
 const EXIT: u8 = 0x95;
 
 const RESULT: u8 = 0;
@@ -41,13 +51,16 @@ const MAJOR: u8 = 4;
 const MINOR: u8 = 5;
 /// Both numbers in one, as the kernel's `dev_t` has them.
 const DEVICE: u8 = 6;
+/// Its highest bit: whether any of some numbers was equal.
+const HIT: u8 = 7;
+const DIFFERENCE: u8 = 8;
 
 /// Widths of `dev_t` in the kernel, linux/kdev_t.h: no device has other numbers.
 const MAJOR_BITS: u32 = 12;
 const MINOR_BITS: u32 = 20;
 
-/// Of one kind, in one program: with at most six instructions for each (and as many for
-/// each major and minor number by itself) a jump still leads past all of them.
+/// Of one kind, in one program: with four instructions for each (and as many for each major
+/// and minor number by itself) a jump still leads past all of them.
 const MOST_DEVICES: usize = 2048;
 
 /// `BPF_DEVCG_DEV_CHAR`.
@@ -59,8 +72,7 @@ const CHAR: u32 = 2;
 /// the lower half of its first word, then the numbers.
 ///
 /// The rules are evaluated here rather than there: the program holds what each device
-/// that a rule names ends up with, one comparison a device. For every few jumps more,
-/// the kernel's verifier takes as long at the load as it takes to make a mount.
+/// that a rule names ends up with, one comparison a device.
 ///
 /// # Errors
 ///
@@ -144,37 +156,43 @@ impl Table {
         if devices.len() > MOST_DEVICES {
             return None;
         }
-        let rest = allowed(None, None);
-        let of_major = |major| allowed(Some(major), None);
         Some(Self {
             devices: devices
                 .into_iter()
-                .map(|(major, minor)| (major, minor, allowed(Some(major), Some(minor))))
-                .filter(|(major, _, mask)| *mask != of_major(*major))
-                .map(|(major, minor, mask)| (major << MINOR_BITS | minor, mask))
+                .map(|(major, minor)| {
+                    (major << MINOR_BITS | minor, allowed(Some(major), Some(minor)))
+                })
                 .collect(),
-            majors: majors
-                .into_iter()
-                .map(|major| (major, of_major(major)))
-                .filter(|(_, mask)| *mask != rest || !minors.is_empty())
-                .collect(),
+            majors: majors.iter().map(|major| (*major, allowed(Some(*major), None))).collect(),
             minors: minors.iter().map(|minor| (*minor, allowed(None, Some(*minor)))).collect(),
-            rest,
+            rest: allowed(None, None),
         })
     }
 
     fn program(&self) -> Program {
+        let of = |entries: &[(u32, u8)], number: u32| {
+            entries.iter().find(|(named, _)| *named == number).map(|(_, mask)| mask ^ self.rest)
+        };
+        // What an entry changes: of a device, what its major and its minor number leave.
+        let by_number = |entries: &[(u32, u8)]| -> Vec<(u32, u8)> {
+            entries.iter().map(|(number, mask)| (*number, mask ^ self.rest)).collect()
+        };
+        let by_device = self.devices.iter().map(|(device, mask)| {
+            let (major, minor) = (device >> MINOR_BITS, device & ((1 << MINOR_BITS) - 1));
+            let left = of(&self.majors, major).unwrap_or(0) ^ of(&self.minors, minor).unwrap_or(0);
+            (*device, mask ^ self.rest ^ left)
+        });
         let mut program = Program::default();
-        let registers = [(DEVICE, &self.devices), (MAJOR, &self.majors), (MINOR, &self.minors)];
-        for (register, entries) in registers {
-            for (number, mask) in entries {
-                let answer = Program::answer(*mask);
-                // An answer has at most five instructions.
-                program.push(JUMP_IF_NOT_EQUAL, register, 0, answer.0.len() as i16, *number);
-                program.0.extend(answer.0);
-            }
-        }
-        program.0.extend(Program::answer(self.rest).0);
+        program.push(MOVE, RESULT, 0, 0, u32::from(self.rest));
+        program.change(DEVICE, &by_device.collect::<Vec<_>>());
+        program.change(MAJOR, &by_number(&self.majors));
+        program.change(MINOR, &by_number(&self.minors));
+        // Whether all that is asked for is among the accesses allowed.
+        program.push(XOR, RESULT, 0, 0, u32::from(ALL));
+        program.push(AND_REGISTER, RESULT, ASKED, 0, 0);
+        program.push(SUBTRACT, RESULT, 0, 0, 1);
+        program.push(SHIFT_RIGHT, RESULT, 0, 0, 63);
+        program.push(EXIT, 0, 0, 0, 0);
         program
     }
 }
@@ -190,19 +208,30 @@ impl Program {
         );
     }
 
-    /// Whether all that is asked for is among the accesses allowed.
-    fn answer(allowed: u8) -> Self {
-        let mut answer = Self::default();
-        if allowed != 0 && allowed != ALL {
-            answer.push(MOVE, RESULT, 0, 0, 1);
-            answer.push(AND, ASKED, 0, 0, u32::from(ALL & !allowed));
-            answer.push(JUMP_IF_EQUAL, ASKED, 0, 1, 0);
-            answer.push(MOVE, RESULT, 0, 0, 0);
-        } else {
-            answer.push(MOVE, RESULT, 0, 0, u32::from(allowed == ALL));
+    /// Flips bits of the result where the number in `register` is one of those in `entries`,
+    /// each with the bits that it flips. No two of them are the same number.
+    fn change(&mut self, register: u8, entries: &[(u32, u8)]) {
+        for bits in 1..=ALL {
+            let numbers: Vec<u32> = entries
+                .iter()
+                .filter(|(_, flipped)| *flipped == bits)
+                .map(|(number, _)| *number)
+                .collect();
+            if numbers.is_empty() {
+                continue;
+            }
+            self.push(MOVE, HIT, 0, 0, 0);
+            for number in numbers {
+                // Of 64-bit numbers below 2^32, less one, zero alone gets the highest bit.
+                self.push(MOVE_REGISTER, DIFFERENCE, register, 0, 0);
+                self.push(XOR_32, DIFFERENCE, 0, 0, number);
+                self.push(SUBTRACT, DIFFERENCE, 0, 0, 1);
+                self.push(OR_REGISTER, HIT, DIFFERENCE, 0, 0);
+            }
+            self.push(SHIFT_RIGHT, HIT, 0, 0, 63);
+            self.push(MULTIPLY, HIT, 0, 0, u32::from(bits));
+            self.push(XOR_REGISTER, RESULT, HIT, 0, 0);
         }
-        answer.push(EXIT, 0, 0, 0, 0);
-        answer
     }
 }
 
