@@ -99,13 +99,13 @@ impl Steps<'_> {
         let container = Container::create(self.home, id, &called, parts)?;
         let ran = attach_tree(&container, step.rootfs).and_then(|()| self.attend(&container));
         // Its monitor has removed it, unless it did not come so far.
-        let removed = match container.directory.exists() {
-            true => remove::kill(self.home, &container)
-                .and_then(|()| remove::remove_stopped(self.home, &container, true)),
-            false => Ok(()),
-        };
+        let removed =
+            container.lock().and_then(|_lock| remove::remove(self.home, &container, true, true));
         let code = ran?;
-        removed.map(|()| code)
+        match removed {
+            Ok(_) | Err(Error::NoContainer(_)) => Ok(code),
+            Err(error) => Err(error),
+        }
     }
 
     fn config(&self, step: &RunStep<'_>) -> Config {

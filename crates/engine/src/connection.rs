@@ -1,6 +1,7 @@
 //! A container's network: what its namespace is, who connects it, and undoing that.
 
 use std::os::fd::{AsFd, AsRawFd};
+use std::path::{Path, PathBuf};
 
 use husk_net::pasta::{self, Pasta};
 use husk_net::{
@@ -28,12 +29,12 @@ pub enum Connection {
         /// The published ports.
         ports: Reservation,
         /// See [`pasta::stop`].
-        pid_file: std::path::PathBuf,
+        pid_file: PathBuf,
     },
 }
 
-fn pasta_pid_file(container: &Container) -> std::path::PathBuf {
-    container.run.join("pasta.pid")
+fn pasta_pid_file(run: &Path) -> PathBuf {
+    run.join("pasta.pid")
 }
 
 impl Connection {
@@ -81,7 +82,7 @@ impl Connection {
                     &container.record.name,
                     &publishes(container)?,
                 )?;
-                Ok(Self::Pasta { ports, pid_file: pasta_pid_file(container) })
+                Ok(Self::Pasta { ports, pid_file: pasta_pid_file(&container.run) })
             }
             Mode::Networks(names) => {
                 let nets = home.networks()?;
@@ -152,15 +153,22 @@ impl Connection {
 /// Takes back addresses and ports of containers that ended unseen: a killed monitor has given
 /// none of them back, and their next start would be the first to do so.
 fn reclaim(home: &Home, nets: &Networks, notice: &mut dyn FnMut(String)) {
-    let lives = |id: &str| {
-        // Being started, running or being taken apart by its monitor; else its process may
-        // have outlived that.
-        Lock::is_held(&Container::monitor_lock_of(home, id))
-            || Container::open(home, id)
-                .and_then(|container| container.state())
-                .is_ok_and(|state| state.status == Status::Running)
+    // The monitor's lock, which keeps the container from being started meanwhile: it must not
+    // lose what it has just been given. There is none where its run directory is gone.
+    let end = |id: &str| -> Option<Option<Lock>> {
+        let path = Container::monitor_lock_of(home, id);
+        let lock = match path.parent().is_some_and(Path::exists) {
+            // Held: it is being started, runs, or is being taken apart.
+            true => Some(Lock::try_exclusive(&path).ok()??),
+            false => None,
+        };
+        // Its process may have outlived the monitor.
+        let alive = Container::open(home, id)
+            .and_then(|container| container.written_state())
+            .is_ok_and(|state| state.is_alive());
+        (!alive).then_some(lock)
     };
-    if let Err(error) = nets.reclaim(&lives) {
+    if let Err(error) = nets.reclaim(&end) {
         notice(format!("taking back what ended containers had: {error}"));
     }
 }
@@ -193,7 +201,15 @@ fn request(container: &Container, names: &[String]) -> Result<Request> {
 /// # Errors
 /// Every step that failed.
 pub fn tear_down(home: &Home, container: &Container) -> Result<()> {
-    let stopped = pasta::stop(&pasta_pid_file(container));
-    let undone = home.networks()?.tear_down(container.id());
+    tear_down_of(home, container.id(), &container.run)
+}
+
+/// The same of a container that only its id and its run directory are left of.
+///
+/// # Errors
+/// Every step that failed.
+pub fn tear_down_of(home: &Home, id: &str, run: &Path) -> Result<()> {
+    let stopped = pasta::stop(&pasta_pid_file(run));
+    let undone = home.networks()?.tear_down(id);
     Ok(stopped.and(undone)?)
 }

@@ -55,6 +55,9 @@ pub enum Error {
         /// Who has it.
         id: String,
     },
+    /// A container that is to be started runs.
+    #[error("container {0} is running already")]
+    Running(String),
     /// The runtime failed.
     #[error("{message}")]
     Runtime {

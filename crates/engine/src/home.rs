@@ -54,6 +54,15 @@ impl Home {
         Ok(Self { root, run })
     }
 
+    /// Refuses directories that another may have put something into: what they hold says what
+    /// is mounted and run, and as root for whom.
+    ///
+    /// # Errors
+    /// Which one, and what to do about it.
+    pub fn check_owner(&self) -> Result<()> {
+        [&self.root, &self.run].into_iter().try_for_each(|directory| owned(directory))
+    }
+
     /// The image store.
     ///
     /// # Errors
@@ -73,6 +82,28 @@ impl Home {
     /// `--root` of husk-oci.
     pub fn oci(&self) -> PathBuf {
         self.run.join("oci")
+    }
+}
+
+/// One that is not there is nobody's.
+fn owned(directory: &Path) -> Result<()> {
+    let meta = match std::fs::metadata(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        meta => meta.map_err(file("stat", directory))?,
+    };
+    let directory = directory.display();
+    let uid = rustix::process::geteuid().as_raw();
+    if meta.uid() != uid {
+        return Err(Error::other(format_args!(
+            "{directory}: belongs to user {}, not to {uid}, who calls: husk trusts what is in it",
+            meta.uid()
+        )));
+    }
+    match meta.mode() & 0o022 {
+        0 => Ok(()),
+        _ => Err(Error::other(format_args!(
+            "{directory}: others may write to it, and husk trusts what is in it: chmod go-w it"
+        ))),
     }
 }
 

@@ -50,8 +50,7 @@ pub fn start_with(
 ) -> Result<Attachment> {
     let _lock = container.lock()?;
     if container.state()?.status == Status::Running {
-        let name = &container.record.name;
-        return Err(Error::other(format_args!("container {name} is running already")));
+        return Err(Error::Running(container.record.name.clone()));
     }
     let (ours, theirs) = pair().map_err(file("make", "a socket pair"))?;
     let attachment = Attachment(ours);
@@ -71,6 +70,10 @@ pub fn start_with(
         match event {
             Some(Event::Notice(text)) => notice(text),
             Some(Event::Started) => return Ok(attachment),
+            // By a monitor that another has started, and that nobody waited for.
+            Some(Event::Failed(..)) if container.state()?.status == Status::Running => {
+                return Err(Error::Running(container.record.name.clone()));
+            }
             Some(Event::Failed(status, message)) => return Err(Error::Runtime { message, status }),
             Some(_) => {}
             None => {

@@ -7,15 +7,65 @@ use crate::container::config::Mount;
 use crate::container::state::Status;
 use crate::container::{Container, state::State};
 use crate::error::{Error, Result};
-use crate::home::Home;
+use crate::home::{Home, make_directory};
 use crate::lock::Lock;
 use crate::monitor::protocol::{Attachment, Event, Request};
 use crate::rootfs;
 use crate::runtime::Runtime;
 use crate::volume::Volume;
 
+/// How long is waited for an end that must come.
+const LIMIT: Duration = Duration::from_secs(10);
+/// Between two looks.
+const RETRY: Duration = Duration::from_millis(2);
+
+/// Removes a container; with `force` one that runs too. False where it runs and is left alone.
+/// The caller has its lock.
+///
+/// # Errors
+/// As [`remove_stopped`]; [`Error::NoContainer`] where its monitor has removed it before.
+pub fn remove(home: &Home, container: &Container, volumes: bool, force: bool) -> Result<bool> {
+    loop {
+        if let Some(_rest) = rest(container)? {
+            return remove_stopped(home, container, volumes).map(|()| true);
+        }
+        if !force {
+            return Ok(false);
+        }
+        kill(home, container)?;
+    }
+}
+
+/// The lock of its monitor: as long as it is held the container is not started. A monitor that
+/// is about to start it or to take it apart is waited for. `None` where it runs.
+fn rest(container: &Container) -> Result<Option<Lock>> {
+    let until = Instant::now() + LIMIT;
+    make_directory(&container.run)?;
+    while !container.written_state()?.is_alive() {
+        let Some(lock) = Lock::try_exclusive(&container.monitor_lock())? else {
+            if Instant::now() >= until {
+                let name = &container.record.name;
+                return Err(Error::other(format_args!(
+                    "the monitor of container {name} did not end within 10 s"
+                )));
+            }
+            std::thread::sleep(RETRY);
+            continue;
+        };
+        if !container.directory.join("container.json").exists() {
+            // As with --rm; the directory is what we have just made.
+            let _ = std::fs::remove_dir_all(&container.run);
+            return Err(Error::NoContainer(container.record.name.clone()));
+        }
+        // It may have been started, and its monitor killed, since we looked.
+        return Ok((!container.written_state()?.is_alive()).then_some(lock));
+    }
+    Ok(None)
+}
+
 /// Removes a container that does not run: what is mounted and connected for it, its
-/// directories, its name, the pin on its image; with `volumes` its anonymous volumes.
+/// directories, its name, the pin on its image; with `volumes` its anonymous volumes. The
+/// caller has the lock of its monitor.
 ///
 /// # Errors
 /// What could not be undone; the container is then still there.
@@ -122,7 +172,7 @@ pub fn stop(home: &Home, container: &Container, patience: Duration) -> Result<()
 /// What the runtime refused.
 pub fn kill(home: &Home, container: &Container) -> Result<()> {
     let killed = signal(home, container, "KILL");
-    match wait_end(container, Some(Duration::from_secs(10)))? {
+    match wait_end(container, Some(LIMIT))? {
         Some(_) => Ok(()),
         None => killed.and_then(|()| {
             let name = &container.record.name;

@@ -19,7 +19,7 @@ use crate::rootless::is_rootless;
 /// # Errors
 /// A missing layer, or what the kernel refused.
 pub fn mount(home: &Home, container: &Container) -> Result<OwnedFd> {
-    let target = container.run.join("rootfs");
+    let target = container.run.join(ROOTFS);
     make_directory(&target)?;
     let tree = tree(home, container)?;
     rustix::mount::move_mount(&tree, "", CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
@@ -91,12 +91,16 @@ pub fn upper_of(container: &Container) -> PathBuf {
 
 /// Where a build puts the root of a step.
 pub fn tree_of(container: &Container) -> PathBuf {
-    container.run.join("tree")
+    container.run.join(TREE)
 }
 
 fn changes_of(container: &Container) -> PathBuf {
-    container.run.join("changes")
+    container.run.join(CHANGES)
 }
+
+const ROOTFS: &str = "rootfs";
+const TREE: &str = "tree";
+const CHANGES: &str = "changes";
 
 fn detach(path: &Path) -> Result<()> {
     match rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
@@ -111,7 +115,7 @@ fn detach(path: &Path) -> Result<()> {
 /// # Errors
 /// The errno of umount2(2).
 pub fn unmount(container: &Container) -> Result<()> {
-    detach(&container.run.join("rootfs"))
+    detach(&container.run.join(ROOTFS))
 }
 
 /// Lets go of what only the whole container's removal ends.
@@ -119,9 +123,15 @@ pub fn unmount(container: &Container) -> Result<()> {
 /// # Errors
 /// The errno of umount2(2).
 pub fn discard(container: &Container) -> Result<()> {
-    unmount(container)?;
-    detach(&tree_of(container))?;
-    detach(&changes_of(container))
+    discard_below(&container.run)
+}
+
+/// The same of a container that only its run directory is left of.
+///
+/// # Errors
+/// The errno of umount2(2).
+pub fn discard_below(run: &Path) -> Result<()> {
+    [ROOTFS, TREE, CHANGES].iter().try_for_each(|name| detach(&run.join(name)))
 }
 
 /// Makes the directory `path` below `root`, with those above it, as Docker does for the

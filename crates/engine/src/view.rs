@@ -43,6 +43,8 @@ impl View {
     /// # Errors
     /// What the kernel refused.
     pub fn open(home: &Home, container: &Container, volumes: bool) -> Result<Self> {
+        // As the monitor's: targets of mounts are made as at the start.
+        rustix::process::umask(Mode::from_raw_mode(0o022));
         let lock = container.lock()?;
         let running = container.state()?.status == Status::Running;
         let mut sources = Vec::new();

@@ -1,6 +1,8 @@
 //! Named volumes: a directory each.
 //!
 //! ```text
+//! <root>/volumes/.lock              held while one is made or removed
+//! <root>/volumes/.removed-ID        one that is being removed
 //! <root>/volumes/NAME/data          what containers see
 //! <root>/volumes/NAME/lock          held while it is filled
 //! <root>/volumes/NAME/filling       there while it is filled, and where that was cut short
@@ -44,6 +46,15 @@ pub fn data(home: &Home, name: &str) -> PathBuf {
     directory(home, name).join("data")
 }
 
+/// What the name of a volume that is being removed begins with; no volume's does.
+const REMOVED: &str = ".removed-";
+
+fn lock(home: &Home) -> Result<Lock> {
+    let volumes = home.root.join("volumes");
+    make_directory(&volumes)?;
+    Lock::exclusive(&volumes.join(".lock"))
+}
+
 fn empty(data: &Path) -> Result<()> {
     for entry in std::fs::read_dir(data).map_err(file("list", data))? {
         let entry = entry.map_err(file("list", data))?;
@@ -72,6 +83,7 @@ impl Volume {
         anonymous: bool,
     ) -> Result<Self> {
         name::validate(wanted)?;
+        let _lock = lock(home)?;
         if let Some(known) = Self::load(home, wanted)? {
             return Ok(known);
         }
@@ -155,7 +167,7 @@ impl Volume {
         let mut all = Vec::new();
         for entry in entries {
             let name = entry.map_err(file("list", &path))?.file_name();
-            if let Some(name) = name.to_str() {
+            if let Some(name) = name.to_str().filter(|name| !name.starts_with('.')) {
                 all.extend(Self::load(home, name)?);
             }
         }
@@ -179,15 +191,44 @@ impl Volume {
     /// # Errors
     /// There is none, or a container has it.
     pub fn remove(home: &Home, wanted: &str) -> Result<()> {
+        // A container that wants it writes that down before it makes the volume, which takes
+        // the lock: so it is seen here, or makes a new one.
+        let lock = lock(home)?;
         let volume = Self::find(home, wanted)?;
         if let Some(user) = Self::user(home, &volume.name)? {
             let name = &volume.name;
             return Err(Error::other(format_args!("volume {name} is in use by container {user}")));
         }
         let path = directory(home, &volume.name);
-        // The record first: a half removed volume is none.
-        let record = path.join("volume.json");
-        std::fs::remove_file(&record).map_err(file("remove", &record))?;
-        std::fs::remove_dir_all(&path).map_err(file("remove", &path))
+        // Gone at once: what is left of a removal that was cut short is no volume, and nothing
+        // that the next one of this name would find in it.
+        let gone = home.root.join("volumes").join(format!("{REMOVED}{}", name::new_id()?));
+        std::fs::rename(&path, &gone).map_err(file("rename", &path))?;
+        drop(lock);
+        std::fs::remove_dir_all(&gone).map_err(file("remove", &path))
+    }
+
+    /// Removes what removals that were cut short have left; gives its bytes.
+    ///
+    /// # Errors
+    /// A directory that cannot be read or removed.
+    pub fn sweep(home: &Home) -> Result<u64> {
+        let path = home.root.join("volumes");
+        let Ok(entries) = std::fs::read_dir(&path) else { return Ok(0) };
+        let mut freed = 0;
+        for entry in entries {
+            let entry = entry.map_err(file("list", &path))?;
+            if entry.file_name().as_encoded_bytes().starts_with(REMOVED.as_bytes()) {
+                freed += crate::usage::tree(&entry.path());
+                match std::fs::remove_dir_all(entry.path()) {
+                    // Its own remover is still at it.
+                    Err(error) if error.kind() != ErrorKind::NotFound => {
+                        return Err(file("remove", entry.path())(error));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(freed)
     }
 }

@@ -138,6 +138,8 @@ fn cgroups_are_where_they_are_asked_for() {
     let flags = ["--cgroup-parent", &parent, "--cgroupns", "host"];
     let done = run(&engine, &[&flags[..], &["bb", "cat", "/proc/self/cgroup"]].concat());
     assert!(done.out.contains(&format!("{parent}/husk-")), "{done:?}");
+    // The parent stays, as under runc: it may be others' too, and its limits are its owner's.
+    let mut parents = 0;
     for root in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
         let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
         for at in entries.map(|entry| entry.path()).chain([root.into()]) {
@@ -147,9 +149,11 @@ fn cgroups_are_where_they_are_asked_for() {
                 let left = below.filter(|entry| entry.path().is_dir()).count();
                 assert_eq!(left, 0, "the container's own is gone below {}", made.display());
                 std::fs::remove_dir(&made).unwrap();
+                parents += 1;
             }
         }
     }
+    assert!(parents > 0);
 }
 
 #[test]
@@ -334,5 +338,34 @@ fn what_cannot_be_honoured_is_refused_with_its_reason() {
         assert!(done.err.contains(reason), "{flags:?}: {done:?}");
         assert_eq!(done.err.lines().count(), 1, "{flags:?}: {done:?}");
     }
+    engine.assert_nothing_left();
+}
+
+#[test]
+fn mounts_cover_each_other_by_their_depth() {
+    let engine = engine!(new);
+    let script = "cat /etc/hostname /etc/below/file; grep -c . /etc/hosts";
+    let done = run(
+        &engine,
+        &[
+            "-v",
+            "below:/etc/below",
+            "-v",
+            "etc:/etc",
+            "-h",
+            "named",
+            "bb",
+            "sh",
+            "-c",
+            &format!("echo x > /etc/below/file; {script}"),
+        ],
+    );
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(done.out.starts_with("named\nx\n"), "the engine's own files are over /etc: {done:?}");
+    let twice = run(&engine, &["-v", "etc:/etc", "-v", "below:/x/..//etc/", "bb"]);
+    assert!(twice.code == 125 && twice.err.contains("two mounts"), "{twice:?}");
+    let root = run(&engine, &["-v", "etc:/x/..", "bb"]);
+    assert!(root.code == 125 && root.err.contains("not /"), "{root:?}");
+    engine.ok(&["volume", "rm", "etc", "below"]);
     engine.assert_nothing_left();
 }

@@ -203,7 +203,7 @@ fn a_full_disk_is_said_and_not_kept_full() {
     let Some(engine) = engine() else { return };
     let root = engine.path("root").display().to_string();
     engine.beside(&format!("rm -rf {root} && mkdir -m 700 {root}"));
-    let mounted = engine.beside(&format!("mount -t tmpfs -o size=8m husk-test {root}"));
+    let mounted = engine.beside(&format!("mount -t tmpfs -o size=8m,mode=700 husk-test {root}"));
     assert_eq!(mounted.code, 0, "{mounted:?}");
     let _mounted = Mounted(root);
     engine.import();

@@ -227,7 +227,7 @@ fn anothers_run_directory_is_refused() {
     let run = foreign.display().to_string();
     let done = engine.run(&["--runroot", &run, "run", "--rm", "bb", "true"]);
     assert_eq!(done.code, 125, "{done:?}");
-    assert!(done.err.contains("must belong to you"), "{done:?}");
+    assert!(done.err.contains("belongs to user"), "{done:?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod support;
 
 use std::process::Stdio;
 
-use support::{Done, Engine, engine, wait_for};
+use support::{Done, Engine, UID, engine, wait_for};
 
 fn kill(engine: &Engine, container: &str) {
     let pids = engine.inspect(container, "{{.State.MonitorPid}} {{.State.Pid}}");
@@ -102,7 +102,7 @@ fn a_full_disk() {
     let engine = engine!(new);
     let root = engine.path("root").display().to_string();
     engine.beside(&format!("rm -rf {root} && mkdir -m 700 {root}"));
-    let mounted = engine.beside(&format!("mount -t tmpfs -o size=8m husk-test {root}"));
+    let mounted = engine.beside(&format!("mount -t tmpfs -o size=8m,mode=700 husk-test {root}"));
     assert_eq!(mounted.code, 0, "{mounted:?}");
     let _mounted = Mounted(root.clone());
     engine.import();
@@ -240,5 +240,61 @@ fn a_monitor_killed_before_the_program_runs() {
     assert_eq!(engine.ok(&["start", "-a", "torn"]), "it ran");
     engine.ok(&["rm", "-f", "first", "torn"]);
     assert_eq!(engine.beside("ip -o link | wc -l").out.trim(), "1", "only loopback is left");
+    engine.assert_nothing_left();
+}
+
+#[test]
+fn the_callers_umask_is_not_the_containers() {
+    let engine = engine!(new);
+    let run = ["run", "--rm", "--network", "none", "-w", "/new/place", "-u", "app", "bb", "pwd"];
+    for umask in ["0", "077"] {
+        let done = engine.shell(&run, &format!("umask {umask}; exec \"$@\""));
+        assert_eq!((done.code, done.out.trim()), (0, "/new/place"), "{umask}: {done:?}");
+        let copied = engine.shell(
+            &["run", "--rm", "--network", "none", "-v", "etc:/etc", "-u", "app", "bb", "id", "-un"],
+            &format!("umask {umask}; exec \"$@\""),
+        );
+        assert_eq!((copied.code, copied.out.trim()), (0, "app"), "{umask}: {copied:?}");
+        engine.ok(&["volume", "rm", "etc"]);
+    }
+    let open = engine.beside(&format!("find {} -perm -o+w -type f", engine.path("root").display()));
+    assert_eq!(open.out, "", "files that anyone may write to");
+}
+
+#[test]
+fn directories_that_others_can_write_to_are_refused() {
+    let engine = engine!(new);
+    let planted = engine.path("planted");
+    for (owner, mode, words) in [(0, 0o777, "chmod go-w"), (UID, 0o700, "belongs to user 471300")] {
+        std::fs::create_dir(&planted).unwrap();
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(&planted, permissions).unwrap();
+        std::os::unix::fs::chown(&planted, Some(owner), None).unwrap();
+        for (root, run) in [("planted", "run"), ("root", "planted")] {
+            let directories = [engine.path(root), engine.path(run)];
+            let [root, run] = directories.each_ref().map(|path| path.display());
+            let script = format!("\"$1\" --root {root} --runroot {run} run --rm bb true");
+            let done = engine.shell(&[], &script);
+            assert_eq!(done.code, 125, "{done:?}");
+            assert!(done.err.contains(words), "{done:?}");
+        }
+        assert_eq!(std::fs::read_dir(&planted).unwrap().count(), 0);
+        std::fs::remove_dir(&planted).unwrap();
+    }
+}
+
+#[test]
+fn a_damaged_record_hides_no_other() {
+    let engine = engine!(new);
+    let id = engine.ok(&["create", "--network", "none", "--name", "damaged", "bb"]);
+    engine.ok(&["create", "--network", "none", "--name", "sound", "bb"]);
+    let record = engine.path("root/containers").join(&id).join("container.json");
+    let whole = std::fs::read(&record).unwrap();
+    std::fs::write(&record, "").unwrap();
+    let listed = engine.run(&["ps", "-a", "--format", "{{.Names}}"]);
+    assert_eq!((listed.code, listed.out.as_str()), (0, "sound\n"), "{listed:?}");
+    assert!(listed.err.contains(record.to_str().unwrap()), "{listed:?}");
+    std::fs::write(&record, whole).unwrap();
+    engine.ok(&["rm", "damaged", "sound"]);
     engine.assert_nothing_left();
 }

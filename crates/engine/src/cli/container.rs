@@ -47,11 +47,11 @@ impl Start {
         if !self.attach && !self.interactive {
             return for_each(&self.containers, |name| {
                 let container = Container::find(home, name)?;
-                // Docker's: one that runs is left running.
-                if container.state()?.status != Status::Running {
-                    launch::start(home, &container, None)?;
+                match launch::start(home, &container, None) {
+                    // Docker's: one that runs is left running.
+                    Ok(_) | Err(Error::Running(_)) => output::line(name),
+                    Err(error) => Err(error),
                 }
-                output::line(name)
             });
         }
         let [name] = self.containers.as_slice() else {
@@ -67,9 +67,28 @@ impl Start {
             detach_keys: attach::parse_keys(&self.detach_keys)?,
             signals: true,
         };
-        let started = launch::start(home, &container, Some(&options))?;
-        attach::attend(&started.attachment, started.signals.as_ref(), &options).map(code)
+        match launch::start(home, &container, Some(&options)) {
+            Ok(started) => {
+                attach::attend(&started.attachment, started.signals.as_ref(), &options).map(code)
+            }
+            Err(Error::Running(_)) => stand_at(&container, &options),
+            Err(error) => Err(error),
+        }
     }
+}
+
+/// Attaches to a container that runs.
+fn stand_at(container: &Container, options: &Options) -> Result<u8> {
+    let attachment = Attachment::connect(&container.run)?.ok_or_else(|| {
+        let name = &container.record.name;
+        Error::other(format_args!("the monitor of container {name} is gone"))
+    })?;
+    let signals = match options.signals {
+        true => Some(husk_sys::signal::block_all_into_fd().map_err(file("make", "a signalfd"))?),
+        false => None,
+    };
+    attach::begin(&attachment, options)?;
+    attach::attend(&attachment, signals.as_ref(), options).map(code)
 }
 
 fn code(end: End) -> u8 {
@@ -97,11 +116,16 @@ impl Stop {
             let patience = self.time.or(container.record.config.stop_timeout).unwrap_or(10);
             {
                 let _lock = container.lock()?;
+                let mark = container.restart_mark();
                 if again && container.state()?.status == Status::Running {
-                    let mark = container.restart_mark();
                     std::fs::write(&mark, b"").map_err(file("write", &mark))?;
                 }
-                remove::stop(home, &container, Duration::from_secs(patience))?;
+                remove::stop(home, &container, Duration::from_secs(patience)).inspect_err(
+                    |_| {
+                        // It goes on, and at its own end --rm is not to wait.
+                        let _ = std::fs::remove_file(&mark);
+                    },
+                )?;
             }
             if again {
                 launch::start(home, &container, None)?;
@@ -159,22 +183,21 @@ impl Rm {
 
     fn remove(&self, home: &Home, name: &str) -> Result<()> {
         let container = Container::find(home, name)?;
-        let _lock = container.lock()?;
-        if container.state()?.status == Status::Running {
-            if !self.force {
-                return Err(Error::other(format_args!(
-                    "container {name} is running: stop it first, or force with -f"
-                )));
-            }
-            remove::kill(home, &container)?;
+        if self.force && container.state()?.status == Status::Running {
+            // At once, also where a stop that has the lock is patient.
+            let _ = remove::signal(home, &container, "KILL");
         }
-        if !container.directory.join("container.json").exists() {
+        let removed = container
+            .lock()
+            .and_then(|_lock| remove::remove(home, &container, self.volumes, self.force));
+        match removed {
             // One of --rm: its monitor did it.
-            return Ok(());
+            Ok(true) | Err(Error::NoContainer(_)) => Ok(()),
+            Ok(false) => Err(Error::other(format_args!(
+                "container {name} is running: stop it first, or force with -f"
+            ))),
+            Err(error) => Err(error),
         }
-        // It may be writing how the container ended.
-        remove::wait_end(&container, Some(Duration::from_secs(10)))?;
-        remove::remove_stopped(home, &container, self.volumes)
     }
 }
 
@@ -246,18 +269,7 @@ impl Attach {
             detach_keys: attach::parse_keys(&self.detach_keys)?,
             signals: self.sig_proxy,
         };
-        let attachment = Attachment::connect(&container.run)?.ok_or_else(|| {
-            let name = &container.record.name;
-            Error::other(format_args!("the monitor of container {name} is gone"))
-        })?;
-        let signals = match self.sig_proxy {
-            true => {
-                Some(husk_sys::signal::block_all_into_fd().map_err(file("make", "a signalfd"))?)
-            }
-            false => None,
-        };
-        attach::begin(&attachment, &options)?;
-        attach::attend(&attachment, signals.as_ref(), &options).map(code)
+        stand_at(&container, &options)
     }
 }
 

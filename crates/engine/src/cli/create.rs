@@ -83,14 +83,14 @@ fn make(home: &Home, flags: &Flags) -> Result<Container> {
 }
 
 fn make_with(home: &Home, flags: &Flags, id: String) -> Result<Container> {
+    let store = home.images()?;
+    // Until the container is written down nothing is collected, its own beginnings included.
+    let _activity = store.activity()?;
     if embedded::is_host(home, &flags.image)? {
         let config = flags.resolve(home, &embedded::host_facts())?;
         let parts = Parts { image: flags.image.clone(), source: Source::Host, config };
         return Container::create(home, id, &flags.name, parts);
     }
-    let store = home.images()?;
-    // From here to the pin nothing is collected.
-    let activity = store.activity()?;
     let record = find_image(home, flags)?;
     let facts = Facts::of(&store.config(&record)?)?;
     if facts.has_probe() && !flags.no_healthcheck && !flags.quiet {
@@ -98,7 +98,6 @@ fn make_with(home: &Home, flags: &Flags, id: String) -> Result<Container> {
     }
     let config = flags.resolve(home, &facts)?;
     store.pin(&id, &record.manifest)?;
-    drop(activity);
     let source = Source::Image { id: record.id, manifest: record.manifest };
     let parts = Parts { image: flags.image.clone(), source, config };
     let created = Container::create(home, id.clone(), &flags.name, parts);
@@ -114,6 +113,14 @@ impl Create {
         let container = make(home, &self.flags)?;
         output::line(container.id())?;
         Ok(0)
+    }
+}
+
+/// Removes a container of --rm that could not be started, unless another has started it.
+fn remove_again(home: &Home, container: &Container) -> Result<()> {
+    match container.lock().and_then(|_lock| remove::remove(home, container, true, false)) {
+        Err(Error::NoContainer(_)) => Ok(()),
+        other => other.map(drop),
     }
 }
 
@@ -147,8 +154,10 @@ impl Run {
         let started = match launch::start(home, &container, attached) {
             Ok(started) => started,
             Err(error) => {
-                if flags.remove {
-                    remove::remove_stopped(home, &container, true)?;
+                if flags.remove
+                    && let Err(why) = remove_again(home, &container)
+                {
+                    notice(format_args!("container {} stays: {why}", container.record.name));
                 }
                 return Err(error);
             }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{for_each, output};
 use crate::clock;
+use crate::container::sweep::sweep;
 use crate::error::{Error, Result};
 use crate::home::Home;
 
@@ -124,6 +125,8 @@ pub(super) struct Rmi {
 
 impl Rmi {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
+        // A pin of a container that is no more would keep its image.
+        sweep(home)?;
         let store = home.images()?;
         for_each(&self.images, |name| {
             for removal in store.remove(name, self.force)? {

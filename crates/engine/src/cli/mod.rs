@@ -248,6 +248,7 @@ fn needs_ids(command: &Command) -> bool {
 
 fn run(cli: Cli) -> Result<u8> {
     let home = Home::new(cli.root, cli.runroot)?;
+    home.check_owner()?;
     // Held to the end: the namespaces last as long as somebody uses them.
     let _inside = match needs_ids(&cli.command) {
         true => Some(rootless::enter(&home)?),

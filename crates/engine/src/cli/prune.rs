@@ -5,7 +5,7 @@ use husk_image::store::Removal;
 
 use super::output;
 use crate::container::Container;
-use crate::container::state::Status;
+use crate::container::sweep::sweep;
 use crate::error::{Error, Result, file};
 use crate::home::Home;
 use crate::notice;
@@ -144,21 +144,18 @@ impl Everything {
 }
 
 fn containers(home: &Home) -> Result<u64> {
-    let mut freed = 0;
+    let mut freed = sweep(home)?;
     for container in Container::all(home)? {
-        // One that another removes at the same time is gone as well.
-        let _lock = match container.lock() {
-            Ok(lock) => lock,
-            Err(Error::NoContainer(_)) => continue,
-            Err(error) => return Err(error),
-        };
-        if container.state()?.status == Status::Running {
-            continue;
-        }
         let bytes = usage::tree(&container.directory);
-        remove::remove_stopped(home, &container, true)?;
-        freed += bytes;
-        output::line(format_args!("Deleted container: {}", container.id()))?;
+        match container.lock().and_then(|_lock| remove::remove(home, &container, true, false)) {
+            Ok(true) => {
+                freed += bytes;
+                output::line(format_args!("Deleted container: {}", container.id()))?;
+            }
+            // One that another removes at the same time is gone as well.
+            Ok(false) | Err(Error::NoContainer(_)) => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(freed)
 }
@@ -181,7 +178,7 @@ fn networks(home: &Home) -> Result<()> {
 }
 
 fn volumes(home: &Home, all: bool) -> Result<u64> {
-    let mut freed = 0;
+    let mut freed = Volume::sweep(home)?;
     for volume in Volume::all(home)? {
         if !(all || volume.anonymous) || Volume::user(home, &volume.name)?.is_some() {
             continue;
@@ -195,6 +192,8 @@ fn volumes(home: &Home, all: bool) -> Result<u64> {
 }
 
 fn images(home: &Home, all: bool) -> Result<u64> {
+    // A pin of a container that is no more would keep its image.
+    sweep(home)?;
     let store = home.images()?;
     let before = usage::store(&store)?;
     let pinned: Vec<_> = store.pins()?.into_iter().map(|(_, manifest)| manifest).collect();

@@ -140,6 +140,13 @@ impl Mount {
             | Self::Tmpfs { target, .. } => target,
         }
     }
+
+    /// Puts it elsewhere.
+    pub fn set_target(&mut self, to: String) {
+        let (Self::Bind { target, .. } | Self::Volume { target, .. } | Self::Tmpfs { target, .. }) =
+            self;
+        *target = to;
+    }
 }
 
 /// `--security-opt`.

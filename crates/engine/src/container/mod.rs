@@ -17,6 +17,7 @@
 pub mod config;
 pub mod name;
 pub mod state;
+pub mod sweep;
 
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -27,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result, file};
 use crate::home::{Home, make_directory};
 use crate::lock::Lock;
+use crate::notice::notice;
 use config::Config;
 use state::State;
 
@@ -156,7 +158,7 @@ impl Container {
         }
     }
 
-    fn ids(home: &Home) -> Result<Vec<String>> {
+    pub(crate) fn ids(home: &Home) -> Result<Vec<String>> {
         let path = home.root.join("containers");
         let entries = match std::fs::read_dir(&path) {
             Ok(entries) => entries,
@@ -174,7 +176,7 @@ impl Container {
     /// Every container, the youngest first.
     ///
     /// # Errors
-    /// A directory that cannot be read, a malformed record.
+    /// A directory that cannot be read. A malformed record is told and passed over.
     pub fn all(home: &Home) -> Result<Vec<Self>> {
         let mut all = Vec::new();
         for id in Self::ids(home)? {
@@ -182,6 +184,10 @@ impl Container {
                 Ok(container) => all.push(container),
                 // Being made, or being removed by another.
                 Err(Error::NoContainer(_)) => {}
+                // After a crash of the machine, say. One must not hide all others.
+                Err(error @ Error::Record { .. }) => {
+                    notice(format_args!("container {}: {error}", name::short(&id)));
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -197,13 +203,12 @@ impl Container {
     pub fn create(home: &Home, id: String, name: &str, parts: Parts) -> Result<Self> {
         let directory = directory_of(home, &id);
         make_directory(&directory)?;
-        let name = match take_name(home, &id, name) {
-            Ok(name) => name,
-            Err(error) => {
-                let _ = std::fs::remove_dir(&directory);
-                return Err(error);
-            }
-        };
+        // Held until the record is there: it says that the name is not a dead one's.
+        let named = Lock::exclusive(&directory.join("lock"))
+            .and_then(|lock| take_name(home, &id, name).map(|name| (lock, name)));
+        let (_lock, name) = named.inspect_err(|_| {
+            let _ = std::fs::remove_dir_all(&directory);
+        })?;
         let record = Record {
             id: id.clone(),
             name,
@@ -298,11 +303,13 @@ impl Container {
         self.run.join("restarting")
     }
 
-    /// Another name.
+    /// Another name. The caller holds the lock.
     ///
     /// # Errors
     /// [`Error::NameInUse`].
     pub fn rename(&mut self, home: &Home, name: &str) -> Result<()> {
+        // As it is now that the lock is ours.
+        *self = Self::open(home, self.id())?;
         let taken = take_name(home, self.id(), name)?;
         let old = std::mem::replace(&mut self.record.name, taken);
         self.write()?;
@@ -312,9 +319,10 @@ impl Container {
 
     /// Removes the directories and gives the name back; tries every step.
     pub fn forget(&self, home: &Home) {
+        let renamed = Self::open(home, self.id()).map(|now| now.record.name);
         // The record first: without it the container is gone for everyone.
         let _ = std::fs::remove_file(self.directory.join("container.json"));
-        let name = names_of(home).join(&self.record.name);
+        let name = names_of(home).join(renamed.as_ref().unwrap_or(&self.record.name));
         if std::fs::read_to_string(&name).is_ok_and(|id| id == self.record.id) {
             let _ = std::fs::remove_file(&name);
         }
@@ -371,7 +379,10 @@ fn claim_name(home: &Home, path: &Path, id: &str) -> Result<Option<String>> {
             Err(_) => {}
         }
         let owner = std::fs::read_to_string(path).unwrap_or_default();
-        if owner.len() == 64 && directory_of(home, &owner).exists() {
+        let of_owner = directory_of(home, &owner);
+        let lives =
+            of_owner.join("container.json").exists() || Lock::is_held(&of_owner.join("lock"));
+        if owner.len() == 64 && lives {
             break Ok(Some(owner));
         }
         // Left behind by an engine that was killed between two steps.

@@ -14,18 +14,22 @@ mod serve;
 mod start;
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::process::{Pid, WaitOptions, WaitStatus};
 
 use crate::container::Container;
 use crate::container::state::Status;
-use crate::error::{Result, file};
+use crate::error::{Error, Result, file};
 use crate::home::{Home, make_directory};
 use crate::lock::Lock;
 use crate::runtime::Runtime;
 use protocol::{Client, Event};
 
 pub use log::{Entry, files as log_files};
+
+/// Between two looks at whether the last monitor has gone.
+const RETRY: Duration = Duration::from_millis(2);
 
 /// Runs as the monitor of the container `id`, until that has ended.
 ///
@@ -45,13 +49,15 @@ pub fn run(home: &Home, id: &str) -> Result<()> {
 
 fn monitor(home: &Home, id: &str, client: &mut Client) -> Result<()> {
     let container = Container::open(home, id)?;
+    // What is made in the container's root is Docker's there: the caller's umask is not.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     // Of its own session: the shell's signals are not for it.
     rustix::process::setsid().map_err(file("begin", "a session"))?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(file("become", "a subreaper"))?;
     make_directory(&container.run)?;
     std::env::set_current_dir(&container.run).map_err(file("enter", &container.run))?;
-    let alive = Lock::exclusive(&container.monitor_lock())?;
+    let alive = alone(&container)?;
     let listener = protocol::listen().map_err(file("listen on", protocol::SOCKET))?;
     // What was asked before the start counts from its first byte of output.
     let mut serving = serve::Serving::new(&container, listener)?;
@@ -87,7 +93,9 @@ fn monitor(home: &Home, id: &str, client: &mut Client) -> Result<()> {
     let (exit_code, written) = finish(home, &container, &running);
     let _ = std::fs::remove_file(protocol::SOCKET);
     let removed = match container.record.config.auto_remove && !restarts {
-        true => crate::remove::remove_stopped(home, &container, true),
+        // As it is by now: it may have another name.
+        true => Container::open(home, id)
+            .and_then(|container| crate::remove::remove_stopped(home, &container, true)),
         false => Ok(()),
     };
     drop(alive);
@@ -97,6 +105,32 @@ fn monitor(home: &Home, id: &str, client: &mut Client) -> Result<()> {
     }
     serving.farewell(exit_code);
     Ok(())
+}
+
+/// The lock that says that a monitor lives. The one of the last run may still be taking that
+/// apart; one that has just made the container run keeps the lock, and then there is nothing
+/// left for us to do.
+fn alone(container: &Container) -> Result<Lock> {
+    let lock = loop {
+        if let Some(lock) = Lock::try_exclusive(&container.monitor_lock())? {
+            break lock;
+        }
+        not_running(container)?;
+        std::thread::sleep(RETRY);
+    };
+    not_running(container)?;
+    // That monitor may have removed the container, as with --rm.
+    match container.directory.join("container.json").exists() {
+        true => Ok(lock),
+        false => Err(Error::NoContainer(container.record.name.clone())),
+    }
+}
+
+fn not_running(container: &Container) -> Result<()> {
+    match container.state()?.is_alive() {
+        true => Err(Error::Running(container.record.name.clone())),
+        false => Ok(()),
+    }
 }
 
 fn null() -> Result<OwnedFd> {

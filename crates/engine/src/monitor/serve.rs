@@ -19,6 +19,10 @@ const SIGKILL: i32 = 9;
 /// Input that the program has not read yet; beyond it those attached wait.
 const MAX_PENDING: usize = 256 << 10;
 
+/// What is read of a stream after the program's end, where another process still writes to it
+/// (pipe(7): the most that a pipe of an ordinary user can hold).
+const MAX_DRAINED: usize = 1 << 20;
+
 #[derive(Debug)]
 pub(super) struct Serving {
     listener: OwnedFd,
@@ -144,26 +148,30 @@ impl Serving {
             }
             self.apply(streams, pidfd);
             self.clients.retain(|client| !client.closed);
-            if ended && self.drain(streams, open) {
+            if ended {
+                self.drain(streams, open);
                 return;
             }
         }
     }
 
-    /// The rest of the output; false where someone attached has to catch up first.
-    fn drain(&mut self, streams: &Streams, open: Open) -> bool {
+    /// The rest of the output. Who is attached and does not read (a stopped shell job) is not
+    /// waited for here: the container could not be removed before. It is no more than a pipe
+    /// holds, and kept for them until [`Serving::farewell`].
+    fn drain(&mut self, streams: &Streams, open: Open) {
         for (stream, is_open, stderr) in [
             (Some(&streams.stdout), open.stdout, false),
             (streams.stderr.as_ref(), open.stderr, true),
         ] {
             let Some(stream) = stream.filter(|_| is_open) else { continue };
-            loop {
-                if self.clients.iter().any(|client| client.output && client.is_behind()) {
-                    return false;
-                }
+            let mut total = 0;
+            while total < MAX_DRAINED {
                 let mut buffer = [0; MAX_DATA];
                 match rustix::io::read(stream, &mut buffer[..]) {
-                    Ok(length @ 1..) => self.output(stderr, &buffer[..length]),
+                    Ok(length @ 1..) => {
+                        total += length;
+                        self.output(stderr, &buffer[..length]);
+                    }
                     Err(Errno::INTR) => {}
                     // AGAIN: another process still holds the stream; it is not waited for.
                     _ => break,
@@ -173,7 +181,6 @@ impl Serving {
         if let Some(log) = &mut self.log {
             let _ = log.finish();
         }
-        true
     }
 
     fn accept(&mut self) {

@@ -21,7 +21,6 @@ mod ids;
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -105,7 +104,8 @@ pub fn enter(home: &Home) -> Result<Inside> {
         // A monitor, or a user namespace that somebody else has made.
         return Ok(Inside { _users: Some(Lock::shared(&places.users)?) });
     }
-    owned(&home.run)?;
+    // Made by now, if not by us.
+    home.check_owner()?;
     let _lock = Lock::exclusive(&places.lock)?;
     if let Some(namespaces) = held(&places)
         && let Some(users) = Lock::try_shared(&places.users)?
@@ -121,16 +121,6 @@ pub fn enter(home: &Home) -> Result<Inside> {
     }
     hold(home, &places)?;
     Ok(Inside { _users: Some(users) })
-}
-
-/// Another user's directory would put that user between us and our containers.
-fn owned(run: &Path) -> Result<()> {
-    let meta = std::fs::metadata(run).map_err(file("stat", run))?;
-    if meta.uid() == rustix::process::geteuid().as_raw() && meta.mode() & 0o022 == 0 {
-        return Ok(());
-    }
-    let run = run.display();
-    Err(Error::other(format_args!("{run}: must belong to you, and only you may write to it")))
 }
 
 /// The namespaces of the holder, if it lives: user, then mount.

@@ -20,7 +20,8 @@ fn mount(destination: &str, typ: &str, source: &str, options: &[&str]) -> Mount 
 pub const FILES: [(&str, &str); 3] =
     [("/etc/resolv.conf", "resolv.conf"), ("/etc/hostname", "hostname"), ("/etc/hosts", "hosts")];
 
-/// All of them, those of the system first and in the order in which they cover each other.
+/// All of them, in the order in which they cover each other: a mount below another one's
+/// target comes after it, whatever the flags' order; those of the system first.
 pub(super) fn mounts(config: &Config, facts: &Facts<'_>) -> Result<Vec<Mount>> {
     let mut mounts = system(config, facts);
     for (target, name) in FILES {
@@ -31,16 +32,12 @@ pub(super) fn mounts(config: &Config, facts: &Facts<'_>) -> Result<Vec<Mount>> {
         let source = init.display().to_string();
         mounts.push(mount(super::INIT, "bind", &source, &["bind", "ro", "nosuid", "nodev"]));
     }
-    let mut asked = Vec::new();
     for one in &config.mounts {
-        asked.push(user(one, facts)?);
-    }
-    // A mount below another one's target must come after it, whatever the flags' order.
-    asked.sort_by_key(|mount| mount.destination.matches('/').count());
-    for one in asked {
+        let one = user(one, facts)?;
         mounts.retain(|known| known.destination != one.destination);
         mounts.push(one);
     }
+    mounts.sort_by_key(|mount| mount.destination.matches('/').count());
     Ok(mounts)
 }
 

@@ -66,8 +66,29 @@ impl Store {
                 false => std::fs::remove_file(&path).map_err(io_error("remove", &path))?,
             }
         }
+        self.remove_scratch()?;
         drop(lock);
         Ok(collected)
+    }
+
+    /// Removes records that killed processes were writing. The caller has [`Store::quiet`].
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn remove_scratch(&self) -> Result<(), StoreError> {
+        // A name is given without anything being added.
+        let _names = self.lock_names()?;
+        for section in ["blobs/sha256", "images", "names", "cache", "pins"] {
+            let path = self.root.join(section);
+            for entry in std::fs::read_dir(&path).map_err(io_error("list", &path))? {
+                let entry = entry.map_err(io_error("list", &path))?;
+                if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                    let path = entry.path();
+                    std::fs::remove_file(&path).map_err(io_error("remove", &path))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn remove_unlisted(

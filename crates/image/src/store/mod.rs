@@ -196,6 +196,16 @@ impl Store {
         Ok(Activity { _lock: lock })
     }
 
+    /// Says that nothing may be added meanwhile; `None` where something is being added.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn quiet(&self) -> Result<Option<Activity>, StoreError> {
+        let path = self.lock_path("activity");
+        let lock = FileLock::try_exclusive(&path).map_err(io_error("lock", &path))?;
+        Ok(lock.map(|lock| Activity { _lock: lock }))
+    }
+
     /// Waits until everything written to the store's file system is on disk.
     ///
     /// # Errors

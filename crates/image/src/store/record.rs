@@ -193,7 +193,7 @@ impl Store {
         self.write_record(&path, &Store::json(&path, &record)?)
     }
 
-    fn lock_names(&self) -> Result<FileLock, StoreError> {
+    pub(super) fn lock_names(&self) -> Result<FileLock, StoreError> {
         let path = self.lock_path("names");
         FileLock::waiting(&path).map_err(io_error("lock", &path))
     }

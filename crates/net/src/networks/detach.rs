@@ -94,22 +94,24 @@ impl Networks {
         failures.finish()
     }
 
-    /// Tears down every container that `is_alive` denies, for example those of
-    /// killed engines. Returns their ids.
+    /// Tears down every container of which `end` says that it has ended, for example
+    /// those of killed engines. What `end` gives is held until that is done: it must
+    /// keep the container from being started meanwhile. Returns their ids.
     ///
     /// # Errors
     ///
     /// Every step that failed.
-    pub fn reclaim(&self, is_alive: &dyn Fn(&str) -> bool) -> Result<Vec<String>> {
+    pub fn reclaim<G>(&self, end: &dyn Fn(&str) -> Option<G>) -> Result<Vec<String>> {
         let endpoints = self.leases.all()?.into_iter().map(|e| e.container);
-        let mut stale: Vec<String> =
+        let mut known: Vec<String> =
             endpoints.chain(self.claims.all()?.into_iter().map(|c| c.container)).collect();
-        stale.sort();
-        stale.dedup();
-        stale.retain(|container| !is_alive(container));
-        let mut failures = Failures::default();
-        for container in &stale {
-            failures.note(self.tear_down(container));
+        known.sort();
+        known.dedup();
+        let (mut failures, mut stale) = (Failures::default(), Vec::new());
+        for container in known {
+            let Some(_ended) = end(&container) else { continue };
+            failures.note(self.tear_down(&container));
+            stale.push(container);
         }
         failures.finish()?;
         Ok(stale)

@@ -22,18 +22,16 @@ impl Flags {
             let options = options.split(',').filter(|one| !one.is_empty()).map(str::to_owned);
             mounts.push(Mount::Tmpfs { target: target.to_owned(), options: options.collect() });
         }
-        for (index, mount) in mounts.iter().enumerate() {
-            let target = mount.target();
-            if !target.starts_with('/') || target.trim_matches('/').is_empty() {
-                return Err(Error::flag(
-                    "--volume",
-                    target,
-                    "the target is an absolute path, and not /",
-                ));
-            }
-            if mounts[..index].iter().any(|other| other.target() == target) {
+        for index in 0..mounts.len() {
+            let target = mounts[index].target().to_owned();
+            let Some(plain) = plain(&target) else {
+                let problem = "the target is an absolute path, and not /";
+                return Err(Error::flag("--volume", target, problem));
+            };
+            if mounts[..index].iter().any(|other| other.target() == plain) {
                 return Err(Error::flag("--volume", target, "two mounts have this target"));
             }
+            mounts[index].set_target(plain);
         }
         for text in &self.volumes_from {
             for mount in mounts_of(home, text)? {
@@ -50,6 +48,20 @@ impl Flags {
         }
         Ok(mounts)
     }
+}
+
+/// An absolute path without what does not count in it: two that are written otherwise may be
+/// the same. `None` for a relative one and for the root.
+fn plain(target: &str) -> Option<String> {
+    let mut parts = Vec::new();
+    for part in target.strip_prefix('/')?.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    (!parts.is_empty()).then(|| format!("/{}", parts.join("/")))
 }
 
 /// `--volumes-from`: the other's volumes and paths. The anonymous ones stay its own.
