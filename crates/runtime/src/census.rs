@@ -4,8 +4,8 @@
 use std::fs;
 
 use crate::host::cgroup_error;
+use crate::record::Record;
 use crate::report::{Code, Error, Result};
-use crate::state::Record;
 
 /// The processes of a container, as numbers of the caller's pid namespace.
 pub fn processes(record: &Record) -> Result<Vec<i32>> {

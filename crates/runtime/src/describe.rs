@@ -7,8 +7,8 @@ use rustix::process::WaitStatus;
 
 use crate::fault::{Fault, Step};
 use crate::plan::DEFAULT_DEVICES;
+use crate::record::Record;
 use crate::report::{Code, Error};
-use crate::state::Record;
 
 /// Where a process is described: in `config.json` at `process`, or for `exec` elsewhere.
 #[derive(Debug, Clone, Copy)]

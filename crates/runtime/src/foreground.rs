@@ -6,11 +6,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use husk_spec::ConsoleSize;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitOptions};
+use rustix::process::{Pid, WaitOptions, WaitStatus};
 use rustix::termios::{OptionalActions, Termios};
 
 use crate::explain::Explainer;
-use crate::launch::exit_code;
 use crate::mech::notify::Notify;
 use crate::oom::OomWitness;
 use crate::report::{Error, Result};
@@ -264,5 +263,14 @@ fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) {
             }
             Err(_) => return,
         }
+    }
+}
+
+/// Exit status as a shell counts it: 128 and the signal's number where one ended it.
+fn exit_code(status: WaitStatus) -> i32 {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => code,
+        (None, Some(signal)) => 128 + signal,
+        (None, None) => 1,
     }
 }

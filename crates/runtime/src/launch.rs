@@ -1,34 +1,33 @@
 //! Making a container: the runtime's side of the conversation in [`crate::wire`].
 //! The other side is [`crate::init`].
 
-use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 
 use husk_cgroup::Cgroup;
-use husk_spec::{Hook, NamespaceType, Spec, Status};
+use husk_spec::{NamespaceType, Spec, Status};
 use husk_sys::clone::Cloned;
 use rustix::fs::{self, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus, pidfd_open};
+use rustix::process::{Pid, WaitOptions};
 
+use crate::announce::{announce, renounce};
 use crate::birth::Birth;
 use crate::block::Block;
 use crate::describe::{self, Described};
 use crate::explain::Explainer;
 use crate::fault::Refused;
+use crate::hooks::{run_hooks, run_poststop};
 use crate::host;
 use crate::init::{self, Init};
 use crate::mech::namespace::Opened;
 use crate::mech::notify::{self, Notify};
 use crate::mech::proc::Proc;
-use crate::mech::{
-    core_scheduling, hook, idmap, limit, mount, namespace, net_device, seccomp, userns,
-};
+use crate::mech::{core_scheduling, idmap, limit, mount, namespace, net_device, seccomp, userns};
 use crate::plan::{Host, LaunchPlan, MountSource, Request};
+use crate::record::{Record, process_start};
 use crate::report::{self, Code, Error, Result};
-use crate::state::{Directory, Record, Store, process_start};
+use crate::state::{Directory, Store};
 use crate::timing::{self, Phase};
 use crate::wire::{self, Message, Wire};
 
@@ -521,102 +520,4 @@ impl Launch<'_> {
             run_poststop(&self.plan.hooks.poststop, &self.record);
         }
     }
-}
-
-/// Writes the pid file and sends the pidfd.
-pub fn announce(pid: Pid, pid_file: Option<&str>, pidfd_socket: Option<&str>) -> Result<()> {
-    if let Some(path) = pidfd_socket {
-        let failed = |op: &'static str| {
-            move |errno| Error::kernel(format_args!("--pidfd-socket ({path})"), op, errno)
-        };
-        let socket = connect(path).map_err(failed("connect"))?;
-        let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(failed("pidfd_open"))?;
-        wire::send_fd(socket.as_fd(), b"pidfd", pidfd.as_fd()).map_err(failed("sendmsg"))?;
-    }
-    if let Some(path) = pid_file {
-        write_pid_file(Path::new(path), pid)?;
-    }
-    Ok(())
-}
-
-/// Takes back the pid file of a process that did not come to be.
-pub fn renounce(pid_file: Option<&str>) {
-    if let Some(path) = pid_file {
-        let _ = std::fs::remove_file(path);
-    }
-}
-
-/// Connects to a socket of the caller's.
-pub fn connect(path: &str) -> Result<OwnedFd, Errno> {
-    let socket = rustix::net::socket_with(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
-    rustix::net::connect(&socket, &rustix::net::SocketAddrUnix::new(path)?)?;
-    Ok(socket)
-}
-
-/// Written beside and renamed, so that who waits for the file reads a whole number.
-fn write_pid_file(path: &Path, pid: Pid) -> Result<()> {
-    let failed = |error: std::io::Error| {
-        Error::new(Code::Kernel, format_args!("--pid-file ({})", path.display()), error)
-    };
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let beside = path.with_file_name(format!(".{name}.{}", std::process::id()));
-    std::fs::write(&beside, pid.as_raw_nonzero().to_string())
-        .and_then(|()| std::fs::rename(&beside, path))
-        .map_err(|error| {
-            let _ = std::fs::remove_file(&beside);
-            failed(error)
-        })
-}
-
-/// Runs hooks in order; the first that fails ends it.
-pub fn run_hooks(kind: &str, hooks: &[Hook], state: &[u8]) -> Result<()> {
-    for (index, one) in hooks.iter().enumerate() {
-        hook::run(one, state).map_err(|failed| {
-            Error::new(Code::Hook, format_args!("hooks.{kind}[{index}]"), failed)
-        })?;
-    }
-    Ok(())
-}
-
-/// runtime.md, "Lifecycle": a poststop hook that fails is a warning, and the
-/// next one runs all the same.
-pub fn run_poststop(hooks: &[Hook], record: &Record) {
-    if hooks.is_empty() {
-        return;
-    }
-    let Ok(state) = serde_json::to_vec(&record.state(Status::Stopped)) else { return };
-    for (index, one) in hooks.iter().enumerate() {
-        if let Err(failed) = hook::run(one, &state) {
-            report::warning(format_args!("hooks.poststop[{index}]: {failed}"));
-        }
-    }
-}
-
-/// Exit status as a shell counts it: 128 and the signal's number where one ended it.
-pub fn exit_code(status: WaitStatus) -> i32 {
-    match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => code,
-        (None, Some(signal)) => 128 + signal,
-        (None, None) => 1,
-    }
-}
-
-/// The bundle's path, absolute and without links.
-pub fn absolute_bundle(path: &str) -> Result<String> {
-    let absolute = std::fs::canonicalize(path).map_err(|error| {
-        Error::new(Code::InvalidConfig, format_args!("--bundle ({path})"), error)
-    })?;
-    absolute.into_os_string().into_string().map_err(|_| {
-        Error::new(Code::InvalidConfig, format_args!("--bundle ({path})"), "not UTF-8")
-    })
-}
-
-/// A path for the kernel.
-pub fn c_path(property: &str, path: &str) -> Result<CString> {
-    CString::new(path).map_err(|_| Error::invalid(property, "contains a NUL byte"))
 }

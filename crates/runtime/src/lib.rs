@@ -7,6 +7,7 @@
 
 #![deny(clippy::print_stderr, clippy::print_stdout, reason = "both panic where nobody reads")]
 
+pub mod announce;
 pub mod birth;
 pub mod block;
 pub mod census;
@@ -18,6 +19,7 @@ pub mod executable;
 pub mod explain;
 pub mod fault;
 pub mod foreground;
+pub mod hooks;
 pub mod host;
 pub mod init;
 pub mod inject;
@@ -28,6 +30,7 @@ pub mod oom;
 pub mod passwd;
 pub mod plan;
 pub mod reaper;
+pub mod record;
 pub mod report;
 pub mod seal;
 pub mod state;

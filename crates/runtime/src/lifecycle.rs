@@ -10,11 +10,12 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use crate::census;
 use crate::describe::{self, Described};
+use crate::hooks::{run_hooks, run_poststop};
 use crate::host::cgroup_error;
-use crate::launch::{run_hooks, run_poststop};
 use crate::mech::notify::{self, Notify};
+use crate::record::Record;
 use crate::report::{self, Code, Error, Result};
-use crate::state::{Directory, Record, Store};
+use crate::state::{Directory, Store};
 use crate::timing::{self, Phase};
 use crate::wire::{Message, Wire};
 

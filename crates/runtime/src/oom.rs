@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use husk_cgroup::{Cgroup, OomWatch};
 use rustix::event::PollFd;
 
-use crate::state::Record;
+use crate::record::Record;
 
 /// Whether the kernel killed in a container for want of memory, in words.
 pub fn oom_killed(record: &Record) -> Option<String> {

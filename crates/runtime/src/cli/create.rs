@@ -6,7 +6,8 @@ use husk_spec::Spec;
 
 use super::arguments::{Argument, Arguments, missing_id};
 use super::{Command, Exit, Global};
-use crate::launch::{self, Options, absolute_bundle, connect};
+use crate::announce::connect;
+use crate::launch::{self, Options};
 use crate::mech::notify;
 use crate::plan::Request;
 use crate::report::{Code, Error, Result};
@@ -178,4 +179,14 @@ fn run(global: &Global, mut arguments: Arguments) -> Exit {
     let (spec, bytes, options) = flags.resolve(global, None, true)?;
     launch::launch(&global.store()?, &spec, &bytes, &options)?;
     Ok(0)
+}
+
+/// The bundle's path, absolute and without links.
+fn absolute_bundle(path: &str) -> Result<String> {
+    let absolute = std::fs::canonicalize(path).map_err(|error| {
+        Error::new(Code::InvalidConfig, format_args!("--bundle ({path})"), error)
+    })?;
+    absolute.into_os_string().into_string().map_err(|_| {
+        Error::new(Code::InvalidConfig, format_args!("--bundle ({path})"), "not UTF-8")
+    })
 }

@@ -1,0 +1,127 @@
+//! What is remembered of a container, and whether its process is still the one remembered.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+
+use husk_cgroup::Cgroup;
+use husk_spec::{Hook, State, Status};
+use rustix::fs::{self, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use serde::{Deserialize, Serialize};
+
+use crate::report::{Error, Result};
+
+/// What is remembered of a container.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// `ociVersion` of its configuration.
+    pub oci_version: String,
+    /// Its id.
+    pub id: String,
+    /// Process id of its first process; 0 while there is none.
+    pub pid: i32,
+    /// When that process started, in clock ticks since boot: a process id alone
+    /// can be another process by now.
+    pub start_time: u64,
+    /// Absolute path of the bundle.
+    pub bundle: String,
+    /// Absolute path of the root filesystem.
+    pub rootfs: String,
+    /// When it was created, RFC 3339.
+    pub created: String,
+    /// User id of who created it.
+    pub owner: u32,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// Its cgroup.
+    pub cgroup: Cgroup,
+    /// Whether its first process is the init of a pid namespace of its own, so
+    /// that all others end with it.
+    pub own_pid_namespace: bool,
+    /// Hooks to run after `start`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub poststart: Vec<Hook>,
+    /// Hooks to run after `delete`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub poststop: Vec<Hook>,
+}
+
+impl Record {
+    /// The state document, runtime.md, "State".
+    pub fn state(&self, status: Status) -> State {
+        State {
+            oci_version: self.oci_version.clone(),
+            id: self.id.clone(),
+            status,
+            pid: (self.pid > 0 && status != Status::Stopped).then_some(self.pid),
+            bundle: self.bundle.clone(),
+            annotations: self.annotations.clone(),
+        }
+    }
+
+    /// A pidfd of the first process; None where it does not live.
+    pub fn process(&self) -> Result<Option<OwnedFd>> {
+        let failed = |op: &'static str| {
+            move |errno| Error::kernel(format_args!("container {}", self.id), op, errno)
+        };
+        let Some(pid) = Pid::from_raw(self.pid) else { return Ok(None) };
+        let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+            Err(Errno::SRCH | Errno::INVAL) => return Ok(None),
+            done => done.map_err(failed("pidfd_open"))?,
+        };
+        match process_start(self.pid) {
+            Ok((state, start_time)) => {
+                let alive = start_time == self.start_time && !matches!(state, b'Z' | b'X');
+                Ok(alive.then_some(pidfd))
+            }
+            Err(Errno::NOENT | Errno::SRCH) => Ok(None),
+            Err(errno) => Err(failed("read /proc/PID/stat")(errno)),
+        }
+    }
+
+    /// Whether the first process has ended. What cannot be found out (no
+    /// descriptor is left, say) does not count: a container that runs is not to be
+    /// taken for one that has stopped.
+    pub fn is_gone(&self) -> bool {
+        match process_start(self.pid) {
+            Ok((state, start_time)) => {
+                start_time != self.start_time || matches!(state, b'Z' | b'X')
+            }
+            Err(_) => Pid::from_raw(self.pid)
+                .is_none_or(|pid| rustix::process::test_kill_process(pid) == Err(Errno::SRCH)),
+        }
+    }
+}
+
+/// State letter and start time of a process, proc_pid_stat(5), fields 3 and 22.
+pub fn process_start(pid: i32) -> Result<(u8, u64), Errno> {
+    let path = format!("/proc/{pid}/stat");
+    let file = fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    // One read: the fields up to there are at most twenty numbers and a name.
+    let mut line = [0; 1024];
+    let length = rustix::io::read(&file, &mut line)?;
+    parse_stat(line.get(..length).unwrap_or_default()).ok_or(Errno::BADMSG)
+}
+
+fn parse_stat(line: &[u8]) -> Option<(u8, u64)> {
+    // The name in parentheses may contain anything, parentheses too.
+    let after = line.iter().rposition(|byte| *byte == b')')?;
+    let mut fields = std::str::from_utf8(line.get(after + 2..)?).ok()?.split(' ');
+    let state = *fields.next()?.as_bytes().first()?;
+    Some((state, fields.nth(18)?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_start_time() {
+        let (state, start_time) = process_start(std::process::id() as i32).unwrap();
+        // The main thread waits while the test runs.
+        assert!(matches!(state, b'R' | b'S'), "{}", char::from(state));
+        assert!(start_time > 0);
+    }
+}
