@@ -11,6 +11,7 @@ use husk_tests::case::{Case, path_text};
 use husk_tests::console::DescriptorSocket;
 use husk_tests::event::{LIMIT, readable};
 use husk_tests::invocation::Invocation;
+use serde_json::json;
 
 /// The runtime called with /a on descriptor 3, /b on 4 and /c on 5.
 fn with_descriptors(case: &Case, bundle: &Bundle, before: &str, flags: &[&str]) -> Invocation {
@@ -141,6 +142,10 @@ fn no_pid_file_stays_of_a_failed_start() {
     bundle.args(["/bin/garbage"]);
     case.running(&bundle, &flags).output().refused();
     assert!(!file.exists(), "of run");
+    bundle.args(["/bin/sleep", "1000"]);
+    bundle.set("/hooks/poststart", json!([{ "path": "/bin/false" }]));
+    case.running(&bundle, &flags).output().refused();
+    assert!(!file.exists(), "of run with a hook that fails");
 }
 
 /// command line, `--pidfd-socket`: a pidfd of the main process. (runc 1.2)

@@ -7,6 +7,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use super::arguments::{Argument, Arguments};
 use super::create::Flags;
 use super::{Command, Exit, Global};
+use crate::announce::renounce;
 use crate::block::Block;
 use crate::foreground::{self, Signals};
 use crate::launch::{self, Launched};
@@ -94,8 +95,9 @@ fn run(global: &Global, mut arguments: Arguments) -> Exit {
         Ok(Some(status)) => status,
         Ok(None) => return Ok(0),
         Err(error) => {
-            // A container of which the caller hears no more is not to stay.
+            // A container of which the caller hears no more is not to stay, nor its number.
             destroy(&launched);
+            renounce(options.pid_file.as_deref());
             return Err(error);
         }
     };
