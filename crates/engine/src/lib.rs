@@ -26,6 +26,7 @@ pub mod rootfs;
 pub mod rootless;
 pub mod runtime;
 pub mod spec;
+pub mod template;
 pub mod tree;
 pub mod usage;
 pub mod view;

@@ -3,9 +3,10 @@
 use clap::Args;
 use husk_image::digest::Digest;
 use husk_image::reference::Reference;
-use husk_image::store::{ImageRecord, Removal};
+use husk_image::store::{ImageRecord, Removal, Store};
 use serde_json::{Value, json};
 
+use super::filter::{self, Filter};
 use super::{for_each, output};
 use crate::clock;
 use crate::container::sweep::sweep;
@@ -27,6 +28,9 @@ pub(super) struct Images {
     /// Whole ids
     #[arg(long)]
     no_trunc: bool,
+    /// dangling=true, reference=, label=
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    filter: Vec<String>,
     /// json, or a template such as '{{.Repository}}'
     #[arg(long)]
     format: Option<String>,
@@ -38,6 +42,7 @@ impl Images {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
         let store = home.images()?;
         let wanted: Option<Reference> = self.repository.as_deref().map(str::parse).transpose()?;
+        let filters = filter::parse(&self.filter, &["dangling", "reference", "label"])?;
         let mut rows = Vec::new();
         for image in store.images()? {
             let mut size = 0;
@@ -55,7 +60,7 @@ impl Images {
                     }
                     (Some(_), None) => false,
                 };
-                if matches {
+                if matches && self.passes(&filters, &store, &image.record, reference)? {
                     rows.push(self.row(&image.record, reference, target, size));
                 }
             }
@@ -70,21 +75,37 @@ impl Images {
             }
             return Ok(0);
         }
-        if let Some(template) = &self.format {
-            for row in &rows {
-                output::line(output::format(template, row)?)?;
-            }
-            return Ok(0);
-        }
-        let (mut header, mut fields) = (
-            vec!["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"],
-            vec!["Repository", "Tag", "ID", "CreatedSince", "Size"],
-        );
+        let mut columns = vec![
+            ("REPOSITORY", "Repository"),
+            ("TAG", "Tag"),
+            ("IMAGE ID", "ID"),
+            ("CREATED", "CreatedSince"),
+            ("SIZE", "Size"),
+        ];
         if self.digests {
-            header.insert(2, "DIGEST");
-            fields.insert(2, "Digest");
+            columns.insert(2, ("DIGEST", "Digest"));
         }
-        output::rows(&header, &fields, &rows).map(|()| 0)
+        output::listing(self.format.as_deref(), &columns, &rows).map(|()| 0)
+    }
+
+    fn passes(
+        &self,
+        filters: &[Filter<'_>],
+        store: &Store,
+        record: &ImageRecord,
+        reference: Option<&Reference>,
+    ) -> Result<bool> {
+        filter::all_pass(filters, |filter| match filter.name {
+            "dangling" => Ok(filter.truth()? == reference.is_none()),
+            "reference" => Ok(reference.is_some_and(|name| {
+                let (name, whole) = (name.familiar_name(), name.familiar());
+                filter::matches(filter.value, &name) || filter::matches(filter.value, &whole)
+            })),
+            _ => {
+                let config = store.config(record)?.config.unwrap_or_default();
+                Ok(filter.has_label(&config.labels.unwrap_or_default()))
+            }
+        })
     }
 
     fn row(

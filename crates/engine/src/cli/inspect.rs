@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::container::image_id;
 use super::listing::status_word;
-use super::output;
+use super::{for_each, output};
 use crate::container::config::Mount;
 use crate::container::state::Status;
 use crate::container::{Container, name};
@@ -37,21 +37,12 @@ impl Inspect {
 
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
         let mut found = Vec::new();
-        for name in &self.names {
+        // As Docker's: what is there is shown, and then said what is not.
+        let code = for_each(&self.names, |name| {
             found.push(self.one(home, name)?);
-        }
-        match &self.format {
-            Some(template) => {
-                for one in &found {
-                    output::line(output::format(template, one)?)?;
-                }
-            }
-            None => {
-                let text = serde_json::to_string_pretty(&found).map_err(Error::other)?;
-                output::line(text)?;
-            }
-        }
-        Ok(0)
+            Ok(())
+        })?;
+        output::inspected(self.format.as_deref(), &found).map(|()| code)
     }
 
     fn one(&self, home: &Home, name: &str) -> Result<Value> {

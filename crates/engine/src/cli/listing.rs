@@ -4,12 +4,16 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::container::image_id;
+use super::filter::{self, Filter};
 use super::output;
 use crate::clock;
+use crate::container::config::Mount;
 use crate::container::state::{State, Status};
 use crate::container::{Container, name};
 use crate::error::{Error, Result};
 use crate::home::Home;
+use crate::template::LABELS;
+use crate::{rootfs, usage};
 
 /// `ps`.
 #[derive(Debug, Args)]
@@ -29,7 +33,10 @@ pub(super) struct Ps {
     /// The youngest
     #[arg(short, long)]
     latest: bool,
-    /// id=, name=, label=, status=, ancestor=, exited=, network=
+    /// With what each has written to its root
+    #[arg(short, long)]
+    size: bool,
+    /// id=, name=, label=, status=, ancestor=, exited=, network=, volume=
     #[arg(short, long, value_name = "NAME=VALUE")]
     filter: Vec<String>,
     /// json, or a template such as '{{.Names}}'
@@ -99,21 +106,19 @@ impl Ps {
             let state = container.state()?;
             containers.push((container, state));
         }
-        let asked_status = self
-            .filter
-            .iter()
-            .any(|filter| filter.starts_with("status=") || filter.starts_with("exited="));
+        let filters = filter::parse(&self.filter, &FILTERS)?;
+        let asked_status = filters.iter().any(|one| matches!(one.name, "status" | "exited"));
         let last = if self.latest { Some(1) } else { self.last };
         if !self.all && !asked_status && last.is_none() {
             containers.retain(|(_, state)| state.status == Status::Running);
         }
-        for filter in &self.filter {
-            let (key, value) = filter
-                .split_once('=')
-                .ok_or_else(|| Error::flag("--filter", filter, "is not NAME=VALUE"))?;
-            check_filter(key, filter)?;
-            containers.retain(|(container, state)| passes(container, state, key, value));
+        let mut kept = Vec::new();
+        for (container, state) in containers {
+            if filter::all_pass(&filters, |filter| passes(&container, &state, filter))? {
+                kept.push((container, state));
+            }
         }
+        let mut containers = kept;
         containers.truncate(last.unwrap_or(usize::MAX));
         if self.quiet {
             for (container, _) in &containers {
@@ -128,7 +133,17 @@ impl Ps {
         };
         let rows: Vec<Value> =
             containers.iter().map(|(one, state)| self.row(one, state, &claims)).collect();
-        self.print(&rows)
+        let mut columns = vec![
+            ("CONTAINER ID", "ID"),
+            ("IMAGE", "Image"),
+            ("COMMAND", "Command"),
+            ("CREATED", "RunningFor"),
+            ("STATUS", "Status"),
+            ("PORTS", "Ports"),
+            ("NAMES", "Names"),
+        ];
+        columns.extend(self.size.then_some(("SIZE", "Size")));
+        output::listing(self.format.as_deref(), &columns, &rows).map(|()| 0)
     }
 
     fn row(&self, container: &Container, state: &State, claims: &[husk_net::Claim]) -> Value {
@@ -139,13 +154,17 @@ impl Ps {
             false => (name::short(container.id()).to_owned(), clip(&command_text(container), 20)),
         };
         let config = &container.record.config;
-        let labels: Vec<String> =
-            config.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let networks = if config.networks.is_empty() {
             "bridge".to_owned()
         } else {
             config.networks.join(",")
         };
+        let size = match self.size {
+            true => output::size(usage::tree(&rootfs::upper_of(container))),
+            false => "0B".to_owned(),
+        };
+        let mounts: Vec<&str> = config.mounts.iter().map(Mount::source).collect();
+        let volumes = config.mounts.iter().filter(|one| matches!(one, Mount::Volume { .. }));
         json!({
             "ID": id,
             "Image": container.record.image,
@@ -156,57 +175,49 @@ impl Ps {
             "State": status_word(state),
             "Ports": ports(&own),
             "Names": container.record.name,
-            "Labels": labels.join(","),
+            "Labels": filter::joined(&config.labels),
             "Networks": networks,
+            "Mounts": mounts.join(","),
+            "LocalVolumes": volumes.count().to_string(),
+            "Size": size,
+            LABELS: config.labels,
         })
     }
-
-    fn print(&self, rows: &[Value]) -> Result<u8> {
-        if let Some(template) = &self.format {
-            for row in rows {
-                output::line(output::format(template, row)?)?;
-            }
-            return Ok(0);
-        }
-        let fields = ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"];
-        let header = ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"];
-        output::rows(&header, &fields, rows).map(|()| 0)
-    }
 }
 
-fn check_filter(key: &str, filter: &str) -> Result<()> {
-    const KEYS: [&str; 7] = ["id", "name", "label", "status", "ancestor", "exited", "network"];
-    match KEYS.contains(&key) {
-        true => Ok(()),
-        false => Err(Error::flag(
-            "--filter",
-            filter,
-            "only id, name, label, status, ancestor, exited and network are built yet",
-        )),
-    }
-}
+const FILTERS: [&str; 8] =
+    ["id", "name", "label", "status", "ancestor", "exited", "network", "volume"];
+const STATUS: [&str; 7] =
+    ["created", "restarting", "running", "removing", "paused", "exited", "dead"];
 
-fn passes(container: &Container, state: &State, key: &str, value: &str) -> bool {
+fn passes(container: &Container, state: &State, filter: &Filter<'_>) -> Result<bool> {
     let config = &container.record.config;
-    match key {
+    let value = filter.value;
+    Ok(match filter.name {
         "id" => container.id().starts_with(value),
-        "name" => container.record.name.contains(value),
-        "label" => match value.split_once('=') {
-            Some((name, value)) => config.labels.get(name).is_some_and(|known| known == value),
-            None => config.labels.contains_key(value),
-        },
+        "name" => filter.names(&container.record.name)?,
+        "label" => filter.has_label(&config.labels),
+        "status" if !STATUS.contains(&value) => {
+            let problem = format!("is none of {}", STATUS.join(", "));
+            return Err(Error::flag("--filter status", value, problem));
+        }
         "status" => status_word(state) == value,
         "ancestor" => {
-            container.record.image == value
-                || image_id(container).trim_start_matches("sha256:").starts_with(value)
+            let image = &container.record.image;
+            image == value
+                || image.strip_suffix(":latest").unwrap_or(image)
+                    == value.strip_suffix(":latest").unwrap_or(value)
+                || image_id(container)
+                    .trim_start_matches("sha256:")
+                    .starts_with(value.trim_start_matches("sha256:"))
         }
         "exited" => state.status == Status::Exited && state.exit_code.to_string() == value,
-        "network" => {
+        "volume" => config.mounts.iter().any(|one| one.source() == value || one.target() == value),
+        _ => {
             config.networks.iter().any(|network| network == value)
                 || (config.networks.is_empty() && value == "bridge")
         }
-        _ => false,
-    }
+    })
 }
 
 /// `port`.

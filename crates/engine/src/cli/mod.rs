@@ -8,6 +8,7 @@ mod cp;
 mod create;
 mod diff;
 mod embedded;
+mod filter;
 mod flags;
 mod group;
 mod image;

@@ -6,11 +6,12 @@ use clap::{Args, Subcommand};
 use husk_net::{Attachment, NetNs, NewNetwork, Subnet};
 use serde_json::{Value, json};
 
-use super::{flags, for_each, output, prune};
+use super::{filter, flags, for_each, output, prune};
 use crate::container::Container;
 use crate::container::state::Status;
 use crate::error::{Error, Result};
 use crate::home::Home;
+use crate::template::LABELS;
 
 /// Its commands.
 #[derive(Debug, Subcommand)]
@@ -70,6 +71,12 @@ pub(super) struct Ls {
     /// Ids only
     #[arg(short, long)]
     quiet: bool,
+    /// Whole ids
+    #[arg(long)]
+    no_trunc: bool,
+    /// id=, name=, label=, driver=
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    filter: Vec<String>,
     /// json, or a template such as '{{.Name}}'
     #[arg(long)]
     format: Option<String>,
@@ -192,30 +199,36 @@ impl Create {
 
 impl Ls {
     fn run(&self, home: &Home) -> Result<u8> {
-        let networks = home.networks()?.list()?;
-        let short = |id: &str| id.get(..12).unwrap_or(id).to_owned();
-        if self.quiet {
-            for network in &networks {
-                output::line(short(&network.id))?;
-            }
-            return Ok(0);
+        let filters = filter::parse(&self.filter, &["id", "name", "label", "driver"])?;
+        let mut networks = Vec::new();
+        for network in home.networks()?.list()? {
+            let passes = filter::all_pass(&filters, |filter| match filter.name {
+                "id" => Ok(network.id.starts_with(filter.value)),
+                "name" => filter.names(&network.name),
+                "label" => Ok(filter.has_label(&network.labels)),
+                _ => Ok(filter.value == "bridge"),
+            })?;
+            networks.extend(passes.then_some(network));
         }
-        if let Some(template) = &self.format {
-            for network in &networks {
-                let row = json!({
-                    "ID": short(&network.id), "Name": network.name, "Driver": "bridge",
-                    "Scope": "local", "Internal": network.internal,
-                });
-                output::line(output::format(template, &row)?)?;
-            }
+        let id = |id: &str| match self.no_trunc {
+            true => id.to_owned(),
+            false => id.get(..12).unwrap_or(id).to_owned(),
+        };
+        if self.quiet {
+            networks.iter().try_for_each(|network| output::line(id(&network.id)))?;
             return Ok(0);
         }
         let row = |network: &husk_net::Network| {
-            vec![short(&network.id), network.name.clone(), "bridge".to_owned(), "local".to_owned()]
+            json!({
+                "ID": id(&network.id), "Name": network.name, "Driver": "bridge", "Scope": "local",
+                "Internal": network.internal.to_string(),
+                "Labels": filter::joined(&network.labels), LABELS: network.labels,
+            })
         };
         let rows: Vec<_> = networks.iter().map(row).collect();
-        output::table(&["NETWORK ID", "NAME", "DRIVER", "SCOPE"], &rows)?;
-        Ok(0)
+        let columns =
+            [("NETWORK ID", "ID"), ("NAME", "Name"), ("DRIVER", "Driver"), ("SCOPE", "Scope")];
+        output::listing(self.format.as_deref(), &columns, &rows).map(|()| 0)
     }
 }
 
@@ -223,7 +236,7 @@ impl Inspect {
     fn run(&self, home: &Home) -> Result<u8> {
         let nets = home.networks()?;
         let mut found = Vec::new();
-        for name in &self.networks {
+        let code = for_each(&self.networks, |name| {
             let network = nets.inspect(name)?;
             let mut containers = serde_json::Map::new();
             for endpoint in nets.endpoints(Some(&network.name))? {
@@ -257,15 +270,8 @@ impl Inspect {
                 "Options": { "bridge": network.bridge, "mtu": network.mtu },
                 "Labels": network.labels, "Containers": containers,
             }));
-        }
-        match &self.format {
-            Some(template) => {
-                for one in &found {
-                    output::line(output::format(template, one)?)?;
-                }
-            }
-            None => output::line(serde_json::to_string_pretty(&found).map_err(Error::other)?)?,
-        }
-        Ok(0)
+            Ok(())
+        })?;
+        output::inspected(self.format.as_deref(), &found).map(|()| code)
     }
 }

@@ -1,9 +1,12 @@
 //! What is printed: errors, tables, `--format`.
 
+use std::io::IsTerminal;
+
 use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::notice::{self, printable};
+use crate::template::{self, Template};
 
 /// One line on standard error; of a build also the line of the Dockerfile and its place there.
 pub(super) fn error(error: &Error) {
@@ -32,23 +35,28 @@ pub(super) fn line(text: impl std::fmt::Display) -> Result<()> {
     }
 }
 
-/// Columns as wide as their widest cell, three blanks between.
+/// Columns as wide as their widest cell, three blanks between, none below ten wide: Docker's.
 pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> Result<()> {
+    let header = header.iter().map(|cell| (*cell).to_owned()).collect();
+    aligned(&std::iter::once(header).chain(rows.iter().cloned()).collect::<Vec<_>>())
+}
+
+fn aligned(rows: &[Vec<String>]) -> Result<()> {
     let cells = |row: &Vec<String>| row.iter().map(|cell| printable(cell)).collect();
-    let rows: &Vec<Vec<String>> = &rows.iter().map(cells).collect();
-    let mut widths: Vec<usize> = header.iter().map(|cell| cell.chars().count()).collect();
-    for row in rows {
+    let rows: Vec<Vec<String>> = rows.iter().map(cells).collect();
+    let mut widths: Vec<usize> = Vec::new();
+    for row in &rows {
+        widths.resize(widths.len().max(row.len()), 10);
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+            *width = (*width).max(cell.chars().count() + 3);
         }
     }
     let mut text = String::new();
-    let header: Vec<String> = header.iter().map(|cell| (*cell).to_owned()).collect();
-    for row in std::iter::once(&header).chain(rows) {
+    for row in &rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
             line.push_str(cell);
-            line.extend(std::iter::repeat_n(' ', width + 3 - cell.chars().count()));
+            line.extend(std::iter::repeat_n(' ', width - cell.chars().count()));
         }
         text.push_str(line.trim_end());
         text.push('\n');
@@ -56,14 +64,74 @@ pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> Result<()> {
     print(&text)
 }
 
-/// A table of objects: these fields of each.
-pub(super) fn rows(header: &[&str], fields: &[&str], rows: &[Value]) -> Result<()> {
-    let cells = |row: &Value| {
-        let text =
-            |field: &&str| row.get(*field).and_then(Value::as_str).unwrap_or_default().to_owned();
-        fields.iter().map(text).collect::<Vec<String>>()
-    };
-    table(header, &rows.iter().map(cells).collect::<Vec<_>>())
+/// A list of objects by `--format`: `json`, a template for each, `table` and a template, or
+/// without one the table of `columns`, each a header and a field.
+///
+/// # Errors
+/// What is wrong with the template; those of [`print`].
+pub(super) fn listing(
+    format: Option<&str>,
+    columns: &[(&str, &str)],
+    rows: &[Value],
+) -> Result<()> {
+    let words = format.map(|format| (format, format.strip_prefix("table").map(str::trim_start)));
+    match words {
+        None | Some((_, Some(""))) => {
+            let cell = |row: &Value, field: &str| {
+                row.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
+            };
+            let cells = |row: &Value| columns.iter().map(|(_, field)| cell(row, field)).collect();
+            let header: Vec<&str> = columns.iter().map(|(header, _)| *header).collect();
+            table(&header, &rows.iter().map(cells).collect::<Vec<_>>())
+        }
+        Some((_, Some(template))) => {
+            let cells = |text: String| text.split('\t').map(str::to_owned).collect::<Vec<_>>();
+            let mut lines = Vec::new();
+            // Where a function does not take a header, there is none.
+            lines.extend(self::format(template, &headers(columns, rows)).ok().map(cells));
+            for row in rows {
+                lines.push(cells(self::format(template, row)?));
+            }
+            aligned(&lines)
+        }
+        Some((format, None)) => {
+            let mut text = String::new();
+            for row in rows {
+                text.push_str(&self::format(format, row)?);
+                text.push('\n');
+            }
+            print(&text)
+        }
+    }
+}
+
+/// The header of each field: that of the columns, else its name as Docker spells it.
+fn headers(columns: &[(&str, &str)], rows: &[Value]) -> Value {
+    let mut headers = serde_json::Map::new();
+    for field in rows.first().and_then(Value::as_object).into_iter().flat_map(|map| map.keys()) {
+        let mut header = String::new();
+        for character in field.chars() {
+            if character.is_uppercase() && header.ends_with(|last: char| last.is_lowercase()) {
+                header.push(' ');
+            }
+            header.push(character);
+        }
+        headers.insert(field.clone(), header.to_uppercase().into());
+    }
+    headers.extend(columns.iter().map(|(header, field)| ((*field).to_owned(), (*header).into())));
+    Value::Object(headers)
+}
+
+/// Objects that are looked at: by a template one a line, as one JSON list else.
+///
+/// # Errors
+/// As [`listing`].
+pub(super) fn inspected(format: Option<&str>, found: &[Value]) -> Result<()> {
+    match format {
+        Some("json") => line(Value::from(found)),
+        Some(template) => found.iter().try_for_each(|one| line(self::format(template, one)?)),
+        None => line(serde_json::to_string_pretty(found).map_err(Error::other)?),
+    }
 }
 
 /// A size in the words of Docker's listings: powers of 1000, three digits.
@@ -83,77 +151,17 @@ pub(super) fn size(bytes: u64) -> String {
     format!("{value:.digits$}{}", UNITS[unit])
 }
 
-/// Prints one object for `--format`: `json`, or a template with `{{.Field.Sub}}`,
-/// `{{json .Field}}` and `{{index .Field "key"}}`.
+/// One object by `--format`: `json`, or a template.
 ///
 /// # Errors
-/// Whatever else stands in the template.
-pub(super) fn format(template: &str, value: &Value) -> Result<String> {
-    if template == "json" || template == "{{json .}}" {
-        return Ok(value.to_string());
+/// What is wrong with the template.
+pub(super) fn format(format: &str, value: &Value) -> Result<String> {
+    if format == "json" {
+        return Ok(template::json(value));
     }
-    let template = template.strip_prefix("table ").unwrap_or(template);
-    let bad = |what: &str| Error::flag("--format", template, format_args!("{what}"));
-    let mut text = String::new();
-    let mut rest = template;
-    while let Some((before, after)) = rest.split_once("{{") {
-        text.push_str(&unescape(before));
-        let (action, more) = after.split_once("}}").ok_or_else(|| bad("{{ without }}"))?;
-        text.push_str(&evaluate(action.trim_matches(['-', ' ']).trim(), value).ok_or_else(|| {
-            bad(&format!(
-                "{{{{{action}}}}} is no field of this listing, or more of Go's templates than fields, json and index"
-            ))
-        })?);
-        rest = more;
-    }
-    text.push_str(&unescape(rest));
-    Ok(text)
-}
-
-fn unescape(text: &str) -> String {
-    text.replace("\\t", "\t").replace("\\n", "\n")
-}
-
-fn evaluate(action: &str, value: &Value) -> Option<String> {
-    if let Some(path) = action.strip_prefix("json ") {
-        return lookup(path.trim(), value).map(Value::to_string);
-    }
-    if let Some(arguments) = action.strip_prefix("index ") {
-        let (path, key) = arguments.trim().split_once(' ')?;
-        let found = lookup(path, value)?;
-        let key = key.trim();
-        let found = match key.strip_prefix('"').and_then(|key| key.strip_suffix('"')) {
-            Some(key) => found.get(key),
-            None => found.get(key.parse::<usize>().ok()?),
-        };
-        return Some(found.map(plain).unwrap_or_default());
-    }
-    lookup(action, value).map(plain)
-}
-
-fn lookup<'a>(path: &str, value: &'a Value) -> Option<&'a Value> {
-    let path = path.strip_prefix('.')?;
-    let mut found = value;
-    for part in path.split('.').filter(|part| !part.is_empty()) {
-        found = found.get(part)?;
-    }
-    Some(found)
-}
-
-/// As Go prints it.
-fn plain(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Null => "<no value>".to_owned(),
-        Value::Array(items) => {
-            format!("[{}]", items.iter().map(plain).collect::<Vec<_>>().join(" "))
-        }
-        Value::Object(map) => {
-            let entry = |(key, value): (&String, &Value)| format!("{key}:{}", plain(value));
-            format!("map[{}]", map.iter().map(entry).collect::<Vec<_>>().join(" "))
-        }
-        other => other.to_string(),
-    }
+    let tame = std::io::stdout().is_terminal();
+    let filled = Template::parse(format).and_then(|template| template.fill(value, tame));
+    filled.map_err(|problem| Error::flag("--format", format, problem))
 }
 
 #[cfg(test)]
@@ -161,23 +169,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn templates() {
-        let value = serde_json::json!({"ID": "x", "State": {"Pid": 5}, "Labels": {"a.b": "c"}, "L": ["p", "q"]});
-        let cases = [
-            ("{{.ID}}", "x"),
-            ("{{ .State.Pid }}\\t{{.ID}}", "5\tx"),
-            ("{{json .State}}", "{\"Pid\":5}"),
-            ("{{index .Labels \"a.b\"}}", "c"),
-            ("{{index .L 1}}", "q"),
-            ("{{.L}}", "[p q]"),
-            ("table {{.ID}}", "x"),
-        ];
-        for (template, expected) in cases {
-            assert_eq!(format(template, &value).unwrap(), expected, "{template}");
-        }
-        for bad in ["{{.Nope}}", "{{range .L}}", "{{.ID"] {
-            assert!(format(bad, &value).is_err(), "{bad}");
-        }
+    fn headers_are_spelled_as_dockers() {
+        let rows = [serde_json::json!({"ID": "x", "CreatedAt": "", "LocalVolumes": ""})];
+        let headers = headers(&[("CONTAINER ID", "ID")], &rows);
+        let expected = serde_json::json!({
+            "ID": "CONTAINER ID", "CreatedAt": "CREATED AT", "LocalVolumes": "LOCAL VOLUMES",
+        });
+        assert_eq!(headers, expected);
     }
 
     #[test]

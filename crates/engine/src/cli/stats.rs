@@ -103,24 +103,17 @@ impl Stats {
         if live {
             output::print(REDRAW)?;
         }
-        if let Some(template) = &self.format {
-            for row in rows {
-                output::print(&format!("{}\n", output::format(template, row)?))?;
-            }
-            return Ok(());
-        }
-        let fields = ["ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs"];
-        let header = [
-            "CONTAINER ID",
-            "NAME",
-            "CPU %",
-            "MEM USAGE / LIMIT",
-            "MEM %",
-            "NET I/O",
-            "BLOCK I/O",
-            "PIDS",
+        let columns = [
+            ("CONTAINER ID", "ID"),
+            ("NAME", "Name"),
+            ("CPU %", "CPUPerc"),
+            ("MEM USAGE / LIMIT", "MemUsage"),
+            ("MEM %", "MemPerc"),
+            ("NET I/O", "NetIO"),
+            ("BLOCK I/O", "BlockIO"),
+            ("PIDS", "PIDs"),
         ];
-        output::rows(&header, &fields, rows)
+        output::listing(self.format.as_deref(), &columns, rows)
     }
 }
 

@@ -112,15 +112,14 @@ impl Df {
         if used.partial > 0 {
             rows.push(part("Partial Pulls", 0, 0, used.partial, used.partial));
         }
-        if let Some(template) = &self.format {
-            for row in &rows {
-                output::line(output::format(template, row)?)?;
-            }
-            return Ok(0);
-        }
-        let header = ["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"];
-        let fields = ["Type", "TotalCount", "Active", "Size", "Reclaimable"];
-        output::rows(&header, &fields, &rows).map(|()| 0)
+        let columns = [
+            ("TYPE", "Type"),
+            ("TOTAL", "TotalCount"),
+            ("ACTIVE", "Active"),
+            ("SIZE", "Size"),
+            ("RECLAIMABLE", "Reclaimable"),
+        ];
+        output::listing(self.format.as_deref(), &columns, &rows).map(|()| 0)
     }
 }
 

@@ -3,11 +3,12 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{flags, for_each, output, prune};
+use super::{filter, flags, for_each, output, prune};
 use crate::container::config::Mount;
 use crate::container::name;
 use crate::error::{Error, Result, file};
 use crate::home::Home;
+use crate::template::LABELS;
 use crate::volume;
 
 /// Its commands.
@@ -43,6 +44,12 @@ pub(super) struct Ls {
     /// Names only
     #[arg(short, long)]
     quiet: bool,
+    /// name=, label=, dangling=true
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    filter: Vec<String>,
+    /// json, or a template such as '{{.Name}}'
+    #[arg(long)]
+    format: Option<String>,
 }
 
 /// `volume inspect`.
@@ -79,18 +86,7 @@ impl Volume {
                 let made = volume::Volume::create(home, &name, labels, anonymous)?;
                 output::line(made.name).map(|()| 0)
             }
-            Self::Ls(ls) => {
-                let volumes = volume::Volume::all(home)?;
-                if ls.quiet {
-                    for volume in &volumes {
-                        output::line(&volume.name)?;
-                    }
-                    return Ok(0);
-                }
-                let row = |one: &volume::Volume| vec!["local".to_owned(), one.name.clone()];
-                let rows: Vec<_> = volumes.iter().map(row).collect();
-                output::table(&["DRIVER", "VOLUME NAME"], &rows).map(|()| 0)
-            }
+            Self::Ls(ls) => ls.run(home),
             Self::Inspect(inspect) => inspect.run(home),
             Self::Prune(prune) => prune.run(home),
             Self::Rm(rm) => for_each(&rm.volumes, |name| {
@@ -104,25 +100,49 @@ impl Volume {
     }
 }
 
+impl Ls {
+    fn run(&self, home: &Home) -> Result<u8> {
+        let volumes = volume::Volume::all(home)?;
+        let filters = filter::parse(&self.filter, &["name", "label", "dangling"])?;
+        let mut kept = Vec::new();
+        for one in volumes {
+            let passes = filter::all_pass(&filters, |filter| match filter.name {
+                "name" => filter.names(&one.name),
+                "label" => Ok(filter.has_label(&one.labels)),
+                _ => Ok(filter.truth()? == volume::Volume::user(home, &one.name)?.is_none()),
+            })?;
+            kept.extend(passes.then_some(one));
+        }
+        let volumes = kept;
+        if self.quiet {
+            volumes.iter().try_for_each(|volume| output::line(&volume.name))?;
+            return Ok(0);
+        }
+        let row = |one: &volume::Volume| {
+            json!({
+                "Name": one.name, "Driver": "local", "Scope": "local",
+                "Mountpoint": volume::data(home, &one.name),
+                "Labels": filter::joined(&one.labels), LABELS: one.labels,
+            })
+        };
+        let rows: Vec<_> = volumes.iter().map(row).collect();
+        let columns = [("DRIVER", "Driver"), ("VOLUME NAME", "Name")];
+        output::listing(self.format.as_deref(), &columns, &rows).map(|()| 0)
+    }
+}
+
 impl Inspect {
     fn run(&self, home: &Home) -> Result<u8> {
         let mut found = Vec::new();
-        for name in &self.volumes {
+        let code = for_each(&self.volumes, |name| {
             let one = volume::Volume::find(home, name)?;
             found.push(json!({
                 "Name": one.name, "CreatedAt": one.created, "Driver": "local", "Scope": "local",
-                "Mountpoint": volume::data(home, &one.name), "Labels": one.labels,
+                "Mountpoint": volume::data(home, &one.name), "Labels": one.labels, "Options": {},
             }));
-        }
-        match &self.format {
-            Some(template) => {
-                for one in &found {
-                    output::line(output::format(template, one)?)?;
-                }
-            }
-            None => output::line(serde_json::to_string_pretty(&found).map_err(Error::other)?)?,
-        }
-        Ok(0)
+            Ok(())
+        })?;
+        output::inspected(self.format.as_deref(), &found).map(|()| code)
     }
 }
 

@@ -141,6 +141,15 @@ impl Mount {
         }
     }
 
+    /// What is there: a path, a volume's name, nothing of a tmpfs.
+    pub fn source(&self) -> &str {
+        match self {
+            Self::Bind { source, .. } => source,
+            Self::Volume { name, .. } => name,
+            Self::Tmpfs { .. } => "",
+        }
+    }
+
     /// Puts it elsewhere.
     pub fn set_target(&mut self, to: String) {
         let (Self::Bind { target, .. } | Self::Volume { target, .. } | Self::Tmpfs { target, .. }) =
