@@ -5,6 +5,7 @@
 
 mod interrupt;
 mod mount_points;
+mod mounts;
 
 use std::collections::{HashSet, VecDeque};
 use std::os::fd::OwnedFd;
@@ -57,7 +58,9 @@ pub struct Steps<'a> {
 
 impl Runner for Steps<'_> {
     fn run(&mut self, step: &RunStep<'_>) -> Result<(), String> {
-        let points = MountPoints::missing(step.rootfs).map_err(|error| error.to_string())?;
+        let targets: Vec<&str> = step.mounts.iter().map(|mount| mount.target.as_str()).collect();
+        let points =
+            MountPoints::missing(step.rootfs, &targets).map_err(|error| error.to_string())?;
         self.signals.hold(true);
         let ran = self.step(step);
         self.signals.hold(false);
@@ -93,11 +96,16 @@ impl Steps<'_> {
     /// Runs a step and gives its exit status; its container is gone then.
     fn step(&mut self, step: &RunStep<'_>) -> Result<i32> {
         let id = name::new_id()?;
-        let parts =
-            Parts { image: "(build)".to_owned(), source: Source::Tree, config: self.config(step) };
+        let parts = Parts {
+            image: "(build)".to_owned(),
+            source: Source::Tree,
+            config: self.config(step, &id),
+        };
         let called = format!("build-{}", name::short(&id));
         let container = Container::create(self.home, id, &called, parts)?;
-        let ran = attach_tree(&container, step.rootfs).and_then(|()| self.attend(&container));
+        let ran = attach_tree(&container, step.rootfs)
+            .and_then(|()| mounts::write_secrets(self.home, container.id(), &step.mounts))
+            .and_then(|()| self.attend(&container));
         // Its monitor has removed it, unless it did not come so far.
         let removed =
             container.lock().and_then(|_lock| remove::remove(self.home, &container, true, true));
@@ -108,8 +116,9 @@ impl Steps<'_> {
         }
     }
 
-    fn config(&self, step: &RunStep<'_>) -> Config {
+    fn config(&self, step: &RunStep<'_>, id: &str) -> Config {
         Config {
+            mounts: mounts::asked(self.home, id, &step.mounts),
             args: step.arguments.clone(),
             env: step.env.iter().map(|(name, value)| format!("{name}={value}")).collect(),
             working_dir: step.working_dir.clone(),

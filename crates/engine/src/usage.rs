@@ -65,7 +65,7 @@ impl Sum {
 /// A malformed record.
 pub fn store(store: &Store) -> Result<u64> {
     let usage = store.usage()?;
-    Ok(usage.images + usage.steps + usage.partial)
+    Ok(usage.images + usage.steps + usage.partial + tree(&store.cache_mounts()))
 }
 
 #[cfg(test)]

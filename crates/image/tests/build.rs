@@ -206,7 +206,7 @@ fn copies_go_where_docker_puts_them() {
         ("COPY none /", "2:6: \"none\": no such file"),
         ("COPY dir/skip.log /", "left out by .dockerignore"),
         ("COPY f dir /x", "2:12: several sources"),
-        ("COPY --chmod=rwx f /", "2:14: --chmod takes octal"),
+        ("COPY --chmod=rwx f /", "2:14: a mode is octal"),
         ("COPY --chown=nobody f /", "2:14: user \"nobody\""),
         ("COPY ${X:?gone} /", "2:6: X: gone"),
         ("EXPOSE 99999", "2:8: \"99999\": not a port"),

@@ -28,7 +28,7 @@ fn nonsense_is_refused_at_its_place() {
         ("ENV $NOPE=x", "2:5: ENV takes name=value; the name is empty"),
         ("VOLUME \"\"", "2:8: VOLUME takes paths"),
         ("COPY $NOPE /", "2:6: this source is empty"),
-        ("COPY --chmod=999 a /", "2:14: --chmod takes octal"),
+        ("COPY --chmod=999 a /", "2:14: a mode is octal"),
         ("COPY --from=3 a /", "2:13: there is no stage 3 before this one"),
         ("COPY --from=0 a /", "2:13: there is no stage 0 before this one"),
         ("COPY --from=this a /", "2:13: there is no stage this before this one"),

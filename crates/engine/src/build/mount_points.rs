@@ -18,7 +18,7 @@ const TARGETS: [&str; 7] =
 /// Those that were missing.
 #[derive(Debug)]
 pub(super) struct MountPoints {
-    missing: Vec<&'static str>,
+    missing: Vec<String>,
 }
 
 fn open(root: &OwnedFd, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
@@ -27,7 +27,7 @@ fn open(root: &OwnedFd, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
     openat2(root, path, flags | OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
 }
 
-fn parts(path: &'static str) -> (&'static str, &'static str) {
+fn parts(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or((".", path))
 }
 
@@ -43,11 +43,22 @@ fn times(stat: &Stat) -> Timestamps {
 }
 
 impl MountPoints {
-    /// Looks before the step.
-    pub(super) fn missing(root: &OwnedFd) -> Result<Self> {
+    /// Looks before the step; `more` are the places of its own mounts.
+    pub(super) fn missing(root: &OwnedFd, more: &[&str]) -> Result<Self> {
+        let mut places: Vec<String> = TARGETS.iter().map(|path| (*path).to_owned()).collect();
+        for target in more {
+            // With the directories above it, which may be made for it too.
+            let mut path = target.trim_matches('/');
+            while !path.is_empty() {
+                places.push(path.to_owned());
+                path = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+            }
+        }
+        places.sort_by_key(|path| std::cmp::Reverse(path.matches('/').count()));
+        places.dedup();
         let mut found = Self { missing: Vec::new() };
-        for path in TARGETS {
-            let (parent, name) = parts(path);
+        for path in places {
+            let (parent, name) = parts(&path);
             let directory = match open(root, parent, OFlags::DIRECTORY) {
                 Ok(directory) => directory,
                 Err(Errno::NOENT) => {
@@ -59,7 +70,7 @@ impl MountPoints {
             };
             match statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
                 Err(Errno::NOENT) => found.missing.push(path),
-                Err(errno) => return Err(file("look at the step's", path)(errno)),
+                Err(errno) => return Err(file("look at the step's", &path)(errno)),
                 Ok(_) => {}
             }
         }
@@ -68,7 +79,7 @@ impl MountPoints {
 
     /// Removes after the step what is still as empty as the runtime made it.
     pub(super) fn remove(&self, root: &OwnedFd) -> Result<()> {
-        for &path in &self.missing {
+        for path in &self.missing {
             let (parent, name) = parts(path);
             let Ok(directory) = open(root, parent, OFlags::DIRECTORY) else { continue };
             let before = fstat(&directory).map_err(file("look at the step's", parent))?;
@@ -105,9 +116,9 @@ mod tests {
         std::fs::write(root.join("etc/hosts"), "").unwrap();
         std::fs::write(root.join("etc/own"), "").unwrap();
         let fd = OwnedFd::from(std::fs::File::open(root).unwrap());
-        let points = MountPoints::missing(&fd).unwrap();
-        for name in ["proc", "sys", "dev"] {
-            std::fs::create_dir(root.join(name)).unwrap();
+        let points = MountPoints::missing(&fd, &["/mnt/in/side"]).unwrap();
+        for name in ["proc", "sys", "dev", "mnt/in/side"] {
+            std::fs::create_dir_all(root.join(name)).unwrap();
         }
         std::fs::write(root.join("etc/resolv.conf"), "").unwrap();
         std::fs::write(root.join("etc/hostname"), "the step's own").unwrap();
@@ -132,7 +143,7 @@ mod tests {
         std::os::unix::fs::symlink("../outside", root.join("etc")).unwrap();
         std::fs::create_dir(outer.path().join("outside")).unwrap();
         let fd = OwnedFd::from(std::fs::File::open(&root).unwrap());
-        let points = MountPoints::missing(&fd).unwrap();
+        let points = MountPoints::missing(&fd, &["/mnt/in/side"]).unwrap();
         std::fs::write(outer.path().join("outside/hosts"), "").unwrap();
         points.remove(&fd).unwrap();
         assert!(outer.path().join("outside/hosts").exists());

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use husk_image::build::dockerfile::Dockerfile;
-use husk_image::build::{BuildError, BuildOptions};
+use husk_image::build::{BuildError, BuildOptions, Secret};
 use husk_image::progress::{Progress, Silent};
 use husk_image::reference::Reference;
 
@@ -48,6 +48,9 @@ pub(super) struct Build {
     /// NAME=VALUE in the image's config
     #[arg(long, value_name = "NAME[=VALUE]")]
     label: Vec<String>,
+    /// A secret for RUN --mount=type=secret: id=ID and src=FILE or env=NAME
+    #[arg(long, value_name = "id=ID[,src=FILE|,env=NAME]")]
+    secret: Vec<String>,
     /// Print the image's id only, and the output of a step that fails
     #[arg(short, long)]
     quiet: bool,
@@ -162,6 +165,9 @@ impl Build {
             }
             options.labels.push((name.to_owned(), value.to_owned()));
         }
+        for text in &self.secret {
+            options.secrets.push(secret(text)?);
+        }
         if let Some(text) = &self.platform {
             let parsed = text.parse();
             options.platform = parsed.map_err(|error| Error::flag("--platform", text, error))?;
@@ -173,4 +179,52 @@ impl Build {
         options.no_cache = self.no_cache;
         Ok(options)
     }
+}
+
+/// As Docker's: the largest secret in bytes.
+const MAX_SECRET: u64 = 500 << 10;
+
+/// Reads what `--secret` means.
+fn secret(text: &str) -> Result<Secret> {
+    let bad = |problem: &str| Error::flag("--secret", text, problem);
+    let (mut id, mut source, mut variable, mut kind) = (None, None, None, None);
+    for field in text.split(',') {
+        let (name, value) = field.split_once('=').ok_or_else(|| bad("is not KEY=VALUE,..."))?;
+        match name {
+            "id" => id = Some(value),
+            "src" | "source" => source = Some(value),
+            "env" => variable = Some(value),
+            "type" if matches!(value, "file" | "env") => kind = Some(value),
+            _ => return Err(bad("has a key that is none of id, src, env, type")),
+        }
+    }
+    let id = id.filter(|id| !id.is_empty()).ok_or_else(|| bad("has no id"))?;
+    let by_variable = variable.or(if kind == Some("env") { source.or(Some(id)) } else { None });
+    let content = match (by_variable, source) {
+        (Some(_), Some(_)) if kind != Some("env") => return Err(bad("has both src and env")),
+        (Some(name), _) => {
+            let value = std::env::var_os(name);
+            let value = value.ok_or_else(|| bad("names a variable that is not set"))?;
+            std::os::unix::ffi::OsStringExt::into_vec(value)
+        }
+        // As Docker does: the variable of that name, or else the file.
+        (None, None) if std::env::var_os(id).is_some() => {
+            std::env::var_os(id).map(std::os::unix::ffi::OsStringExt::into_vec).unwrap_or_default()
+        }
+        (None, path) => {
+            let path = path.unwrap_or(id);
+            let opened = std::fs::File::open(path).map_err(file("open --secret", path))?;
+            let mut content = Vec::new();
+            std::io::Read::read_to_end(
+                &mut std::io::Read::take(opened, MAX_SECRET + 1),
+                &mut content,
+            )
+            .map_err(file("read --secret", path))?;
+            content
+        }
+    };
+    if content.len() as u64 > MAX_SECRET {
+        return Err(bad("is over the limit of 500 KiB"));
+    }
+    Ok(Secret { id: id.to_owned(), content })
 }

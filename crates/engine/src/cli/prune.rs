@@ -218,6 +218,7 @@ fn cache(home: &Home) -> Result<u64> {
     let store = home.images()?;
     let before = usage::store(&store)?;
     store.remove_steps()?;
+    store.remove_cache_mounts()?;
     if store.collect()?.busy {
         notice::notice("a pull or build is under way: what it may need stays");
     }

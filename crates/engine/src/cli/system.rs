@@ -108,7 +108,8 @@ impl Df {
             }
         }
         rows.push(part("Local Volumes", total, active, size, free));
-        rows.push(part("Build Cache", used.step_count, 0, used.steps, used.steps));
+        let cached = used.steps + usage::tree(&store.cache_mounts());
+        rows.push(part("Build Cache", used.step_count, 0, cached, cached));
         if used.partial > 0 {
             rows.push(part("Partial Pulls", 0, 0, used.partial, used.partial));
         }

@@ -34,7 +34,7 @@ const REFUSED: [(&str, &str); 12] = [
 const REFUSED_SWITCHES: [(&str, &str); 1] =
     [("use-api-socket", "would give the container an engine's socket, and there is no daemon")];
 /// Flags of `build` that take a value.
-const OF_BUILD: [&str; 20] = [
+const OF_BUILD: [&str; 19] = [
     "add-host",
     "allow",
     "annotation",
@@ -51,7 +51,6 @@ const OF_BUILD: [&str; 20] = [
     "no-cache-filter",
     "output",
     "provenance",
-    "secret",
     "shm-size",
     "ssh",
     "ulimit",

@@ -11,10 +11,11 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::BuildError;
 use super::copy::{Attributes, Target};
-use super::dockerfile::{Command, Copy, Dockerfile, Instruction, Stage, Step, Word};
+use super::dockerfile::{Copy, Dockerfile, Instruction, Run, Stage, Step, Word};
 use super::error::DockerfileError;
 use super::ignore::Ignore;
 use super::layer_step::layer_step;
+use super::mount_step::{Secret, StepMount};
 use super::state::{Parent, StageState, absolute};
 use crate::compose::{Dialect, compose, timestamp};
 use crate::config::{History, ImageConfig, RootFs};
@@ -58,6 +59,8 @@ pub struct RunStep<'a> {
     pub user_name: String,
     /// Where; it exists.
     pub working_dir: String,
+    /// `--mount`.
+    pub mounts: Vec<StepMount>,
     /// The instruction as it stands, for messages.
     pub text: &'a str,
 }
@@ -79,6 +82,8 @@ pub struct BuildOptions {
     pub no_cache: bool,
     /// `--label`.
     pub labels: Vec<(String, String)>,
+    /// `--secret`.
+    pub secrets: Vec<Secret>,
     /// `--tag`.
     pub names: Vec<Reference>,
     /// How layers are made.
@@ -97,6 +102,7 @@ impl BuildOptions {
             platform: Platform::host(),
             no_cache: false,
             labels: Vec::new(),
+            secrets: Vec::new(),
             names: Vec::new(),
             unpack: UnpackOptions::of_this_process(),
         }
@@ -169,7 +175,15 @@ impl Build<'_> {
             }
             pending.extend(self.dockerfile.stage(&stage.base.text, index));
             for step in &stage.steps {
-                if let Instruction::Copy(Copy { from: Some(from), .. }) = &step.instruction {
+                let mut froms = Vec::new();
+                match &step.instruction {
+                    Instruction::Copy(Copy { from, .. }) => froms.extend(from),
+                    Instruction::Run(run) => {
+                        froms.extend(run.mounts.iter().filter_map(|mount| mount.option("from")));
+                    }
+                    _ => {}
+                }
+                for from in froms {
                     pending.extend(self.dockerfile.stage(&from.text, index));
                 }
             }
@@ -256,7 +270,7 @@ impl Build<'_> {
     ) -> Result<(), BuildError> {
         let layers = state.layers.len();
         match &step.instruction {
-            Instruction::Run(command) => self.run(state, step, command)?,
+            Instruction::Run(run) => self.run(state, step, run, index)?,
             Instruction::Copy(copy) => self.copy(state, step, copy, index)?,
             Instruction::Workdir(word) => self.workdir(state, word)?,
             Instruction::Arg(arguments) => {
@@ -308,10 +322,11 @@ impl Build<'_> {
         &mut self,
         state: &mut StageState,
         step: &Step,
-        command: &Command,
+        run: &Run,
+        index: usize,
     ) -> Result<(), BuildError> {
-        let arguments = state.argv(command);
-        let env = self.run_environment(state);
+        let arguments = state.argv(&run.command);
+        let mut env = self.run_environment(state);
         let user = state.config.user.clone().unwrap_or_default();
         let working_dir = state.working_dir().to_owned();
         let mut key = state.key("RUN");
@@ -321,18 +336,22 @@ impl Build<'_> {
         }
         key.field(user.as_bytes());
         key.field(working_dir.as_bytes());
-        let failed =
-            |message: String| BuildError::Run(self.dockerfile.error(step.position, message));
-        let runner = &mut *self.runner;
+        let planned = self.plan_mounts(state, &run.mounts, index, &mut key, &mut env)?;
+        let (store, options, progress) = (self.store, self.options, self.progress);
+        let dockerfile = self.dockerfile;
+        let failed = |message: String| BuildError::Run(dockerfile.error(step.position, message));
         let make = &mut |rootfs: &OwnedFd| {
             let user_name = user.clone();
             let user = lookup(rootfs.as_fd(), &user, &[]).map_err(|e| failed(e.to_string()))?;
             let (arguments, env) = (arguments.clone(), env.clone());
             let (working_dir, text) = (working_dir.clone(), step.text.as_str());
-            let run = RunStep { rootfs, arguments, env, user, user_name, working_dir, text };
-            runner.run(&run).map_err(failed)
+            // What is held goes when the step has ended.
+            let (mounts, _held) = self.prepare_mounts(&planned)?;
+            let run =
+                RunStep { rootfs, arguments, env, user, user_name, working_dir, mounts, text };
+            self.runner.run(&run).map_err(failed)
         };
-        layer_step(self.store, self.options, self.progress, state, key, make)
+        layer_step(store, options, progress, state, key, make)
     }
 
     fn run_environment(&mut self, state: &StageState) -> Vec<(String, String)> {

@@ -63,6 +63,8 @@ pub(crate) struct Attributes {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) mode: Option<u32>,
+    /// What is copied keeps its own owner in place of this one.
+    pub(crate) keep_owner: bool,
 }
 
 /// A tree that is copied from.
@@ -436,7 +438,10 @@ impl Target<'_> {
         stat: &Stat,
         path: &str,
     ) -> Result<(), CopyError> {
-        let Attributes { uid, gid, mode } = self.attributes;
+        let Attributes { mut uid, mut gid, mode, keep_owner } = self.attributes;
+        if keep_owner {
+            (uid, gid) = (stat.st_uid, stat.st_gid);
+        }
         let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
         fs::chownat(made, "", uid, gid, AtFlags::EMPTY_PATH).map_err(at("chown", path))?;
         if kind(stat) != FileType::Symlink {

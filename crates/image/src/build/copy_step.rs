@@ -116,11 +116,11 @@ impl Build<'_> {
         Ok(resolved)
     }
 
-    fn mode(&self, word: &Word, state: &StageState) -> Result<u32, BuildError> {
+    pub(super) fn mode(&self, word: &Word, state: &StageState) -> Result<u32, BuildError> {
         let digits = self.expand(word, state)?;
         let octal = u32::from_str_radix(&digits, 8).ok().filter(|mode| *mode <= 0o7777);
         let octal = octal.filter(|_| digits.bytes().all(|b| b.is_ascii_digit()));
-        octal.ok_or_else(|| self.wrong(word, "--chmod takes octal digits, as in 0755"))
+        octal.ok_or_else(|| self.wrong(word, "a mode is octal digits, as in 0755"))
     }
 
     /// Copies into a root file system.
@@ -134,7 +134,7 @@ impl Build<'_> {
             Some(text) => self.owner(rootfs, resolved.copy, text)?,
             None => (0, 0),
         };
-        let attributes = Attributes { uid, gid, mode: resolved.mode };
+        let attributes = Attributes { uid, gid, mode: resolved.mode, keep_owner: false };
         let target = Target { root: rootfs.as_fd(), attributes, options: &self.options.unpack };
         let destination = &resolved.destination;
         let into = resolved.has_slash() || target.is_directory(destination);
@@ -152,7 +152,7 @@ impl Build<'_> {
         Ok(())
     }
 
-    fn copy_error(&self, word: &Word, error: CopyError) -> BuildError {
+    pub(super) fn copy_error(&self, word: &Word, error: CopyError) -> BuildError {
         self.wrong(word, error.to_string())
     }
 
@@ -183,7 +183,12 @@ impl Build<'_> {
     }
 
     /// The files of a stage or an image, for `--from`.
-    fn view(&mut self, from: &Word, index: usize, state: &StageState) -> Result<View, BuildError> {
+    pub(super) fn view(
+        &mut self,
+        from: &Word,
+        index: usize,
+        state: &StageState,
+    ) -> Result<View, BuildError> {
         let layers = match self.dockerfile.stage(&from.text, index) {
             Some(earlier) => {
                 let done = self.finished(earlier)?;
@@ -203,7 +208,7 @@ fn quoted(content: &str) -> String {
     format!("\"{}\"", content.replace('"', "\\\""))
 }
 
-struct View {
-    mount: OwnedFd,
+pub(super) struct View {
+    pub(super) mount: OwnedFd,
     _scratch: Scratch,
 }

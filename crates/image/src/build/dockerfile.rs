@@ -4,6 +4,7 @@ use super::error::DockerfileError;
 use super::healthcheck::Healthcheck;
 use super::instruction::LineParser;
 use super::lines::{Heredoc, Line, Position, split};
+use super::run_mount::RunMount;
 
 /// A parsed Dockerfile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +72,15 @@ pub enum Command {
     Shell(String),
 }
 
+/// RUN.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// What is run.
+    pub command: Command,
+    /// `--mount`.
+    pub mounts: Vec<RunMount>,
+}
+
 /// COPY or ADD.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Copy {
@@ -94,7 +104,7 @@ pub struct Copy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Instruction {
     /// RUN.
-    Run(Command),
+    Run(Run),
     /// COPY and ADD.
     Copy(Copy),
     /// ENV.
@@ -230,8 +240,9 @@ mod tests {
             "run a && b\nRUN [\"a\", \"b c\"]\nENV A=1 B=\"x y\"\nENV C some words\nARG D E=f\nWORKDIR /w\nUSER u:g\nENTRYPOINT [\"/e\"]\nCMD c d\nEXPOSE 80 53/udp\nVOLUME [\"/v\", \"/w\"]\nVOLUME /x /y\nLABEL a.b=c\nSHELL [\"/bin/bash\", \"-c\"]\nSTOPSIGNAL SIGINT\nMAINTAINER me\nADD --chown=1:2 --chmod=755 [\"a b\", \"/c\"]\n",
         );
         let shell = |text: &str| Command::Shell(text.to_owned());
-        assert_eq!(found[0], Instruction::Run(shell("a && b")));
-        assert_eq!(found[1], Instruction::Run(Command::Exec(vec!["a".into(), "b c".into()])));
+        let run = |command| Instruction::Run(Run { command, mounts: Vec::new() });
+        assert_eq!(found[0], run(shell("a && b")));
+        assert_eq!(found[1], run(Command::Exec(vec!["a".into(), "b c".into()])));
         let Instruction::Env(pairs) = &found[2] else { panic!() };
         assert_eq!((&*pairs[1].0.text, &*pairs[1].1.text), ("B", "\"x y\""));
         let Instruction::Env(pairs) = &found[3] else { panic!() };
@@ -253,8 +264,11 @@ mod tests {
         let found = instructions(
             "RUN <<EOF\nset -e\na\nEOF\nRUN cat <<X | b\ntext\nX\nCOPY <<a.txt /d/\nA\na.txt\n",
         );
-        assert_eq!(found[0], Instruction::Run(Command::Shell("set -e\na\n".into())));
-        assert_eq!(found[1], Instruction::Run(Command::Shell("cat <<X | b\ntext\nX\n".into())));
+        let run = |text: &str| {
+            Instruction::Run(Run { command: Command::Shell(text.into()), mounts: Vec::new() })
+        };
+        assert_eq!(found[0], run("set -e\na\n"));
+        assert_eq!(found[1], run("cat <<X | b\ntext\nX\n"));
     }
 
     #[test]
@@ -282,7 +296,18 @@ mod tests {
             ("FROM a\nENV A=1 =2", "2:9: ENV takes name=value; the name"),
             ("FROM a\nARG a-b", "2:5: ARG takes"),
             ("FROM a\nSHELL x", "2:7: SHELL needs a list"),
-            ("FROM a\nRUN --mount=type=cache x", "2:5: RUN --mount is not supported yet"),
+            ("FROM a\nRUN --mount=type=cache x", "2:13: a mount of type cache needs target="),
+            ("FROM a\nRUN --mount x", "2:5: RUN --mount needs a value"),
+            ("FROM a\nRUN --mount=type=ssh x", "2:13: no mount of type \"ssh\""),
+            ("FROM a\nRUN --mount=type=secret x", "2:13: a mount of type secret needs id="),
+            (
+                "FROM a\nRUN --mount=target=/a,size=3 x",
+                "2:23: a mount of type bind has no \"size\"",
+            ),
+            ("FROM a\nRUN --mount=dst=/a,target=/b x", "2:20: target is given twice"),
+            ("FROM a\nRUN --mount=type=cache,target=/a,sharing=no x", "2:34: sharing is one of"),
+            ("FROM a\nRUN --mount=target=/a,rw=no x", "2:23: rw is true or false"),
+            ("FROM a\nRUN --network=host x", "2:5: RUN --network is not supported yet"),
             ("FROM a\nADD https://x/y /z", "2:5: ADD of a URL"),
             ("FROM a\nONBUILD ONBUILD RUN x", "2:9: ONBUILD takes no ONBUILD"),
             ("FROM a\nONBUILD from x", "2:9: ONBUILD takes no FROM"),

@@ -1,7 +1,7 @@
 //! One logical line of a Dockerfile into its instruction.
 
 use super::dockerfile::{
-    Argument, Command, Copy, Dockerfile, Instruction, Stage, Step, Trigger, Word,
+    Argument, Command, Copy, Dockerfile, Instruction, Run, Stage, Step, Trigger, Word,
 };
 use super::expand::words;
 use super::lines::Line;
@@ -71,7 +71,7 @@ impl LineParser<'_> {
         Ok(())
     }
 
-    fn word(&self, offset: usize, text: &str) -> Word {
+    pub(super) fn word(&self, offset: usize, text: &str) -> Word {
         Word { text: text.to_owned(), position: self.line.place(offset) }
     }
 
@@ -204,7 +204,7 @@ impl LineParser<'_> {
                 }
                 None => (flag, None),
             };
-            if flags.iter().any(|(_, known, _)| known == name) {
+            if name != "mount" && flags.iter().any(|(_, known, _)| known == name) {
                 return problem(start + offset, format!("--{name} is given twice"));
             }
             flags.push((start + offset, name.to_owned(), value));
@@ -214,11 +214,20 @@ impl LineParser<'_> {
         Ok((flags, rest.trim_start(), start + at + blank))
     }
 
-    fn run(&self, rest: &str, start: usize) -> Result<Command, Problem> {
+    fn run(&self, rest: &str, start: usize) -> Result<Run, Problem> {
         let (flags, rest, start) = self.flags(rest, start)?;
-        if let Some((offset, name, _)) = flags.first() {
-            return problem(*offset, format!("RUN --{name} is not supported yet"));
+        let mut mounts = Vec::new();
+        for (offset, name, value) in flags {
+            if name != "mount" {
+                return problem(offset, format!("RUN --{name} is not supported yet"));
+            }
+            let value = value.as_ref().map(|value| value.text.as_str());
+            mounts.push(self.mount(offset, value)?);
         }
+        Ok(Run { command: self.run_command(rest, start)?, mounts })
+    }
+
+    fn run_command(&self, rest: &str, start: usize) -> Result<Command, Problem> {
         if rest.is_empty() {
             return problem(start, "RUN needs a command");
         }

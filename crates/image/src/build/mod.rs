@@ -16,7 +16,9 @@ mod instruction;
 mod layer_step;
 pub mod lines;
 mod metadata_step;
+mod mount_step;
 mod on_build;
+pub mod run_mount;
 mod state;
 mod variables;
 
@@ -35,6 +37,7 @@ pub use builder::{BuildOptions, RunStep, Runner, build};
 pub use copy::CopyError;
 pub use error::DockerfileError;
 use ignore::{Ignore, PatternError};
+pub use mount_step::{Secret, StepMount, StepSource};
 
 /// Why an image was not built.
 #[derive(Debug, thiserror::Error)]

@@ -20,6 +20,7 @@
 //! naming.
 
 mod blob;
+mod cache_mount;
 mod collect;
 mod layer;
 mod lock;
@@ -37,6 +38,7 @@ use crate::document::DocumentError;
 use crate::reference::ReferenceError;
 
 pub use blob::{BlobClaim, PartialBlob};
+pub use cache_mount::{CacheMount, Sharing};
 pub use collect::Collected;
 pub use layer::{Layer, LayerBuild, LayerClaim, LayerRecord};
 pub use record::{Image, ImageLayer, ImageRecord, Removal};

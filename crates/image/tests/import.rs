@@ -1,0 +1,118 @@
+//! `import`, and archives and layouts that `load` refuses.
+//!
+//! No other program is run here: a child between fork(2) and execve(2) has the locks of the
+//! tests beside it, and what is collected after a failure would stay.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panic")]
+#![allow(dead_code, reason = "what the test files share, not each uses")]
+
+mod corpus;
+mod fake;
+mod layer;
+
+use corpus::{awkward, layout};
+use fake::FakeImage;
+use husk_image::archive::{ImportOptions, import, load_directory, load_stream};
+use husk_image::config::RunConfig;
+use husk_image::digest::Digest;
+use husk_image::progress::Silent;
+use husk_image::registry::PullOptions;
+use husk_image::store::Store;
+use layer::{Entry, LayerBuilder, Scratch};
+
+#[test]
+fn a_rootfs_is_imported() {
+    let scratch = Scratch::new("import");
+    let store = Store::open(scratch.path().join("store")).unwrap();
+    let tar = LayerBuilder::of(&[Entry::dir("./"), Entry::file("./hello", b"hi")]);
+    let zstd = zstd::encode_all(&tar[..], 1).unwrap();
+    let options = PullOptions::default();
+    for bytes in [tar, zstd] {
+        let wanted = ImportOptions {
+            config: RunConfig { cmd: Some(vec!["/hello".into()]), ..RunConfig::default() },
+            reference: Some("imported:1".parse().unwrap()),
+            message: None,
+        };
+        let image = import(&store, &bytes[..], wanted, &options, &Silent).unwrap();
+        assert_eq!(store.find("imported:1").unwrap(), image);
+        let layer = store.layers(&image.chain_ids()).unwrap().remove(0);
+        assert_eq!(std::fs::read(layer.path.join("hello")).unwrap(), b"hi");
+        let config = store.config(&image).unwrap();
+        assert_eq!(config.config.unwrap().cmd.unwrap(), ["/hello"]);
+    }
+    let hostile = LayerBuilder::of(&[Entry::file("../x", b"")]);
+    let before = store.images().unwrap();
+    let refused = import(&store, &hostile[..], ImportOptions::default(), &options, &Silent);
+    assert!(refused.unwrap_err().to_string().contains("refused"));
+    assert_eq!(store.images().unwrap(), before);
+}
+
+#[test]
+fn malformed_archives_are_refused_and_leave_nothing() {
+    let scratch = Scratch::new("bad-archive");
+    let store = Store::open(scratch.path().join("store")).unwrap();
+    let options = PullOptions::default();
+    let file = |name: &str, text: &str| Entry::file(name, text.as_bytes());
+    let zeros = "0".repeat(64);
+    let cases: Vec<(Vec<Entry>, &str)> = vec![
+        (vec![file("hello", "x")], "neither index.json"),
+        (vec![file("index.json", "{")], "index.json"),
+        (vec![file("index.json", r#"{"schemaVersion":2,"manifests":[]}"#)], "neither index.json"),
+        (vec![file(&format!("blobs/sha256/{zeros}"), "x")], "has the content of"),
+        (vec![file("manifest.json", "[]")], "neither index.json"),
+        (
+            vec![file("manifest.json", r#"[{"Config":"../../etc/passwd","Layers":[]}]"#)],
+            "../../etc/passwd is not in it",
+        ),
+        (
+            vec![
+                Entry::link(b'2', "c.json", "/etc/passwd"),
+                file("manifest.json", r#"[{"Config":"c.json","Layers":[]}]"#),
+            ],
+            "etc/passwd is not in it",
+        ),
+        (
+            vec![
+                Entry::link(b'2', "a", "b"),
+                Entry::link(b'2', "b", "a"),
+                file("manifest.json", r#"[{"Config":"a","Layers":[]}]"#),
+            ],
+            "is not in it",
+        ),
+    ];
+    for (entries, expected) in cases {
+        let tar = LayerBuilder::of(&entries);
+        let error = load_stream(&store, &tar[..], &options, &Silent).unwrap_err().to_string();
+        assert!(error.contains(expected), "{expected}: {error}");
+        for section in ["blobs/sha256", "images", "names", "layers", "tmp"] {
+            let left = std::fs::read_dir(store.root().join(section)).unwrap().count();
+            assert_eq!(left, 0, "{expected}: {section}");
+        }
+    }
+}
+
+#[test]
+fn a_layouts_files_are_regular_ones() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    let image = FakeImage::of(&awkward());
+    for name in ["index.json", "layer"] {
+        for kind in ["fifo", "device"] {
+            let scratch = Scratch::new("irregular");
+            let layout = layout(&scratch, &image);
+            let blob = format!("blobs/sha256/{}", Digest::of(&image.layers[0]).hex());
+            let path = layout.join(if name == "layer" { &blob } else { name });
+            std::fs::remove_file(&path).unwrap();
+            match kind {
+                "fifo" => {
+                    mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+                }
+                _ => std::os::unix::fs::symlink("/dev/zero", &path).unwrap(),
+            }
+            let store = Store::open(scratch.path().join("store")).unwrap();
+            let error = load_directory(&store, &layout, &PullOptions::default(), &Silent);
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains("not a regular file"), "{name}, {kind}: {error}");
+        }
+    }
+}
