@@ -30,7 +30,7 @@ mod volume;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::{ENGINE_FAILED, Error, READER_GONE, Result};
 use crate::home::Home;
@@ -40,14 +40,20 @@ use crate::rootless;
 #[derive(Debug, Parser)]
 #[command(name = "husk", version, disable_help_subcommand = true)]
 struct Cli {
+    #[command(flatten)]
+    places: Places,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct Places {
     /// Where images, containers and volumes are kept
     #[arg(long, global = true, value_name = "DIR")]
     root: Option<PathBuf>,
     /// Where is kept what ends with a reboot
     #[arg(long, global = true, value_name = "DIR")]
     runroot: Option<PathBuf>,
-    #[command(subcommand)]
-    command: Command,
 }
 
 #[derive(Debug, Subcommand)]
@@ -175,6 +181,44 @@ fn run_monitor(home: &Home, id: &str) -> Result<u8> {
     crate::monitor::run(home, id).map(|()| 0)
 }
 
+/// The command line, as its flags' definitions take it. What is right is parsed by the table
+/// of its own command, if that is one of those that are to be quick: to make everyone's takes
+/// longer than many a command. What is wrong, or asks for help, needs them all. Gives whether
+/// these were asked, which have flags that are refused.
+fn matches() -> std::result::Result<(clap::ArgMatches, bool), clap::Error> {
+    match quick_table().and_then(|table| table.try_get_matches().ok()) {
+        Some(matches) => Ok((matches, false)),
+        None => unbuilt::extend(Cli::command()).try_get_matches().map(|matches| (matches, true)),
+    }
+}
+
+fn quick_table() -> Option<clap::Command> {
+    let mut words = std::env::args_os().skip(1);
+    let word = loop {
+        match words.next()?.to_str()? {
+            "--root" | "--runroot" => drop(words.next()),
+            flag if flag.starts_with('-') => {}
+            word => break word.to_owned(),
+        }
+    };
+    let named = clap::Command::new;
+    let of_word = match word.as_str() {
+        "run" => create::Run::augment_args(named("run")),
+        "create" => create::Create::augment_args(named("create")),
+        "start" => container::Start::augment_args(named("start")),
+        "stop" => container::Stop::augment_args(named("stop")),
+        "kill" => container::Kill::augment_args(named("kill")),
+        "rm" => container::Rm::augment_args(named("rm")),
+        "wait" => container::Several::augment_args(named("wait")),
+        "exec" => container::Exec::augment_args(named("exec")),
+        "ps" => listing::Ps::augment_args(named("ps")),
+        "inspect" => inspect::Inspect::augment_args(named("inspect")),
+        _ => return None,
+    };
+    let table = clap::Command::new("husk").disable_help_subcommand(true).subcommand(of_word);
+    Some(Places::augment_args(table))
+}
+
 /// The program: parses, runs, and says what went wrong in one line.
 pub fn main() -> ExitCode {
     if let Some((home, id)) = monitor_call() {
@@ -186,9 +230,8 @@ pub fn main() -> ExitCode {
             }
         };
     }
-    let command = unbuilt::extend(Cli::command());
-    let matches = match command.try_get_matches() {
-        Ok(matches) => matches,
+    let (matches, whole) = match matches() {
+        Ok(parsed) => parsed,
         Err(error) => {
             let _ = error.print();
             return match error.use_stderr() {
@@ -197,9 +240,9 @@ pub fn main() -> ExitCode {
             };
         }
     };
-    let done = unbuilt::refuse(&matches)
-        .and_then(|()| Cli::from_arg_matches(&matches).map_err(Error::other))
-        .and_then(run);
+    let refused = if whole { unbuilt::refuse(&matches) } else { Ok(()) };
+    let done =
+        refused.and_then(|()| Cli::from_arg_matches(&matches).map_err(Error::other)).and_then(run);
     match done {
         Ok(code) => ExitCode::from(code),
         Err(Error::ReaderGone) => ExitCode::from(READER_GONE),
@@ -248,7 +291,7 @@ fn needs_ids(command: &Command) -> bool {
 }
 
 fn run(cli: Cli) -> Result<u8> {
-    let home = Home::new(cli.root, cli.runroot)?;
+    let home = Home::new(cli.places.root, cli.places.runroot)?;
     home.check_owner()?;
     // Held to the end: the namespaces last as long as somebody uses them.
     let _inside = match needs_ids(&cli.command) {
