@@ -156,8 +156,8 @@ fn a_life_detached() {
 
 #[test]
 fn a_monitor_is_small() {
-    // KiB. Without optimization the code itself is three times as large.
-    const MOST: u64 = if cfg!(debug_assertions) { 6 << 10 } else { 1536 };
+    // KiB; two thirds of the budget. Without optimization there is more to be relocated.
+    const MOST: u64 = if cfg!(debug_assertions) { 2 << 10 } else { 1 << 10 };
     let engine = engine!(new);
     engine.ok(&["run", "-d", "--network", "none", "--name", "idle", "bb", "sleep", "600"]);
     let monitor = engine.ok(&["inspect", "-f", "{{.State.MonitorPid}}", "idle"]);
@@ -167,8 +167,8 @@ fn a_monitor_is_small() {
         let line = rollup.lines().find_map(|line| line.strip_prefix("Rss:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
     };
-    // All of it, shared or not: that does not depend on who else runs husk. A moment
-    // passes between the word that the container runs and the monitor's rest.
+    // All of it, shared or not: that does not depend on who else runs husk. A second
+    // passes between the last event and the monitor's rest.
     wait_for("a small monitor", || resident() <= MOST);
     engine.ok(&["rm", "-f", "idle"]);
     engine.assert_nothing_left();

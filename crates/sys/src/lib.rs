@@ -10,6 +10,7 @@ mod call;
 pub mod clone;
 pub mod entry;
 pub mod exec;
+pub mod heap;
 pub mod interface;
 pub mod keyring;
 pub mod landlock;

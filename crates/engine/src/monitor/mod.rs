@@ -86,8 +86,6 @@ fn monitor(home: &Home, id: &str, client: &mut Client) -> Result<()> {
     }
     first.send(&Event::Started);
     serving.add(first);
-    // Most of the program has done its part, and as many as there are containers wait here.
-    let _ = husk_sys::text::forget();
     serving.serve(&mut running);
     let restarts = container.restart_mark().exists();
     let (exit_code, written) = finish(home, &container, &running);

@@ -1,6 +1,7 @@
 //! The monitor's loop: output to the log and those attached, their input to the program.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -22,6 +23,25 @@ const MAX_PENDING: usize = 256 << 10;
 /// What is read of a stream after the program's end, where another process still writes to it
 /// (pipe(7): the most that a pipe of an ordinary user can hold).
 const MAX_DRAINED: usize = 1 << 20;
+
+/// After so long without an event a monitor gives back what it does not need to wait.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// poll(2). As many as there are containers wait here, each of a program that did much at the
+/// start: what that has used comes back from the page cache when it is used again. After the
+/// rest begins only this function is executed.
+fn wait(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> Result<usize, Errno> {
+    let spec = |limit: Duration| Timespec::try_from(limit).ok();
+    let first = limit.map_or(QUIET, |limit| limit.min(QUIET));
+    match poll(fds, spec(first).as_ref()) {
+        Ok(0) if limit.is_none_or(|limit| limit > first) => {}
+        other => return other,
+    }
+    let rest = limit.map(|limit| limit - first).and_then(spec);
+    husk_sys::heap::trim();
+    let _ = husk_sys::text::forget();
+    poll(fds, rest.as_ref())
+}
 
 #[derive(Debug)]
 pub(super) struct Serving {
@@ -111,8 +131,7 @@ impl Serving {
                 fds.push(PollFd::from_borrowed_fd(fd, *flags));
             }
             let limit = proxy.as_ref().and_then(husk_net::LoopbackProxy::timeout);
-            let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
-            match poll(&mut fds, limit.as_ref()) {
+            match wait(&mut fds, limit) {
                 Ok(_) | Err(Errno::INTR) => {}
                 // Nothing that polling could be told; the process is waited for instead.
                 Err(_) => return,
