@@ -1,6 +1,8 @@
 //! Words of a Dockerfile: splitting, quotes, and variables (Dockerfile reference,
 //! "Environment replacement").
 
+use super::substitute::{Glob, Operation, substitute};
+
 /// What is wrong with a word, at a byte offset in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WordError {
@@ -146,6 +148,11 @@ impl Parser<'_> {
                 return Ok(value.unwrap_or_default());
             }
             Some(':') => (true, self.next()),
+            Some(sign @ ('#' | '%' | '/')) => {
+                let value = self.substituted(start, sign, &value.unwrap_or_default())?;
+                self.depth -= 1;
+                return Ok(value);
+            }
             other => (false, other),
         };
         let at = self.at;
@@ -162,8 +169,65 @@ impl Parser<'_> {
                 let text = if operand.is_empty() { "is not set" } else { &operand };
                 wrong(start, format!("{name}: {text}"))
             }),
-            _ => Err(wrong(at.saturating_sub(1), "a modifier is one of :- :+ :? - + ?")),
+            _ => Err(wrong(
+                at.saturating_sub(1),
+                "a modifier is one of :- :+ :? - + ? # ## % %% / //",
+            )),
         }
+    }
+
+    /// After `${name` and one of `#`, `%` and `/`, up to and with the brace.
+    fn substituted(&mut self, start: usize, sign: char, value: &str) -> Result<String, WordError> {
+        let double = self.peek() == Some(sign);
+        if double {
+            self.next();
+        }
+        let operation = match sign {
+            '#' => Operation::RemoveStart { longest: double },
+            '%' => Operation::RemoveEnd { longest: double },
+            _ => Operation::Replace { all: double },
+        };
+        let replaces = sign == '/';
+        let pattern = self.pattern(if replaces { "/}" } else { "}" })?;
+        let mut replacement = String::new();
+        // Without a second slash what matches is removed, as in a shell.
+        if replaces && self.peek() == Some('/') {
+            self.next();
+            replacement = self.until(Some('}'))?;
+        }
+        match self.next() {
+            Some('}') => Ok(substitute(value, operation, &pattern, &replacement)),
+            _ => Err(wrong(start, "this ${ has no }")),
+        }
+    }
+
+    /// A pattern up to one of `ends`, which stays.
+    fn pattern(&mut self, ends: &str) -> Result<Vec<Glob>, WordError> {
+        let mut parts = Vec::new();
+        while let Some(character) = self.peek().filter(|next| !ends.contains(*next)) {
+            let start = self.at;
+            self.next();
+            match character {
+                '$' => parts.extend(self.variable()?.chars().map(Glob::of)),
+                '\'' => loop {
+                    match self.next() {
+                        Some('\'') => break,
+                        Some(inner) => parts.push(Glob::Literal(inner)),
+                        None => return Err(wrong(start, "this quote has no end")),
+                    }
+                },
+                '"' => {
+                    let mut inner = String::new();
+                    self.double_quoted(start, &mut inner)?;
+                    parts.extend(inner.chars().map(Glob::Literal));
+                }
+                character if character == self.escape => {
+                    parts.push(Glob::Literal(self.next().unwrap_or(character)));
+                }
+                character => parts.push(Glob::of(character)),
+            }
+        }
+        Ok(parts)
     }
 
     fn name(&mut self) -> String {
@@ -194,6 +258,8 @@ mod tests {
             "A" => Some("a".into()),
             "EMPTY" => Some(String::new()),
             "SP" => Some("x y".into()),
+            "PATH" => Some("/usr/lib/x.tar.gz".into()),
+            "GLOB" => Some("*/".into()),
             _ => None,
         })
     }
@@ -229,13 +295,46 @@ mod tests {
     }
 
     #[test]
+    fn patterns_remove_and_replace() {
+        for (word, expected) in [
+            ("${PATH#*/}", "usr/lib/x.tar.gz"),
+            ("${PATH##*/}", "x.tar.gz"),
+            ("${PATH%.*}", "/usr/lib/x.tar"),
+            ("${PATH%%.*}", "/usr/lib/x"),
+            ("${PATH#none}", "/usr/lib/x.tar.gz"),
+            ("${PATH%none}", "/usr/lib/x.tar.gz"),
+            ("${PATH#/u?r}", "/lib/x.tar.gz"),
+            ("${PATH#\\*/}", "/usr/lib/x.tar.gz"),
+            ("${PATH#'*'/}", "/usr/lib/x.tar.gz"),
+            ("${PATH##$GLOB}", "x.tar.gz"),
+            ("${PATH##\"$GLOB\"}", "/usr/lib/x.tar.gz"),
+            ("${PATH/r/R}", "/usR/lib/x.tar.gz"),
+            ("${PATH//r/R}", "/usR/lib/x.taR.gz"),
+            ("${PATH/.*/}", "/usr/lib/x"),
+            ("${PATH/lib}", "/usr//x.tar.gz"),
+            ("${PATH//[/]/x}", "/usr/lib/x.tar.gz"),
+            ("${PATH/lib/$A-${B:-b}}", "/usr/a-b/x.tar.gz"),
+            ("${PATH//\\//_}", "_usr_lib_x.tar.gz"),
+            ("${PATH//}", "/usr/lib/x.tar.gz"),
+            ("${A/a/amd64}", "amd64"),
+            ("${NONE#x}-${EMPTY/x/y}", "-"),
+            ("\"${PATH%/*}\"", "/usr/lib"),
+        ] {
+            assert_eq!(run(word).unwrap(), expected, "{word}");
+        }
+    }
+
+    #[test]
     fn malformed_words_say_where() {
         for (word, offset, text) in [
             ("ab'c", 2, "quote"),
             ("\"c", 0, "quote"),
             ("x${A", 1, "no }"),
             ("${}", 0, "name"),
-            ("${A%x}", 3, "modifier"),
+            ("${A^x}", 3, "modifier"),
+            ("${A#x", 0, "no }"),
+            ("${A/x", 0, "no }"),
+            ("${A/'x/y}", 4, "quote"),
             ("${B:?gone}", 0, "B: gone"),
         ] {
             let error = run(word).unwrap_err();

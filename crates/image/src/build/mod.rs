@@ -20,6 +20,7 @@ mod mount_step;
 mod on_build;
 pub mod run_mount;
 mod state;
+mod substitute;
 mod variables;
 
 use std::io::{self, Read};
