@@ -3,9 +3,12 @@
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Context;
+
+use crate::process;
 
 /// A directory under the system's temporary one, mode 0700, removed on drop.
 pub(crate) struct Scratch {
@@ -43,5 +46,29 @@ impl Drop for Scratch {
         if let Err(error) = fs::remove_dir_all(&self.path) {
             eprintln!("xtask: {} is left behind: {error}", self.path.display());
         }
+    }
+}
+
+/// A tmpfs, unmounted on drop.
+pub(crate) struct Tmpfs {
+    path: PathBuf,
+}
+
+impl Tmpfs {
+    /// Mounts one at `path`, which is made.
+    ///
+    /// # Errors
+    /// What mkdir(2) or mount(8) refuses.
+    pub(crate) fn mount(path: &Path) -> anyhow::Result<Self> {
+        fs::create_dir(path).with_context(|| format!("mkdir {}", path.display()))?;
+        let mut mount = Command::new("mount");
+        process::run(mount.args(["-t", "tmpfs", "-o", "mode=0700", "husk-bench"]).arg(path))?;
+        Ok(Self { path: path.to_owned() })
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.path).status();
     }
 }

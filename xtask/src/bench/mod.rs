@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: husk-oci beside its peers and the floor, in one run.
 
 mod alive;
+mod containerd;
 mod engine;
 mod floor;
 mod footprint;

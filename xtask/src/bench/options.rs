@@ -19,7 +19,7 @@ Prints a table; writes results.json, table.md and plots to bench/results/.
   --rounds N         rounds of each timing (100; of pull 3)
   --only A,B,...     only these parts: run plain profile plain-profile cold-profile lifecycle
                      exec state throughput alive counts waterfall; or, alone,
-                     engine (husk run beside podman) or pull (husk pull beside podman)
+                     engine (husk run beside podman and ctr) or pull (husk pull beside podman)
   --peer NAME=PATH   another runtime to compare with; repeatable
   --no-path          leave out the runtimes that are on PATH
   --subject PATH     the runtime under test, instead of a release build of husk-oci

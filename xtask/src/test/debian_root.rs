@@ -38,6 +38,17 @@ pub(super) fn tar() -> anyhow::Result<Option<PathBuf>> {
     Ok(Some(kept))
 }
 
+/// The tar, whoever made it.
+///
+/// # Errors
+/// As [`tar`].
+pub(crate) fn any() -> anyhow::Result<PathBuf> {
+    match tar()? {
+        Some(made) => Ok(made),
+        None => std::env::var_os(VARIABLE).map(PathBuf::from).context(VARIABLE),
+    }
+}
+
 fn make(tar: &std::path::Path) -> anyhow::Result<()> {
     let scratch = Scratch::new("debian")?;
     let root = scratch.path().join("root");

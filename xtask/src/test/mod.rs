@@ -1,7 +1,7 @@
 //! `cargo xtask test`: sets up, builds, runs every test and counts them.
 
 mod ceiling;
-mod debian_root;
+pub(crate) mod debian_root;
 mod edge;
 mod profile;
 mod runner;
