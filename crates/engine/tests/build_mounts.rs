@@ -76,11 +76,15 @@ fn a_cache_is_kept_from_build_to_build() {
     assert_eq!(sh(&engine, "cat /made").matches("again").count(), 1, "a name of its own");
     built(&engine, &step(",sharing=locked"), &[]);
     assert_eq!(sh(&engine, "cat /made").matches("again").count(), 3);
+    let twice = "FROM bb\nRUN --mount=type=cache,target=/a,id=two,sharing=locked \
+        --mount=type=cache,target=/b,id=two,sharing=locked echo both > /a/x; cat /b/x > /made\n";
+    built(&engine, twice, &[]);
+    assert_eq!(sh(&engine, "cat /made"), "both\n", "one cache, and no wait for itself");
     let seeded = "FROM bb AS base\nRUN echo seed > /seed\nFROM bb\n\
         RUN --mount=type=cache,target=/c,id=seeded,from=base,source=/ cat /c/seed > /made\n";
     built(&engine, seeded, &[]);
     assert_eq!(sh(&engine, "cat /made"), "seed\n");
-    assert_eq!(std::fs::read_dir(engine.path("root/cache-mounts")).unwrap().count(), 3);
+    assert_eq!(std::fs::read_dir(engine.path("root/cache-mounts")).unwrap().count(), 4);
     engine.ok(&["builder", "prune", "-f"]);
     assert_eq!(std::fs::read_dir(engine.path("root/cache-mounts")).unwrap().count(), 0);
     assert_clean(&engine);

@@ -10,7 +10,7 @@ use husk_image::document::media;
 use husk_image::platform::Platform;
 use husk_image::reference::Reference;
 use husk_image::store::{
-    BlobClaim, CachedStep, ImageLayer, ImageRecord, LayerClaim, Removal, Store, StoreError,
+    BlobClaim, CachedStep, ImageLayer, ImageRecord, LayerClaim, Removal, Sharing, Store, StoreError,
 };
 use husk_image::unpack::{UnpackOptions, UnpackReport};
 use layer::Scratch;
@@ -196,4 +196,43 @@ fn blobs_are_verified_on_their_way_in_and_documents_on_their_way_out() {
     std::fs::write(store.root().join("blobs/sha256").join(digest.hex()), b"HELLO").unwrap();
     let read = store.read_document(&digest, 100);
     assert!(matches!(read, Err(StoreError::DigestMismatch { .. })));
+}
+
+#[test]
+fn a_cache_mount_is_shared_kept_apart_or_waited_for() {
+    let scratch = Scratch::new("cache-mount");
+    let store = Store::open(scratch.path().join("store")).unwrap();
+    let begun = |sharing| {
+        let cache = store.cache_mount(b"a", sharing).unwrap();
+        if cache.is_new() {
+            std::fs::create_dir(cache.making().join("source")).unwrap();
+            let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+            cache.begin(uid.as_raw(), gid.as_raw(), 0o755).unwrap();
+        }
+        cache
+    };
+    let first = begun(Sharing::Shared);
+    std::fs::write(first.directory().join("x"), "").unwrap();
+    assert_eq!(begun(Sharing::Shared).directory(), first.directory());
+    let apart = begun(Sharing::Private);
+    let path = apart.directory();
+    assert!(path != first.directory() && !path.join("x").exists());
+    drop(apart);
+    assert!(!path.exists(), "it is not kept");
+    store.remove_cache_mounts().unwrap();
+    assert!(first.directory().join("x").exists(), "it is in use");
+
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let locked = begun(Sharing::Locked);
+            sender.send(locked.directory().join("y").exists()).unwrap();
+        });
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        std::fs::write(first.directory().join("y"), "").unwrap();
+        drop(first);
+    });
+    assert!(receiver.recv().unwrap(), "it has waited");
+    store.remove_cache_mounts().unwrap();
+    assert_eq!(std::fs::read_dir(store.cache_mounts()).unwrap().count(), 0);
 }

@@ -4,6 +4,7 @@
 //! .dockerignore leaves out nor a link that leads out of its source, and what it writes
 //! there is lost, as the reference says.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -313,6 +314,7 @@ impl Build<'_> {
         planned: &[Planned],
     ) -> Result<(Vec<StepMount>, Vec<Held>), BuildError> {
         let (mut mounts, mut held) = (Vec::new(), Vec::new());
+        let caches = self.caches(planned)?;
         for one in planned {
             let source = match &one.what {
                 What::Ready(source) => source.clone(),
@@ -325,19 +327,35 @@ impl Build<'_> {
                     held.push(Held::Scratch { _directory: scratch });
                     StepSource::Path { path, read_only: *read_only }
                 }
-                What::Cache { key, sharing, read_only, seed, attributes } => {
-                    let cache = self.store.cache_mount(key, *sharing)?;
+                What::Cache { key, read_only, seed, attributes, .. } => {
+                    let Some(cache) = caches.get(key.as_slice()) else { continue };
                     if cache.is_new() {
-                        self.begin(&cache, seed.as_ref(), *attributes, &one.word)?;
+                        self.begin(cache, seed.as_ref(), *attributes, &one.word)?;
                     }
-                    let path = cache.directory();
-                    held.push(Held::Cache { _mount: cache });
-                    StepSource::Path { path, read_only: *read_only }
+                    StepSource::Path { path: cache.directory(), read_only: *read_only }
                 }
             };
             mounts.push(StepMount { target: one.target.clone(), source });
         }
+        held.extend(caches.into_values().map(|cache| Held::Cache { _mount: cache }));
         Ok((mounts, held))
+    }
+
+    /// Each cache once, however many mounts of the step show it, and all steps take theirs
+    /// in one order: else one would wait for itself, or two for each other.
+    fn caches<'p>(
+        &self,
+        planned: &'p [Planned],
+    ) -> Result<BTreeMap<&'p [u8], CacheMount>, BuildError> {
+        let mut wanted: BTreeMap<&[u8], Sharing> = BTreeMap::new();
+        for one in planned {
+            if let What::Cache { key, sharing, .. } = &one.what {
+                let strictest = wanted.entry(key).or_insert(*sharing);
+                *strictest = (*strictest).max(*sharing);
+            }
+        }
+        let take = |(key, sharing)| Ok((key, self.store.cache_mount(key, sharing)?));
+        wanted.into_iter().map(take).collect()
     }
 
     /// Copies to `source` in `directory`.

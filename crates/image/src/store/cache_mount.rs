@@ -8,8 +8,8 @@ use rustix::fs::{AtFlags, CWD, Gid, Mode, Uid};
 use super::{FileLock, Store, StoreError, io_error, remove_tree};
 use crate::digest::Digest;
 
-/// What two steps at once do with one directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What two steps at once do with one directory; the strictest last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sharing {
     /// Both have it.
     Shared,
