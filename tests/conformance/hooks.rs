@@ -169,6 +169,33 @@ fn a_hook_gets_the_state_on_stdin() {
     }
 }
 
+/// config.md, annotations: of any size, and a hook need not read them. Each kind has its own
+/// way to its state, which must not end at a packet's or a pipe's size.
+#[test]
+fn a_state_of_any_size_reaches_every_hook() {
+    let case = Case::new();
+    for size in [100_000, 180_000, 1_000_000] {
+        let mut bundle = case.bundle();
+        bundle.set("/annotations", json!({ "org.example.large": "x".repeat(size) }));
+        let dir = bundle.rootfs("sizes");
+        fs::create_dir(&dir).unwrap();
+        for kind in KINDS {
+            let target = match kind {
+                "startContainer" => format!("/sizes/{kind}"),
+                _ => dir.join(kind).display().to_string(),
+            };
+            let reads = hook(&format!("wc -c >{target}"));
+            bundle.set(&format!("/hooks/{kind}"), json!([{ "path": "/bin/true" }, reads]));
+        }
+        bundle.args(["/bin/true"]);
+        case.run(&bundle).ok();
+        for kind in KINDS {
+            let read = fs::read_to_string(dir.join(kind)).unwrap();
+            assert!(read.trim().parse::<usize>().unwrap() > size, "{kind}: {read} of {size}");
+        }
+    }
+}
+
 /// config.md, hooks: prestart, createRuntime, poststart and poststop run in the
 /// runtime's namespaces, createContainer in the container's, startContainer in
 /// the container itself.
@@ -312,6 +339,20 @@ fn a_hook_is_ended_after_its_timeout() {
         }]),
     );
     case.run(&bundle).refused();
+    case.assert_nothing_left();
+}
+
+/// config.md, hooks.timeout: also where it leaves a state unread that no pipe holds.
+#[test]
+fn a_hook_that_does_not_read_is_ended_after_its_timeout() {
+    let case = Case::new();
+    let mut bundle = case.bundle();
+    bundle.set("/annotations", json!({ "org.example.large": "x".repeat(100_000) }));
+    let sleeps = json!({ "path": "/bin/sleep", "args": ["sleep", "20"], "timeout": 1 });
+    bundle.set("/hooks/createRuntime", json!([sleeps]));
+    let run = case.run(&bundle);
+    assert!(run.stderr.contains("timeout of 1 s"), "{}", run.stderr);
+    run.refused();
     case.assert_nothing_left();
 }
 

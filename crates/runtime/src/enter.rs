@@ -319,8 +319,8 @@ impl Enter<'_> {
         timing::done(Phase::Confine);
         wire.send(&Message::Ready).at(Step::Sync, 0, "sendmsg")?;
         match wire.await_go().at(Step::Sync, 0, "recvmsg")? {
-            Some(_) => Ok(prepared),
-            None => exec::exit_now(1),
+            true => Ok(prepared),
+            false => exec::exit_now(1),
         }
     }
 
@@ -331,7 +331,7 @@ impl Enter<'_> {
         pidfd: BorrowedFd<'_>,
         explainer: &mut Option<Explainer>,
     ) -> Result<()> {
-        let go = || match wire.send(&Message::Go(Vec::new())) {
+        let go = || match wire.send(&Message::Go) {
             Ok(()) | Err(rustix::io::Errno::PIPE | rustix::io::Errno::CONNRESET) => Ok(()),
             Err(errno) => Err(Error::kernel("exec", "sendmsg", errno)),
         };

@@ -3,8 +3,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use husk_cgroup::Cgroup;
-use husk_spec::{Hook, NamespaceType};
+use husk_spec::{Hook, NamespaceType, Status};
 use husk_sys::exec;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -20,6 +19,7 @@ use crate::mech::{
     userns,
 };
 use crate::plan::{LaunchPlan, MountSource, clone_flag};
+use crate::record::Record;
 use crate::tail::{Prepared, Tail};
 use crate::timing::{self, Phase};
 use crate::wire::{Message, Wire};
@@ -34,8 +34,8 @@ pub struct Init<'a> {
     pub trees: Vec<Option<OwnedFd>>,
     /// `tasks` files of the cgroup's v1 hierarchies.
     pub tasks: Vec<(String, OwnedFd)>,
-    /// The cgroup, for mounts of it.
-    pub cgroup: &'a Cgroup,
+    /// What is remembered of the container, but for its process: this one.
+    pub record: &'a Record,
     /// The conversation.
     pub wire: Wire,
     /// Where `start` is awaited; None to go on at once.
@@ -49,8 +49,8 @@ pub struct Init<'a> {
 /// Runs it; ends in the user's program or in an exit.
 pub fn run(mut init: Init<'_>) -> ! {
     let plan = init.plan;
-    let (prepared, state) = match init.set_up() {
-        Ok(done) => done,
+    let prepared = match init.set_up() {
+        Ok(prepared) => prepared,
         Err(fault) => tell(&init.wire, fault),
     };
     // Who is told of what goes wrong from here on: `start`, where that is awaited.
@@ -64,7 +64,8 @@ pub fn run(mut init: Init<'_>) -> ! {
             }
         }
     };
-    if let Err(fault) = run_hooks(Step::StartContainer, &plan.hooks.start_container, &state) {
+    let hooks = &plan.hooks.start_container;
+    if let Err(fault) = run_hooks(Step::StartContainer, hooks, init.record, Status::Created) {
         tell(&caller, fault);
     }
     tell(&caller, prepared.execute())
@@ -85,15 +86,14 @@ fn await_start(listener: OwnedFd) -> Result<Wire, Errno> {
 
 /// Runs hooks in the container's namespaces, with its process id as it is there
 /// (runtime.md, "State").
-fn run_hooks(step: Step, hooks: &[Hook], state: &[u8]) -> Result<(), Fault> {
+fn run_hooks(step: Step, hooks: &[Hook], record: &Record, status: Status) -> Result<(), Fault> {
     if hooks.is_empty() {
         return Ok(());
     }
-    let unreadable = |why: String| Fault::because(step, 0, format!("the state: {why}"));
-    let mut state: husk_spec::State =
-        husk_spec::parse(state).map_err(|error| unreadable(error.to_string()))?;
+    let mut state = record.state(status);
     state.pid = Some(rustix::process::getpid().as_raw_nonzero().get());
-    let state = serde_json::to_vec(&state).map_err(|error| unreadable(error.to_string()))?;
+    let state = serde_json::to_vec(&state)
+        .map_err(|error| Fault::because(step, 0, format!("the state: {error}")))?;
     for (index, one) in hooks.iter().enumerate() {
         hook::run(one, &state).map_err(|failed| Fault::because(step, index, failed.to_string()))?;
     }
@@ -101,8 +101,8 @@ fn run_hooks(step: Step, hooks: &[Hook], state: &[u8]) -> Result<(), Fault> {
 }
 
 impl<'a> Init<'a> {
-    /// All steps up to the wait for `start`; with the state for startContainer hooks.
-    fn set_up(&mut self) -> Result<(Prepared<'a>, Vec<u8>), Fault> {
+    /// All steps up to the wait for `start`.
+    fn set_up(&mut self) -> Result<Prepared<'a>, Fault> {
         let plan = self.plan;
         if let Some(namespace) = &plan.user_namespace {
             self.await_go()?;
@@ -155,8 +155,8 @@ impl<'a> Init<'a> {
         let prepared = tail.prepare(&self.wire, self.start.as_ref().map(AsFd::as_fd))?;
         timing::done(Phase::Confine);
         self.wire.send(&Message::Ready).at(Step::Sync, 0, "sendmsg")?;
-        let state = self.await_go()?;
-        Ok((prepared, state))
+        self.await_go()?;
+        Ok(prepared)
     }
 
     /// Makes a time namespace with its offsets and enters it: unshare(2) alone
@@ -190,11 +190,11 @@ impl<'a> Init<'a> {
         husk_sys::namespace::setns(made.as_fd(), flag).at(Step::Namespace, index, "setns")
     }
 
-    fn await_go(&self) -> Result<Vec<u8>, Fault> {
+    fn await_go(&self) -> Result<(), Fault> {
         match self.wire.await_go().at(Step::Sync, 0, "recvmsg")? {
-            Some(state) => Ok(state),
+            true => Ok(()),
             // Nobody is left to be told, and nobody knows of this process.
-            None => exec::exit_now(1),
+            false => exec::exit_now(1),
         }
     }
 
@@ -229,7 +229,7 @@ impl<'a> Init<'a> {
             let tree = self.trees.get_mut(index).and_then(Option::take);
             let done = match &one.source {
                 MountSource::Cgroup(source) => {
-                    cgroup_mount::attach(one, source, root.as_fd(), self.cgroup)
+                    cgroup_mount::attach(one, source, root.as_fd(), &self.record.cgroup)
                 }
                 _ => mount::attach(one, root.as_fd(), tree),
             };
@@ -271,8 +271,8 @@ impl<'a> Init<'a> {
             return Ok(());
         }
         self.wire.send(&Message::Hooks).at(Step::Sync, 0, "sendmsg")?;
-        let state = self.await_go()?;
-        run_hooks(Step::CreateContainer, &hooks.create_container, &state)
+        self.await_go()?;
+        run_hooks(Step::CreateContainer, &hooks.create_container, self.record, Status::Creating)
     }
 
     /// Makes the terminal and sends its other end away.

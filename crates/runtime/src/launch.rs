@@ -282,7 +282,7 @@ impl Launch<'_> {
                 joined: self.joined,
                 trees,
                 tasks: entry.tasks,
-                cgroup: &self.record.cgroup,
+                record: &self.record,
                 wire: theirs,
                 start,
                 console: self.options.console.as_ref().map(AsFd::as_fd),
@@ -378,7 +378,7 @@ impl Launch<'_> {
         if self.plan.user_namespace.is_some() {
             limit::raise_hard(&self.plan.process, Some(pid))
                 .map_err(|fault| self.describe(&fault))?;
-            self.go(wire, Vec::new())?;
+            self.go(wire)?;
         }
         self.prepare_record(pid)?;
         timing::done(Phase::Devices);
@@ -397,14 +397,14 @@ impl Launch<'_> {
                 }
                 Some((Message::Hooks, _)) => {
                     self.run_runtime_hooks(pid)?;
-                    self.go(wire, self.state_json(Status::Creating)?)?;
+                    self.go(wire)?;
                 }
                 Some((Message::Listener, Some(listener))) => {
                     let state = self.record.state(Status::Creating);
                     if let Some(filter) = &self.plan.process.seccomp {
                         seccomp::hand_over(filter, &listener, &state)?;
                     }
-                    self.go(wire, Vec::new())?;
+                    self.go(wire)?;
                 }
                 Some((Message::Ready, _)) => {
                     timing::done(Phase::Setup);
@@ -414,11 +414,7 @@ impl Launch<'_> {
                         block.wait()?;
                     }
                     self.remember(pid)?;
-                    let state = match self.plan.hooks.start_container.is_empty() {
-                        true => Vec::new(),
-                        false => self.state_json(Status::Created)?,
-                    };
-                    self.go(wire, state)?;
+                    self.go(wire)?;
                 }
                 Some((Message::Fault(fault), _)) => {
                     return Err(self.describe(&fault));
@@ -445,17 +441,12 @@ impl Launch<'_> {
         Err(describe::death(status.ok().flatten().map(|(_, status)| status), &self.record))
     }
 
-    fn go(&self, wire: &Wire, state: Vec<u8>) -> Result<()> {
-        match wire.send(&Message::Go(state)) {
+    fn go(&self, wire: &Wire) -> Result<()> {
+        match wire.send(&Message::Go) {
             // What it died of is said by what it sent before, or by its exit status.
             Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
             Err(errno) => Err(Error::kernel("container process", "sendmsg", errno)),
         }
-    }
-
-    fn state_json(&self, status: Status) -> Result<Vec<u8>> {
-        serde_json::to_vec(&self.record.state(status))
-            .map_err(|error| Error::invalid("annotations", error))
     }
 
     fn run_runtime_hooks(&mut self, pid: Pid) -> Result<()> {
@@ -464,7 +455,8 @@ impl Launch<'_> {
             self.passage.insert(passage).move_all(&self.plan.net_devices)?;
         }
         self.hooks_ran = true;
-        let state = self.state_json(Status::Creating)?;
+        let state = serde_json::to_vec(&self.record.state(Status::Creating))
+            .map_err(|error| Error::invalid("annotations", error))?;
         let hooks = &self.plan.hooks;
         run_hooks("prestart", &hooks.prestart, &state)?;
         run_hooks("createRuntime", &hooks.create_runtime, &state)

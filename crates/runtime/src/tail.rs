@@ -174,8 +174,8 @@ fn load_filter(filter: &Seccomp, wire: &Wire) -> Result<Option<OwnedFd>, Fault> 
     wire.send_with(&Message::Listener, listener.as_fd()).at(Step::SeccompListener, 0, "sendmsg")?;
     drop(listener);
     match wire.await_go().at(Step::SeccompListener, 0, "recvmsg")? {
-        Some(_) => Ok(None),
-        None => Err(Fault::because(Step::Sync, 0, "the runtime is gone")),
+        true => Ok(None),
+        false => Err(Fault::because(Step::Sync, 0, "the runtime is gone")),
     }
 }
 

@@ -10,7 +10,7 @@
 //!                                           joins namespaces, mounts
 //! [prestart, createRuntime hooks,
 //!  network devices]    ◀──────────── Hooks  [namespaces are there, root not yet]
-//!                      Go + state ────────▶ [createContainer hooks], pivot_root, ...
+//!                      Go ────────────────▶ [createContainer hooks], pivot_root, ...
 //! [hand to the agent]  ◀──────────Listener  [seccomp notifies; with the descriptor]
 //!                      Go ────────────────▶
 //! [fetch it, answer]   ◀────────ListenerAt  [--seccomp-explain; from here on calls are judged]
@@ -33,7 +33,7 @@ use rustix::net::{
 
 use crate::fault::{Fault, Step};
 
-/// Largest packet. A state with its annotations is the largest one that is sent.
+/// Largest packet: a fault, whose text may quote the configuration.
 const MAX_PACKET: usize = 128 << 10;
 
 /// Largest number of an error that the kernel returns, `include/linux/err.h`.
@@ -52,8 +52,8 @@ pub enum Message {
     ListenerAt(i32),
     /// Everything is set up.
     Ready,
-    /// Go on; with the container's state for hooks, where there are any.
-    Go(Vec<u8>),
+    /// Go on.
+    Go,
 }
 
 const FAULT: u8 = b'F';
@@ -70,7 +70,7 @@ impl Message {
             Self::Listener => vec![LISTENER],
             Self::ListenerAt(number) => [&[LISTENER_AT], &number.to_le_bytes()[..]].concat(),
             Self::Ready => vec![READY],
-            Self::Go(state) => [&[GO], state.as_slice()].concat(),
+            Self::Go => vec![GO],
             Self::Fault(fault) => {
                 let mut packet = vec![FAULT, fault.step as u8];
                 packet.extend(fault.index.to_le_bytes());
@@ -95,7 +95,7 @@ impl Message {
                 Some(Self::ListenerAt(i32::from_le_bytes(number.try_into().ok()?)))
             }
             (READY, []) => Some(Self::Ready),
-            (GO, state) => Some(Self::Go(state.to_vec())),
+            (GO, []) => Some(Self::Go),
             (FAULT, rest) => decode_fault(rest).map(Self::Fault),
             _ => None,
         }
@@ -147,9 +147,8 @@ impl Wire {
             // Peeking tells the true length, so that a small buffer serves most packets.
             let flags = RecvFlags::PEEK | RecvFlags::TRUNC;
             match net::recv(&self.0, &mut packet[..], flags) {
-                Ok((_, length)) if length > packet.len() => {
-                    packet.resize(length.min(MAX_PACKET), 0);
-                }
+                Ok((_, length)) if length > MAX_PACKET => return Err(Errno::MSGSIZE),
+                Ok((_, length)) if length > packet.len() => packet.resize(length, 0),
                 Ok(_) => break,
                 Err(Errno::INTR) => {}
                 Err(Errno::CONNRESET) => return Ok(None),
@@ -164,12 +163,12 @@ impl Wire {
         Ok(Some((message, fd)))
     }
 
-    /// Waits for `Go`. None when the other side is gone.
-    pub fn await_go(&self) -> Result<Option<Vec<u8>>, Errno> {
+    /// Waits for `Go`; false when the other side is gone.
+    pub fn await_go(&self) -> Result<bool, Errno> {
         match self.receive()? {
-            Some((Message::Go(state), _)) => Ok(Some(state)),
+            Some((Message::Go, _)) => Ok(true),
             Some(_) => Err(Errno::BADMSG),
-            None => Ok(None),
+            None => Ok(false),
         }
     }
 }
@@ -240,6 +239,14 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn a_packet_that_is_too_large_is_refused() {
+        let (ours, theirs) = pair().unwrap();
+        let large = vec![FAULT; MAX_PACKET + 1];
+        net::send(&theirs.0, &large, SendFlags::NOSIGNAL).unwrap();
+        assert_eq!(ours.receive().err(), Some(Errno::MSGSIZE));
     }
 
     #[test]

@@ -25,6 +25,14 @@ pub(super) fn plan(hooks: Option<&Hooks>) -> Result<Hooks> {
                     "not an absolute path",
                 ));
             }
+            for (number, entry) in hook.env.iter().enumerate() {
+                if entry.split_once('=').is_none_or(|(name, _)| name.is_empty()) {
+                    return Err(Error::invalid(
+                        format_args!("{property}.env[{number}] ({entry})"),
+                        "not of the form NAME=value",
+                    ));
+                }
+            }
             if let Some(timeout) = hook.timeout.filter(|timeout| *timeout <= 0) {
                 return Err(Error::invalid(
                     format_args!("{property}.timeout ({timeout})"),
