@@ -133,6 +133,28 @@ fn a_nul_byte_in_a_string() {
 }
 
 #[test]
+fn a_variable_of_a_hook_without_a_value() {
+    let hook = json!([{ "path": "/bin/true", "env": ["A=1", "NOVALUE"] }]);
+    with("/hooks/poststop", hook, &["hooks.poststop[0].env[1]", "NOVALUE"]);
+}
+
+#[test]
+fn options_that_the_type_of_mount_does_not_have() {
+    let case = Case::new();
+    let bound = json!({
+        "destination": "/x", "type": "bind", "source": "/tmp", "options": ["bind", "tmpcopyup"],
+    });
+    let cgroup = json!({
+        "destination": "/x", "type": "cgroup", "source": "cgroup", "options": ["ro", "banana"],
+    });
+    for (mount, word) in [(bound, "tmpcopyup"), (cgroup, "banana")] {
+        let mut bundle = case.bundle();
+        let index = bundle.mount(mount);
+        refused(&case, &bundle, &[&format!("mounts[{index}]"), word]);
+    }
+}
+
+#[test]
 fn ids_that_are_paths() {
     let case = Case::new();
     let bundle = case.bundle();

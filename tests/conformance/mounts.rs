@@ -303,6 +303,29 @@ fn the_cgroup_filesystem_can_be_mounted() {
     assert!(run.stderr.contains("Read-only file system"), "{}", run.stderr);
 }
 
+/// config.md, Linux mount options: those for all mounts below, and propagation, hold for a
+/// mount of type `cgroup` too, which is several on v1.
+#[test]
+fn the_cgroup_filesystem_heeds_recursive_options_and_propagation() {
+    let case = Case::new();
+    let mut bundle = case.bundle();
+    bundle.namespace("cgroup", None);
+    bundle.mount(json!({
+        "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+        "options": ["nosuid", "rro", "rnoexec", "rshared"],
+    }));
+    bundle.args(["/bin/cat", "/proc/self/mountinfo"]);
+    let printed = case.print(&bundle);
+    let mounts: Vec<&str> =
+        printed.lines().filter(|line| line.contains(" /sys/fs/cgroup")).collect();
+    assert!(!mounts.is_empty(), "{printed}");
+    for line in mounts {
+        let options: Vec<&str> = line.split(' ').nth(5).unwrap().split(',').collect();
+        assert!(options.contains(&"ro") && options.contains(&"noexec"), "{line}");
+        assert!(line.contains(" shared:"), "{line}");
+    }
+}
+
 /// `tmpcopyup`: a tmpfs that starts with what was there.
 #[test]
 fn tmpcopyup_copies_what_was_there() {

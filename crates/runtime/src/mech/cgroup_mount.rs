@@ -5,9 +5,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use husk_cgroup::Cgroup;
+use husk_sys::mount::MountAttr;
 use rustix::fs::{self, Mode};
 
-use super::mount::{move_onto, new_filesystem, open_bind, open_target, set_attributes};
+use super::mount::{
+    finish, move_onto, new_filesystem, open_bind, open_target, set_attributes, set_propagation,
+};
 use super::resolve::{self, Missing};
 use crate::fault::{Context, Refused};
 use crate::plan::{Anew, CgroupMount, LegacyMount, Mount, Setting};
@@ -27,11 +30,11 @@ pub fn attach(
     match source {
         CgroupMount::Unified { settings } => {
             let tree = new_filesystem(c"cgroup2", settings, mount.attributes.set)?;
-            move_onto(&tree, target.as_fd())
+            finish(mount, &tree, target.as_fd(), &mount.recursive_attributes)
         }
         CgroupMount::BoundUnified { mount_point } => {
             let tree = bind_own(mount, mount_point, cgroup)?;
-            move_onto(&tree, target.as_fd())
+            finish(mount, &tree, target.as_fd(), &kept_readonly(mount.recursive_attributes))
         }
         CgroupMount::Legacy { hierarchies, links, anew } => {
             let settings = [
@@ -47,11 +50,12 @@ pub fn attach(
                 fs::symlinkat(target, &tmpfs, name).op("symlinkat")?;
             }
             // Read-only last, and always: nothing but the links is ever written there.
-            let readonly = husk_sys::mount::MountAttr { set: ATTR_RDONLY, ..Default::default() };
-            match mount.attributes.set & ATTR_RDONLY {
-                0 => Ok(()),
-                _ => set_attributes(&tmpfs, false, &readonly),
+            let readonly = MountAttr { set: ATTR_RDONLY, ..MountAttr::default() };
+            if mount.attributes.set & ATTR_RDONLY != 0 {
+                set_attributes(&tmpfs, false, &readonly)?;
             }
+            set_attributes(&tmpfs, true, &kept_readonly(mount.recursive_attributes))?;
+            set_propagation(mount, &tmpfs)
         }
     }
 }
@@ -85,12 +89,17 @@ fn bind_own(mount: &Mount, mount_point: &CStr, cgroup: &Cgroup) -> Result<OwnedF
     let own = own_below(mount_point, cgroup);
     let mut attributes = mount.attributes;
     if own.is_none() {
+        attributes = kept_readonly(attributes);
         attributes.set |= ATTR_RDONLY;
-        attributes.clear &= !ATTR_RDONLY;
     }
     let tree = open_bind(own.as_deref().unwrap_or(mount_point), false)?;
     set_attributes(&tree, false, &attributes)?;
     Ok(tree)
+}
+
+/// Attributes that make nothing writable which is read-only.
+fn kept_readonly(attributes: MountAttr) -> MountAttr {
+    MountAttr { clear: attributes.clear & !ATTR_RDONLY, ..attributes }
 }
 
 /// The container's directory below a hierarchy's mount point.

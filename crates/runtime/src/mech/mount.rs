@@ -46,7 +46,7 @@ pub fn attach(mount: &Mount, root: BorrowedFd<'_>, tree: Option<OwnedFd>) -> Res
         _ => Missing::File,
     };
     let target = open_target(mount, root, missing)?;
-    finish(mount, &tree, target.as_fd())
+    finish(mount, &tree, target.as_fd(), &mount.recursive_attributes)
 }
 
 /// A detached copy of a mount of the host.
@@ -88,7 +88,7 @@ fn attach_filesystem(
         copy_up::copy(target.as_fd(), tree.as_fd())?;
         set_attributes(&tree, false, &mount.attributes)?;
     }
-    finish(mount, &tree, target.as_fd())
+    finish(mount, &tree, target.as_fd(), &mount.recursive_attributes)
 }
 
 /// Whether an option is given.
@@ -215,8 +215,14 @@ pub fn open_target(
     }
 }
 
-fn finish(mount: &Mount, tree: &OwnedFd, target: BorrowedFd<'_>) -> Result<(), Refused> {
-    set_attributes(tree, true, &mount.recursive_attributes)?;
+/// Attaches a detached mount that has its own attributes, with those for all below it.
+pub fn finish(
+    mount: &Mount,
+    tree: &OwnedFd,
+    target: BorrowedFd<'_>,
+    recursive_attributes: &MountAttr,
+) -> Result<(), Refused> {
+    set_attributes(tree, true, recursive_attributes)?;
     move_onto(tree, target)?;
     set_propagation(mount, tree)
 }
@@ -239,7 +245,8 @@ pub fn set_attributes(
     mount_setattr(tree.as_fd(), c"", recursive, attributes).op("mount_setattr")
 }
 
-fn set_propagation(mount: &Mount, tree: &OwnedFd) -> Result<(), Refused> {
+/// Gives a mount the propagation types that are asked for.
+pub fn set_propagation(mount: &Mount, tree: &OwnedFd) -> Result<(), Refused> {
     for propagation in &mount.propagation {
         let attributes = MountAttr { propagation: propagation.kind, ..MountAttr::default() };
         mount_setattr(tree.as_fd(), c"", propagation.recursive, &attributes)

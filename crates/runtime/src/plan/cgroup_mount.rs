@@ -75,6 +75,7 @@ pub(super) fn plan(
     let layout = &host.layout;
     match &layout.v2 {
         _ if !layout.v1.is_empty() => {
+            refuse_data(property, data)?;
             let anew = match namespaces.joins(NamespaceType::Cgroup) {
                 true => Anew::Always,
                 false if namespaced => Anew::Unplaced,
@@ -87,6 +88,7 @@ pub(super) fn plan(
             "this host has no cgroup filesystem mounted",
         )),
         Some(unified) if !namespaced => {
+            refuse_data(property, data)?;
             Ok(CgroupMount::BoundUnified { mount_point: path_cstring(property, &unified.mount)? })
         }
         Some(_) => {
@@ -94,6 +96,17 @@ pub(super) fn plan(
                 data.iter().map(|(_, option)| setting(property, option)).collect::<Result<_>>()?;
             Ok(CgroupMount::Unified { settings })
         }
+    }
+}
+
+/// What is bound, and each hierarchy of v1, has its settings from the host.
+fn refuse_data(property: &str, data: &[(usize, String)]) -> Result<()> {
+    match data.first() {
+        None => Ok(()),
+        Some((index, option)) => Err(Error::invalid(
+            format_args!("{property}.options[{index}] ({option})"),
+            "unknown mount option for type cgroup on this host",
+        )),
     }
 }
 

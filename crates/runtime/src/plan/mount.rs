@@ -204,6 +204,12 @@ impl Context<'_> {
     ) -> Result<MountSource> {
         let kind = mount.typ.as_deref().unwrap_or_default();
         let source = mount.source.as_deref().unwrap_or_default();
+        if collected.copy_up && (kind != "tmpfs" || collected.bind.is_some() || collected.remount) {
+            return Err(Error::invalid(
+                format_args!("{property}.options (tmpcopyup)"),
+                format_args!("only for a new mount of type tmpfs, and this is none ({kind})"),
+            ));
+        }
         if collected.remount {
             return Ok(MountSource::Remount {
                 settings: match collected.bind {
@@ -215,16 +221,13 @@ impl Context<'_> {
         if let Some(recursive) = collected.bind {
             return self.bind(property, destination, source, collected, recursive, warnings);
         }
-        if collected.copy_up && kind != "tmpfs" {
-            return Err(Error::invalid(
-                format_args!("{property}.options (tmpcopyup)"),
-                format_args!("only for type tmpfs, not {kind}"),
-            ));
-        }
         match kind {
             "" => Err(Error::invalid(format_args!("{property}.type"), "missing")),
-            "cgroup" => cgroup_mount::plan(property, self.host, self.namespaces, &collected.data)
-                .map(MountSource::Cgroup),
+            "cgroup" => {
+                warn_of_kept(property, "mount of cgroups", collected, warnings);
+                cgroup_mount::plan(property, self.host, self.namespaces, &collected.data)
+                    .map(MountSource::Cgroup)
+            }
             _ => {
                 let mut settings = settings(property, source, collected)?;
                 if let Some(label) = self.label.filter(|_| !matches!(kind, "proc" | "sysfs")) {
@@ -259,17 +262,22 @@ impl Context<'_> {
                 format_args!("unknown mount option for a bind mount on {destination}"),
             ));
         }
-        for flag in &collected.superblock {
-            warnings.push(format!(
-                "{property}.options ({flag}): a bind mount keeps its filesystem's own setting"
-            ));
-        }
+        warn_of_kept(property, "bind mount", collected, warnings);
         let path = match source.starts_with('/') {
             true => source.to_owned(),
             false => format!("{}/{source}", self.request.bundle),
         };
         let path = cstring(format_args!("{property}.source"), &path)?;
         Ok(MountSource::Bind { path, recursive })
+    }
+}
+
+/// A superblock that others have is not this mount's to set.
+fn warn_of_kept(property: &str, what: &str, collected: &Collected, warnings: &mut Vec<String>) {
+    for flag in &collected.superblock {
+        warnings.push(format!(
+            "{property}.options ({flag}): a {what} keeps its filesystem's own setting"
+        ));
     }
 }
 
