@@ -143,7 +143,7 @@ pub fn discard_below(run: &Path) -> Result<()> {
 pub fn make_directory_in(root: BorrowedFd<'_>, path: &str) -> Result<()> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let failed = |errno: Errno| file("make the working directory", path)(errno);
+    let failed = |errno: Errno| file("make the container's directory", path)(errno);
     let mut so_far = String::new();
     let mut above: Option<OwnedFd> = None;
     for part in path.split('/').filter(|part| !part.is_empty() && *part != ".") {

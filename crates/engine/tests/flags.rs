@@ -330,7 +330,7 @@ fn what_cannot_be_honoured_is_refused_with_its_reason() {
         (&["--annotation", "bare"], "is not NAME=VALUE"),
         (&["--label-file", "/no/where"], "--label-file"),
         (&["--volumes-from", "a:b"], "is not CONTAINER[:ro]"),
-        (&["--restart", "always"], "--restart is not built yet"),
+        (&["--restart", "always"], "is not built yet; only no is"),
         (&["--stop-signal", "BOGUS"], "is no signal's name or number"),
     ] {
         let done = run(&engine, &[flags, &["bb", "true"]].concat());
@@ -367,5 +367,56 @@ fn mounts_cover_each_other_by_their_depth() {
     let root = run(&engine, &["-v", "etc:/x/..", "bb"]);
     assert!(root.code == 125 && root.err.contains("not /"), "{root:?}");
     engine.ok(&["volume", "rm", "etc", "below"]);
+    engine.assert_nothing_left();
+}
+
+#[test]
+fn flags_of_the_other_commands() {
+    let engine = engine!(new);
+    let start = ["run", "-d", "--restart", "no", "--no-healthcheck", "--network", "none", "--name"];
+    let script = "trap 'echo told; exit 4' USR1; trap : TERM; while :; do sleep 0.02; done";
+    engine.ok(&[&start[..], &["told", "bb", "sh", "-c", script]].concat());
+    engine.ok(&[&start[..], &["deaf", "bb", "sleep", "600"]].concat());
+    let file = engine.path("env");
+    std::fs::write(&file, "# remark\nA=file\nB=file\n").unwrap();
+    let flags = ["exec", "--env-file", file.to_str().unwrap(), "-e", "B=flag"];
+    let seen = engine.ok(&[&flags[..], &["deaf", "env"]].concat());
+    assert!(seen.contains("A=file") && seen.contains("B=flag"), "{seen}");
+    // All are told at once: the second one ends while the first is still waited for.
+    let mut command = engine.command(&["stop", "-s", "USR1", "-t", "600", "deaf", "told"]);
+    let mut stop = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+    wait_for("its end", || engine.inspect("told", "{{.State.Status}}") == "exited");
+    assert_eq!(engine.inspect("told", "{{.State.ExitCode}}"), "4");
+    assert_eq!(engine.inspect("deaf", "{{.State.Status}}"), "running");
+    engine.ok(&["kill", "deaf"]);
+    assert!(stop.wait().unwrap().success());
+    let ids = engine.ok(&["history", "-q", "bb"]);
+    assert_eq!(ids, engine.ok(&["images", "-q", "bb"]));
+    assert_eq!(engine.ok(&["network", "rm", "-f", "absent"]), "");
+    for (arguments, code, words) in [
+        (&["run", "--restart", "always", "bb"][..], 125, "only no is"),
+        (&["stop", "-s", "ODD", "told"], 1, "no signal's name"),
+        (
+            &["exec", "--detach-keys", "a", "told", "true"],
+            125,
+            "exec --detach-keys is not built yet",
+        ),
+        (
+            &["network", "connect", "--alias", "a", "bridge", "told"],
+            1,
+            "network connect --alias is not",
+        ),
+        (&["network", "create", "--subnet", "10.0.0.0/8", "--gateway", "1.1.1.1", "n"], 1, ""),
+        (&["volume", "create", "-o", "type=nfs", "v"], 1, "volume create --opt is not built yet"),
+        (&["volume", "create", "-d", "nfs", "v"], 1, "only local is built"),
+        (&["container", "rm", "-l", "told"], 1, "rm --link is not built yet"),
+        (&["image", "prune", "--filter", "until=1h"], 1, "prune --filter is not built yet"),
+        (&["pull", "-a", "bb"], 1, "pull --all-tags is not built yet"),
+    ] {
+        let refused = engine.run(arguments);
+        assert_eq!(refused.code, code, "{arguments:?}: {refused:?}");
+        assert!(refused.err.contains(words), "{arguments:?}: {refused:?}");
+    }
+    engine.ok(&["rm", "-f", "deaf", "told"]);
     engine.assert_nothing_left();
 }

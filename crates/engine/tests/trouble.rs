@@ -298,3 +298,19 @@ fn a_damaged_record_hides_no_other() {
     engine.ok(&["rm", "damaged", "sound"]);
     engine.assert_nothing_left();
 }
+
+#[test]
+fn nothing_is_open_to_other_users() {
+    let engine = engine!(with_network);
+    engine.ok(&["run", "-d", "--name", "one", "bb", "sleep", "600"]);
+    for name in ["root", "run", "root/containers", "root/layers", "run/containers", "run/net"] {
+        let mode = std::fs::metadata(engine.path(name)).unwrap().permissions();
+        let mode = std::os::unix::fs::PermissionsExt::mode(&mode);
+        assert_eq!(mode & 0o077, 0, "{name}: {mode:o}");
+    }
+    // Anyone may connect to a socket without a path (CVE-2020-15257).
+    let abstract_ones = engine.beside("grep -c ' @' /proc/net/unix");
+    assert_eq!(abstract_ones.out.trim(), "0", "{abstract_ones:?}");
+    engine.ok(&["rm", "-f", "one"]);
+    engine.assert_nothing_left();
+}

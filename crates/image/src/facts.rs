@@ -5,7 +5,7 @@
 //! annotation, a hook, a host path or a setting of the host, and every value is either
 //! of its documented form or an error that names the property.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use crate::config::ImageConfig;
@@ -172,6 +172,8 @@ fn words(property: &str, list: Option<Vec<String>>) -> Result<Vec<String>, FactE
 
 fn environment(entries: Vec<String>) -> Result<Vec<(String, String)>, FactError> {
     let mut env: Vec<(String, String)> = Vec::with_capacity(entries.len());
+    // Where each name is: an image may have a hundred thousand.
+    let mut places: HashMap<&str, usize> = HashMap::with_capacity(entries.len());
     for (index, entry) in entries.iter().enumerate() {
         let property = || format!("Env[{index}]");
         if entry.contains('\0') {
@@ -185,9 +187,12 @@ fn environment(entries: Vec<String>) -> Result<Vec<(String, String)>, FactError>
         if name.is_empty() {
             return Err(error(property(), entry, "has no name"));
         }
-        match env.iter_mut().find(|(known, _)| known == name) {
+        match places.get(name).and_then(|place| env.get_mut(*place)) {
             Some((_, old)) => value.clone_into(old),
-            None => env.push((name.to_owned(), value.to_owned())),
+            None => {
+                places.insert(name, env.len());
+                env.push((name.to_owned(), value.to_owned()));
+            }
         }
     }
     Ok(env)

@@ -36,6 +36,9 @@ pub(super) struct Build {
     /// The stage to build, by name or number; the last one without
     #[arg(long, value_name = "STAGE")]
     target: Option<String>,
+    /// Remove the containers of the steps, as is always done
+    #[arg(long, visible_alias = "force-rm")]
+    rm: bool,
     /// Make every step anew
     #[arg(long)]
     no_cache: bool,

@@ -7,7 +7,7 @@ use clap::Args;
 use husk_image::user::Identity;
 use rustix::fs::{Mode, OFlags};
 
-use super::{for_each, output};
+use super::{flags, for_each, output};
 use crate::attach::{self, End, Options};
 use crate::container::state::Status;
 use crate::container::{Container, Source};
@@ -104,6 +104,9 @@ pub(super) struct Stop {
     /// Seconds from the stop signal to KILL
     #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS")]
     time: Option<u64>,
+    /// The stop signal, by name or number
+    #[arg(short, long)]
+    signal: Option<String>,
     /// Names or ids
     #[arg(required = true)]
     containers: Vec<String>,
@@ -111,27 +114,55 @@ pub(super) struct Stop {
 
 impl Stop {
     pub(super) fn run(&self, home: &Home, again: bool) -> Result<u8> {
+        if let Some(signal) = &self.signal
+            && husk_sys::signal_name::number(signal).is_none()
+        {
+            return Err(Error::flag("--signal", signal, "is no signal's name or number"));
+        }
+        if again {
+            return for_each(&self.containers, |name| {
+                self.one(home, name, true)?;
+                output::line(name)
+            });
+        }
+        // All at once, as Docker: a patient one does not keep the others waiting.
+        let stopped: Vec<Result<()>> = std::thread::scope(|scope| {
+            let mut threads = Vec::new();
+            for name in &self.containers {
+                threads.push(scope.spawn(move || self.one(home, name, false)));
+            }
+            let panicked = |_| Err(Error::other("a thread has panicked"));
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(panicked)).collect()
+        });
+        let mut stopped = stopped.into_iter();
         for_each(&self.containers, |name| {
-            let container = Container::find(home, name)?;
-            let patience = self.time.or(container.record.config.stop_timeout).unwrap_or(10);
-            {
-                let _lock = container.lock()?;
-                let mark = container.restart_mark();
-                if again && container.state()?.status == Status::Running {
-                    std::fs::write(&mark, b"").map_err(file("write", &mark))?;
-                }
-                remove::stop(home, &container, Duration::from_secs(patience)).inspect_err(
-                    |_| {
-                        // It goes on, and at its own end --rm is not to wait.
-                        let _ = std::fs::remove_file(&mark);
-                    },
-                )?;
-            }
-            if again {
-                launch::start(home, &container, None)?;
-            }
+            stopped.next().unwrap_or(Ok(()))?;
             output::line(name)
         })
+    }
+
+    fn one(&self, home: &Home, name: &str, again: bool) -> Result<()> {
+        let mut container = Container::find(home, name)?;
+        if let Some(signal) = &self.signal {
+            container.record.config.stop_signal.clone_from(signal);
+        }
+        let patience = self.time.or(container.record.config.stop_timeout).unwrap_or(10);
+        {
+            let _lock = container.lock()?;
+            let mark = container.restart_mark();
+            if again && container.state()?.status == Status::Running {
+                std::fs::write(&mark, b"").map_err(file("write", &mark))?;
+            }
+            let stopped = remove::stop(home, &container, Duration::from_secs(patience));
+            stopped.inspect_err(|_| {
+                // It goes on, and at its own end --rm is not to wait.
+                let _ = std::fs::remove_file(&mark);
+            })?;
+        }
+        match again {
+            true => launch::start(home, &container, None).map(drop),
+            false => Ok(()),
+        }
     }
 }
 
@@ -288,6 +319,9 @@ pub(super) struct Exec {
     /// NAME=VALUE
     #[arg(short, long)]
     env: Vec<String>,
+    /// A file of such lines
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<String>,
     /// Working directory
     #[arg(short, long)]
     workdir: Option<String>,
@@ -305,6 +339,21 @@ pub(super) struct Exec {
 }
 
 impl Exec {
+    /// The files' entries, then the flags'; a name alone is with our own value, and without
+    /// one it is not there.
+    fn environment(&self) -> Result<Vec<String>> {
+        let mut entries = Vec::new();
+        for path in &self.env_file {
+            entries.extend(flags::lines("read --env-file", path)?);
+        }
+        entries.extend(self.env.iter().cloned());
+        let whole = |entry: String| match entry.contains('=') {
+            true => Some(entry),
+            false => std::env::var(&entry).ok().map(|value| format!("{entry}={value}")),
+        };
+        Ok(entries.into_iter().filter_map(whole).collect())
+    }
+
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
         let container = Container::find(home, &self.container)?;
         running(&container)?;
@@ -335,7 +384,7 @@ impl Exec {
                 command.arg("--additional-gids").arg(group.to_string());
             }
         }
-        for entry in &self.env {
+        for entry in self.environment()? {
             command.arg("--env").arg(entry);
         }
         if self.privileged {

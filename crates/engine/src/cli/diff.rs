@@ -24,7 +24,7 @@ impl Diff {
                 Kind::Changed => 'C',
                 Kind::Deleted => 'D',
             };
-            output::line(format_args!("{letter} {path}"))?;
+            output::line(format_args!("{letter} {}", output::name(&path)))?;
         }
         Ok(0)
     }

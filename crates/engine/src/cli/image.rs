@@ -188,9 +188,15 @@ impl Tag {
 /// `history`.
 #[derive(Debug, Args)]
 pub(super) struct History {
-    /// Whole instructions
+    /// Whole instructions and ids
     #[arg(long)]
     no_trunc: bool,
+    /// Ids only
+    #[arg(short, long)]
+    quiet: bool,
+    /// json, or a template such as '{{.CreatedBy}}'
+    #[arg(long)]
+    format: Option<String>,
     /// Name or id
     image: String,
 }
@@ -214,20 +220,32 @@ impl History {
                 || "N/A".to_owned(),
                 |then| format!("{} ago", clock::human(clock::now().0.saturating_sub(then))),
             );
-            rows.push(vec![
-                "<missing>".to_owned(),
-                since,
-                by,
-                output::size(size),
-                entry.comment.unwrap_or_default(),
-            ]);
+            rows.push(json!({
+                "ID": "<missing>",
+                "CreatedAt": entry.created,
+                "CreatedSince": since,
+                "CreatedBy": by,
+                "Size": output::size(size),
+                "Comment": entry.comment.unwrap_or_default(),
+            }));
         }
         rows.reverse();
-        if let Some(first) = rows.first_mut().and_then(|row| row.first_mut()) {
-            *first = record.id.short();
+        if let Some(first) = rows.first_mut() {
+            let id = if self.no_trunc { record.id.to_string() } else { record.id.short() };
+            first["ID"] = id.into();
         }
-        output::table(&["IMAGE", "CREATED", "CREATED BY", "SIZE", "COMMENT"], &rows)?;
-        Ok(0)
+        if self.quiet {
+            let mut ids = rows.iter().filter_map(|row| row.get("ID").and_then(Value::as_str));
+            return ids.try_for_each(output::line).map(|()| 0);
+        }
+        let columns = [
+            ("IMAGE", "ID"),
+            ("CREATED", "CreatedSince"),
+            ("CREATED BY", "CreatedBy"),
+            ("SIZE", "Size"),
+            ("COMMENT", "Comment"),
+        ];
+        output::listing(self.format.as_deref(), &columns, &rows).map(|()| 0)
     }
 }
 

@@ -256,7 +256,7 @@ pub fn main() -> ExitCode {
 /// `run`, `create`, `start` and `exec` end as the container's program would; other
 /// commands' failures are 1, as Docker's.
 fn exit_status(matches: &clap::ArgMatches, error: &Error) -> u8 {
-    match unbuilt::leaf(matches).map(|(name, _)| name) {
+    match unbuilt::leaf(matches).map(|(name, _)| name).as_deref() {
         Some("run" | "create" | "exec") => error.status(),
         Some("start") if error.status() != ENGINE_FAILED => error.status(),
         _ => 1,

@@ -96,6 +96,9 @@ pub(super) struct Inspect {
 /// `network rm`.
 #[derive(Debug, Args)]
 pub(super) struct Rm {
+    /// No error for what is not there
+    #[arg(short, long)]
+    force: bool,
     /// Names or ids
     #[arg(required = true)]
     networks: Vec<String>,
@@ -119,6 +122,9 @@ pub(super) struct Connect {
 /// `network disconnect`.
 #[derive(Debug, Args)]
 pub(super) struct Disconnect {
+    /// No error where it is not on the network, or does not run
+    #[arg(short, long)]
+    force: bool,
     /// Name or id
     network: String,
     /// Name or id
@@ -134,7 +140,10 @@ impl Network {
             Self::Inspect(inspect) => inspect.run(home),
             Self::Prune(prune) => prune.networks(home),
             Self::Rm(rm) => for_each(&rm.networks, |name| {
-                nets.remove(name)?;
+                match nets.remove(name) {
+                    Err(husk_net::Error::NoSuchNetwork { .. }) if rm.force => return Ok(()),
+                    other => other?,
+                }
                 output::line(name)
             }),
             Self::Connect(connect) => {
@@ -151,10 +160,17 @@ impl Network {
                 Ok(0)
             }
             Self::Disconnect(disconnect) => {
-                let (container, namespace) = running(home, &disconnect.container)?;
                 let network = nets.inspect(&disconnect.network)?.name;
-                nets.disconnect(container.id(), &container.record.name, &network, &namespace)?;
-                Ok(0)
+                let (container, namespace) = match running(home, &disconnect.container) {
+                    // Nothing that does not run is on a network.
+                    Err(_) if disconnect.force => return Ok(0),
+                    running => running?,
+                };
+                let name = &container.record.name;
+                match nets.disconnect(container.id(), name, &network, &namespace) {
+                    Err(husk_net::Error::NotConnected { .. }) if disconnect.force => Ok(0),
+                    other => other.map(|()| 0).map_err(Error::from),
+                }
             }
         }
     }

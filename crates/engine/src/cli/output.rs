@@ -35,6 +35,14 @@ pub(super) fn line(text: impl std::fmt::Display) -> Result<()> {
     }
 }
 
+/// A file's name, which its maker chose: without what a terminal would obey, on a terminal.
+pub(super) fn name(text: &str) -> std::borrow::Cow<'_, str> {
+    match std::io::stdout().is_terminal() {
+        true => printable(text).into(),
+        false => text.into(),
+    }
+}
+
 /// Columns as wide as their widest cell, three blanks between, none below ten wide: Docker's.
 pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> Result<()> {
     let header = header.iter().map(|cell| (*cell).to_owned()).collect();

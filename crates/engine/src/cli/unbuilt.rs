@@ -5,15 +5,39 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::error::{Error, Result};
 
-/// Flags of `run` and `create` that take a value.
-const VALUES: [&str; 7] = [
+/// Flags that are not built yet, by their command as it is called without the word of a group:
+/// those that take a value, and those that take none. With a letter where Docker has one.
+const UNBUILT: [(&str, &[&str], &[&str]); 22] = [
+    ("run", &OF_RUN, &[]),
+    ("create", &OF_RUN, &[]),
+    ("build", &OF_BUILD, &["check", "compress", "load", "push", "squash"]),
+    ("update", &["kernel-memory", "restart", "storage-opt"], &[]),
+    ("exec", &["detach-keys"], &[]),
+    ("logs", &[], &["details"]),
+    ("inspect", &[], &["s/size"]),
+    ("rm", &[], &["l/link"]),
+    ("rmi", &[], &["no-prune"]),
+    ("pull", &[], &["a/all-tags"]),
+    ("push", &["platform"], &["a/all-tags"]),
+    ("save", &["platform"], &[]),
+    ("load", &["platform"], &[]),
+    ("import", &["platform"], &[]),
+    ("prune", &["filter"], &[]),
+    ("system df", &[], &["v/verbose"]),
+    ("system prune", &["filter"], &[]),
+    ("network create", &["aux-address", "ipam-driver", "ipam-opt"], &["attachable", "ingress"]),
+    ("network connect", &["alias", "driver-opt", "link", "link-local-ip"], &[]),
+    ("network prune", &["filter"], &[]),
+    ("volume create", &["o/opt"], &[]),
+    ("volume prune", &["filter"], &[]),
+];
+const OF_RUN: [&str; 6] = [
     "health-cmd",
     "health-interval",
     "health-retries",
     "health-start-interval",
     "health-start-period",
     "health-timeout",
-    "restart",
 ];
 /// Flags of `run` and `create` that take a value and will not be built, and why.
 const REFUSED: [(&str, &str); 12] = [
@@ -33,7 +57,6 @@ const REFUSED: [(&str, &str); 12] = [
 /// The same of those that take none.
 const REFUSED_SWITCHES: [(&str, &str); 1] =
     [("use-api-socket", "would give the container an engine's socket, and there is no daemon")];
-/// Flags of `build` that take a value.
 const OF_BUILD: [&str; 19] = [
     "add-host",
     "allow",
@@ -55,24 +78,32 @@ const OF_BUILD: [&str; 19] = [
     "ssh",
     "ulimit",
 ];
-/// Those of `build` that take none.
-const SWITCHES_OF_BUILD: [&str; 6] = ["check", "compress", "load", "push", "squash", "force-rm"];
-/// Flags of `update` that take a value.
-const OF_UPDATE: [&str; 3] = ["kernel-memory", "restart", "storage-opt"];
 /// Commands.
 const COMMANDS: [&str; 9] =
     ["commit", "compose", "events", "manifest", "plugin", "search", "secret", "stack", "swarm"];
-/// Words with commands below them that are commands here too.
-const GROUPS: [&str; 4] = ["container", "image", "builder", "system"];
+/// Words with commands below them.
+const GROUPS: [&str; 6] = ["container", "image", "builder", "system", "network", "volume"];
+
+/// A command of a group as [`UNBUILT`] has it.
+fn canonical(group: &str, name: &str) -> String {
+    match (group, name) {
+        ("image", "rm") => "rmi".to_owned(),
+        ("image" | "container" | "builder" | "", name) => name.to_owned(),
+        (group, name) => format!("{group} {name}"),
+    }
+}
 
 /// The flags of a command: those of one value, and those of none.
 fn flags(command: &str) -> (&'static [&'static str], &'static [&'static str]) {
-    match command {
-        "run" | "create" => (&VALUES, &[]),
-        "build" => (&OF_BUILD, &SWITCHES_OF_BUILD),
-        "update" => (&OF_UPDATE, &[]),
-        "logs" => (&[], &["details"]),
-        _ => (&[], &[]),
+    let found = UNBUILT.iter().find(|(name, ..)| *name == command);
+    found.map_or((&[], &[]), |(_, values, switches)| (*values, *switches))
+}
+
+/// Its name, and its letter.
+fn spelled(flag: &'static str) -> (&'static str, Option<char>) {
+    match flag.split_once('/') {
+        Some((letter, name)) => (name, letter.chars().next()),
+        None => (flag, None),
     }
 }
 
@@ -89,23 +120,33 @@ fn refused(command: &str) -> (Reasons, Reasons) {
 /// Adds them, hidden from the help.
 pub(super) fn extend(mut command: Command) -> Command {
     for group in GROUPS {
-        command = command.mut_subcommand(group, |group| add(group, &["commit", "events"]));
+        let unbuilt: &[&str] = match group {
+            "network" | "volume" => &[],
+            _ => &["commit", "events"],
+        };
+        command = command.mut_subcommand(group, |below| add(below, group, unbuilt));
     }
-    add(command, &COMMANDS)
+    add(command, "", &COMMANDS)
 }
 
-fn add(mut command: Command, unbuilt: &[&'static str]) -> Command {
+fn add(mut command: Command, group: &str, unbuilt: &[&'static str]) -> Command {
     let known: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().into()).collect();
     for name in known {
-        let (values, switches) = flags(&name);
-        let (refused_values, refused_switches) = refused(&name);
+        let canonical = canonical(group, &name);
+        let (values, switches) = flags(&canonical);
+        let (refused_values, refused_switches) = refused(&canonical);
+        let arg = |flag: &&'static str| {
+            let (long, short) = spelled(flag);
+            let arg = Arg::new(long).long(long).hide(true);
+            short.into_iter().fold(arg, Arg::short)
+        };
         command = command.mut_subcommand(name, |mut sub| {
             for flag in values.iter().chain(refused_values.iter().map(|(flag, _)| flag)) {
-                let arg = Arg::new(*flag).long(*flag).hide(true).action(ArgAction::Append);
-                sub = sub.arg(arg.num_args(1).allow_hyphen_values(true));
+                let arg = arg(flag).action(ArgAction::Append).num_args(1);
+                sub = sub.arg(arg.allow_hyphen_values(true));
             }
             for flag in switches.iter().chain(refused_switches.iter().map(|(flag, _)| flag)) {
-                sub = sub.arg(Arg::new(*flag).long(*flag).hide(true).action(ArgAction::SetTrue));
+                sub = sub.arg(arg(flag).action(ArgAction::SetTrue));
             }
             sub
         });
@@ -118,12 +159,12 @@ fn add(mut command: Command, unbuilt: &[&'static str]) -> Command {
     command
 }
 
-/// The command itself, below the word of its group.
-pub(super) fn leaf(matches: &ArgMatches) -> Option<(&str, &ArgMatches)> {
+/// The command itself without the word of its group, as [`UNBUILT`] has it.
+pub(super) fn leaf(matches: &ArgMatches) -> Option<(String, &ArgMatches)> {
     let (name, sub) = matches.subcommand()?;
     match sub.subcommand().filter(|_| GROUPS.contains(&name)) {
-        Some(below) => Some(below),
-        None => Some((name, sub)),
+        Some((below, sub)) => Some((canonical(name, below), sub)),
+        None => Some((name.to_owned(), sub)),
     }
 }
 
@@ -133,17 +174,16 @@ pub(super) fn leaf(matches: &ArgMatches) -> Option<(&str, &ArgMatches)> {
 /// The command or flag is not built yet.
 pub(super) fn refuse(matches: &ArgMatches) -> Result<()> {
     let Some((name, sub)) = leaf(matches) else { return Ok(()) };
-    if COMMANDS.contains(&name) {
+    if COMMANDS.contains(&name.as_str()) {
         return Err(Error::other(format_args!("husk {name} is not built yet")));
     }
-    let (values, switches) = flags(name);
-    let given =
-        |flag: &&&str| sub.value_source(flag) == Some(clap::parser::ValueSource::CommandLine);
-    let (of_value, of_none) = refused(name);
-    if let Some((flag, why)) = of_value.iter().chain(of_none).find(|(flag, _)| given(&flag)) {
+    let (values, switches) = flags(&name);
+    let given = |flag: &str| sub.value_source(flag) == Some(clap::parser::ValueSource::CommandLine);
+    let (of_value, of_none) = refused(&name);
+    if let Some((flag, why)) = of_value.iter().chain(of_none).find(|(flag, _)| given(flag)) {
         return Err(Error::other(format_args!("--{flag} {why}")));
     }
-    match values.iter().chain(switches).find(given) {
+    match values.iter().chain(switches).map(|flag| spelled(flag).0).find(|flag| given(flag)) {
         Some(flag) => Err(Error::other(format_args!("husk {name} --{flag} is not built yet"))),
         None => Ok(()),
     }

@@ -31,6 +31,9 @@ pub(super) enum Volume {
 /// `volume create`.
 #[derive(Debug, Args)]
 pub(super) struct Create {
+    /// local
+    #[arg(short, long, default_value = "local")]
+    driver: String,
     /// NAME=VALUE
     #[arg(long)]
     label: Vec<String>,
@@ -78,6 +81,9 @@ impl Volume {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
         match self {
             Self::Create(create) => {
+                if create.driver != "local" {
+                    return Err(Error::flag("--driver", &create.driver, "only local is built"));
+                }
                 let (name, anonymous) = match &create.name {
                     Some(name) => (name.clone(), false),
                     None => (name::new_id()?, true),

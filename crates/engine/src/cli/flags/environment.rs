@@ -49,7 +49,7 @@ impl Flags {
 }
 
 /// The lines of a file but for empty ones and comments.
-fn lines(operation: &'static str, path: &str) -> Result<Vec<String>> {
+pub(in crate::cli) fn lines(operation: &'static str, path: &str) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(path).map_err(file(operation, path))?;
     let kept = |line: &&str| !line.is_empty() && !line.starts_with('#');
     Ok(text.lines().map(str::trim_start).filter(kept).map(str::to_owned).collect())

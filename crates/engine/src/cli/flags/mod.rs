@@ -17,7 +17,7 @@ use crate::container::config::Config;
 use crate::error::{Error, Result};
 use crate::home::Home;
 
-pub(super) use environment::pairs;
+pub(super) use environment::{lines, pairs};
 use limits::FixedLimitFlags;
 pub(super) use limits::{LimitFlags, bytes};
 use security::capabilities;
@@ -77,6 +77,9 @@ pub(super) struct Flags {
     /// A rule such as 'c 10:200 rwm' for the devices that it may use
     #[arg(long, value_name = "RULE")]
     device_cgroup_rule: Vec<String>,
+    /// no: what has ended is not started again, and nothing else is built yet
+    #[arg(long, value_name = "POLICY")]
+    restart: Option<String>,
     /// Make the root read-only
     #[arg(long)]
     read_only: bool,
@@ -205,7 +208,7 @@ pub(super) struct Flags {
     /// What typed in order detaches
     #[arg(long, default_value = "ctrl-p,ctrl-q")]
     pub(super) detach_keys: String,
-    /// Talk to any registry, without TLS too
+    /// Whether TLS and its certificates are wanted
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     pub(super) tls_verify: bool,
     /// The image
@@ -246,6 +249,9 @@ impl Flags {
             return Err(Error::flag("--workdir", workdir, "is not an absolute path"));
         }
         attach::parse_keys(&self.detach_keys)?;
+        if let Some(policy) = self.restart.as_deref().filter(|one| !matches!(*one, "" | "no")) {
+            return Err(Error::flag("--restart", policy, "is not built yet; only no is"));
+        }
         Ok(Config {
             args,
             entrypoint_length: entrypoint.len(),
