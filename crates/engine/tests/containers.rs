@@ -227,7 +227,7 @@ fn what_is_not_built_says_so() {
     let engine = engine!(new);
     let flag = engine.run(&["run", "--restart", "always", "bb"]);
     assert_eq!(flag.code, 125);
-    assert!(flag.err.contains("--restart is not built yet"), "{flag:?}");
+    assert!(flag.err.contains("is not built yet; only no is"), "{flag:?}");
     let command = engine.run(&["compose", "up", "-d"]);
     assert!(command.err.contains("husk compose is not built yet"), "{command:?}");
     let typo = engine.run(&["run", "--privilegd", "bb"]);
