@@ -7,6 +7,9 @@ use crate::error::Error;
 const PROPERTY: &str = "linux.cgroupsPath";
 /// NAME_MAX; kernfs refuses longer names.
 const LONGEST_NAME: usize = 255;
+/// What is left of PATH_MAX for a hierarchy's mount before a path, a file's name after it,
+/// and the byte at its end.
+const LONGEST: usize = 4096 - 256;
 
 /// Where the container's cgroup is, from the root of every hierarchy.
 ///
@@ -31,10 +34,19 @@ pub(crate) fn resolve(
         check_name(name, given)?;
         path.push(name);
     }
+    if path.as_os_str().len() > LONGEST {
+        // Said before a thousand directories are made.
+        return Err(Error::invalid(PROPERTY, shortened(given), "is longer than 3840 bytes"));
+    }
     if path == start {
         return Err(Error::invalid(PROPERTY, given, "is a root, not a cgroup for a container"));
     }
     Ok(path)
+}
+
+/// Enough of a long path to know it by.
+fn shortened(path: &str) -> String {
+    format!("{:?}...", path.chars().take(60).collect::<String>())
 }
 
 /// A path below a container's cgroup, for `exec --cgroup`.
@@ -88,6 +100,8 @@ mod tests {
         assert!(resolve(Some("/a\nb"), "c1", None).is_err());
         assert!(resolve(Some(&"x".repeat(256)), "c1", None).is_err());
         assert!(resolve(None, "a/../..", None).is_err());
+        let error = resolve(Some(&"x/".repeat(2000)), "c1", None).unwrap_err().to_string();
+        assert!(error.len() < 200 && error.contains("longer than 3840 bytes"), "{error}");
         assert!(resolve_sub("../x").is_err());
     }
 }
