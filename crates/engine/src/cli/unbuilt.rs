@@ -174,7 +174,7 @@ pub(super) fn leaf(matches: &ArgMatches) -> Option<(String, &ArgMatches)> {
 /// The command or flag is not built yet.
 pub(super) fn refuse(matches: &ArgMatches) -> Result<()> {
     let Some((name, sub)) = leaf(matches) else { return Ok(()) };
-    if COMMANDS.contains(&name.as_str()) {
+    if name.rsplit(' ').next().is_some_and(|word| COMMANDS.contains(&word)) {
         return Err(Error::other(format_args!("husk {name} is not built yet")));
     }
     let (values, switches) = flags(&name);
