@@ -166,13 +166,4 @@ impl NamespaceType {
             Self::Time => "time",
         }
     }
-
-    /// The name of the link below `/proc/PID/ns`.
-    pub fn proc_name(self) -> &'static str {
-        match self {
-            Self::Network => "net",
-            Self::Mount => "mnt",
-            other => other.name(),
-        }
-    }
 }

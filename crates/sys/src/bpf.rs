@@ -10,7 +10,6 @@ use crate::call::check;
 // linux/bpf.h, enum bpf_cmd.
 const PROG_LOAD: libc::c_int = 5;
 const PROG_ATTACH: libc::c_int = 8;
-const PROG_DETACH: libc::c_int = 9;
 const PROG_GET_FD_BY_ID: libc::c_int = 13;
 const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const PROG_QUERY: libc::c_int = 16;
@@ -168,19 +167,6 @@ pub fn attach_device(
     };
     // SAFETY: the structure holds no addresses.
     unsafe { bpf(PROG_ATTACH, &mut attr) }.map(drop)
-}
-
-/// Takes a program off a cgroup.
-pub fn detach_device(cgroup: BorrowedFd, program: BorrowedFd) -> Result<(), Errno> {
-    let mut attr = Attach {
-        target_fd: number(cgroup),
-        attach_bpf_fd: number(program),
-        attach_type: CGROUP_DEVICE,
-        attach_flags: 0,
-        replace_bpf_fd: 0,
-    };
-    // SAFETY: the structure holds no addresses.
-    unsafe { bpf(PROG_DETACH, &mut attr) }.map(drop)
 }
 
 /// The ids of the device programs that are attached to a cgroup itself.
