@@ -158,6 +158,25 @@ fn help_names_the_commands() {
     }
 }
 
+/// Every flag that a command's `--help` lists is one that it takes.
+#[test]
+fn every_flag_of_the_help_is_taken() {
+    let case = Case::new();
+    let mut seen = 0;
+    for command in ["create", "run", "exec", "update", "kill", "delete", "list", "ps", "events"] {
+        let help = case.runtime().args([command, "--help"]).ok().stdout;
+        let words = help.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+        for flag in words.filter(|word| word.starts_with("--") && *word != "--help") {
+            let output = case.runtime().args([command, &format!("{flag}=1"), "missing"]).output();
+            for refusal in ["no such flag", "not defined", "unrecognized option"] {
+                assert!(!output.stderr.contains(refusal), "{command} {flag}: {}", output.stderr);
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 40, "{seen}");
+}
+
 /// An unknown command, flag or format is an error.
 #[test]
 fn what_is_unknown_is_an_error() {

@@ -57,10 +57,12 @@ fn preserve_fds_of_a_closed_descriptor_is_an_error() {
 fn listen_fds_are_passed() {
     let case = Case::new();
     let mut bundle = case.bundle();
-    bundle.shell("echo $LISTEN_FDS $LISTEN_PID; cat <&3; cat <&4");
+    // Variables of the configuration's own do not stand in the way.
+    bundle.set("/process/env/-", "LISTEN_FDS=7").set("/process/env/-", "LISTEN_PID=8");
+    bundle.shell("echo $LISTEN_FDS $LISTEN_PID; cat <&3; cat <&4; env | grep -c LISTEN_");
     let before = "LISTEN_FDS=2 LISTEN_PID=$$; export LISTEN_FDS LISTEN_PID;";
     let run = with_descriptors(&case, &bundle, before, &[]).ok();
-    assert_eq!(run.stdout, "2 1\na\nb\n");
+    assert_eq!(run.stdout, "2 1\na\nb\n2\n");
 }
 
 /// sd_notify(3): readiness inside reaches the caller's NOTIFY_SOCKET.

@@ -77,6 +77,9 @@ fn one_of_several_deletes_succeeds() {
         container.stop();
         let outputs = at_once(|| case.on("delete", bundle.id()));
         assert_eq!(succeeded(&outputs), 1, "{outputs:#?}");
+        // Not that it was never whole, with a --force that could meet another container.
+        let hint = |output: &&Output| output.stderr.contains("--force");
+        assert_eq!(outputs.iter().filter(hint).count(), 0, "{outputs:#?}");
         case.assert_nothing_left();
     }
 }

@@ -13,10 +13,10 @@ use crate::user_namespace;
 
 /// The applets that tests call, each a symlink to busybox.
 const APPLETS: &[&str] = &[
-    "cat", "chmod", "chown", "dd", "echo", "env", "false", "find", "head", "hostname", "id",
-    "ifconfig", "ionice", "ip", "kill", "ln", "ls", "mkdir", "mknod", "mount", "mv", "nproc", "od",
-    "printf", "ps", "pwd", "readlink", "rm", "rmdir", "setsid", "sh", "sleep", "stat", "stty",
-    "taskset", "test", "touch", "true", "tty", "umount", "wc",
+    "cat", "chmod", "chown", "dd", "echo", "env", "false", "find", "grep", "head", "hostname",
+    "id", "ifconfig", "ionice", "ip", "kill", "ln", "ls", "mkdir", "mknod", "mount", "mv", "nproc",
+    "od", "printf", "ps", "pwd", "readlink", "rm", "rmdir", "setsid", "sh", "sleep", "stat",
+    "stty", "taskset", "test", "touch", "true", "tty", "umount", "wc",
 ];
 
 /// A bundle directory and the configuration that will be written there.

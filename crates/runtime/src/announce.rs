@@ -48,7 +48,7 @@ pub fn connect(path: &str) -> Result<OwnedFd, Errno> {
 /// Written beside and renamed, so that who waits for the file reads a whole number.
 fn write_pid_file(path: &Path, pid: Pid) -> Result<()> {
     let failed = |error: std::io::Error| {
-        Error::new(Code::Kernel, format_args!("--pid-file ({})", path.display()), error)
+        Error::io(Code::Kernel, format_args!("--pid-file ({})", path.display()), &error)
     };
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let beside = path.with_file_name(format!(".{name}.{}", std::process::id()));

@@ -144,7 +144,7 @@ pub fn between(
 fn pid_of(pidfd: BorrowedFd<'_>) -> Result<Pid> {
     let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
     let text =
-        std::fs::read_to_string(&path).map_err(|error| Error::new(Code::Kernel, &path, error))?;
+        std::fs::read_to_string(&path).map_err(|error| Error::io(Code::Kernel, &path, &error))?;
     text.lines()
         .find_map(|line| Pid::from_raw(line.strip_prefix("Pid:")?.trim().parse().ok()?))
         .ok_or_else(|| Error::new(Code::Kernel, path, "names no process"))

@@ -16,7 +16,7 @@ pub struct Block {
 impl Block {
     /// Opens it once more, closed on exec.
     pub fn open(number: u32) -> Result<Self> {
-        let failed = |error| Error::new(Code::Usage, object(number), error);
+        let failed = |error| Error::io(Code::Usage, object(number), &error);
         File::open(format!("/proc/self/fd/{number}"))
             .map(|file| Self { number, file })
             .map_err(failed)
@@ -29,7 +29,7 @@ impl Block {
                 let end = "it ended before there was a byte to read";
                 Error::new(Code::Kernel, object(self.number), end)
             }
-            _ => Error::new(Code::Kernel, object(self.number), error),
+            _ => Error::io(Code::Kernel, object(self.number), &error),
         })
     }
 }

@@ -18,10 +18,10 @@ pub fn processes(record: &Record) -> Result<Vec<i32>> {
         return Err(untold(record));
     }
     let namespace = fs::read_link(format!("/proc/{}/ns/pid", record.pid)).map_err(|error| {
-        Error::new(Code::Kernel, format_args!("/proc/{}/ns/pid", record.pid), error)
+        Error::io(Code::Kernel, format_args!("/proc/{}/ns/pid", record.pid), &error)
     })?;
     let entries =
-        fs::read_dir("/proc").map_err(|error| Error::new(Code::Kernel, "/proc", error))?;
+        fs::read_dir("/proc").map_err(|error| Error::io(Code::Kernel, "/proc", &error))?;
     let mut pids: Vec<i32> = entries
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         // What is gone, or another user's, is not of this container.

@@ -81,6 +81,6 @@ fn become_program(words: &[String]) -> i32 {
     }
     let [program, arguments @ ..] = words else { return 255 };
     let error = std::process::Command::new(program).args(arguments).exec();
-    report::error(&Error::new(Code::Exec, format_args!("process.args[0] ({program})"), &error));
+    report::error(&Error::io(Code::Exec, format_args!("process.args[0] ({program})"), &error));
     if error.kind() == ErrorKind::NotFound { 127 } else { 126 }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::Write;
 use std::sync::OnceLock;
 
+use husk_spec::LoadError;
 use rustix::io::Errno;
 use serde::Serialize;
 
@@ -74,6 +75,22 @@ impl Error {
         Self { op: Some(op.to_string()), errno: Some(errno), ..Self::new(Code::Kernel, path, "") }
     }
 
+    /// Work on a file that failed.
+    pub fn io(code: Code, path: impl fmt::Display, error: &std::io::Error) -> Self {
+        match Errno::from_io_error(error) {
+            Some(errno) => Self { errno: Some(errno), ..Self::new(code, path, "") },
+            None => Self::new(code, path, error),
+        }
+    }
+
+    /// A document that cannot be read or understood.
+    pub fn document(path: impl fmt::Display, error: LoadError) -> Self {
+        match error {
+            LoadError::Io(error) => Self::io(Code::InvalidConfig, path, &error),
+            error => Self::invalid(path, error),
+        }
+    }
+
     /// The same with what to do about it.
     pub fn hint(mut self, hint: impl fmt::Display) -> Self {
         self.hint = Some(hint.to_string());
@@ -88,6 +105,11 @@ pub fn errno_text(errno: Errno) -> String {
         Some(end) => text[..end].to_owned(),
         None => text,
     }
+}
+
+/// What went wrong with a file, without Rust's "(os error N)".
+pub fn io_text(error: &std::io::Error) -> String {
+    Errno::from_io_error(error).map_or_else(|| error.to_string(), errno_text)
 }
 
 impl fmt::Display for Error {
@@ -246,6 +268,20 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "mounts[7] (tmpfs on /x, size=banana): fsconfig: Invalid argument"
+        );
+    }
+
+    #[test]
+    fn an_errno_is_told_once_and_for_programs() {
+        let missing = std::io::Error::from(Errno::NOENT);
+        let error = Error::document("config.json", missing.into());
+        assert_eq!(error.to_string(), "config.json: No such file or directory");
+        assert_eq!(error.errno, Some(Errno::NOENT));
+        let end = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+        let error = Error::io(Code::Kernel, "pipe", &end);
+        assert_eq!(
+            (error.errno, error.to_string().as_str()),
+            (None, "pipe: unexpected end of file")
         );
     }
 

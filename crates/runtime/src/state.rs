@@ -59,6 +59,10 @@ pub fn check_id(id: &str) -> Result<()> {
     }
 }
 
+fn missing(id: &str) -> Error {
+    Error::new(Code::NotFound, format_args!("container {id}"), "does not exist")
+}
+
 impl Store {
     /// Containers below a directory.
     pub fn new(root: impl Into<PathBuf>) -> Self {
@@ -73,7 +77,7 @@ impl Store {
     fn make_root(&self) -> Result<()> {
         use std::os::unix::fs::DirBuilderExt;
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.root).map_err(|error| {
-            Error::new(Code::Kernel, format_args!("--root ({})", self.root.display()), error)
+            Error::io(Code::Kernel, format_args!("--root ({})", self.root.display()), &error)
         })
     }
 
@@ -116,9 +120,7 @@ impl Store {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match fs::open(&path, flags, Mode::empty()) {
             Ok(fd) => Ok(Directory { id: id.to_owned(), path, fd }),
-            Err(Errno::NOENT) => {
-                Err(Error::new(Code::NotFound, format_args!("container {id}"), "does not exist"))
-            }
+            Err(Errno::NOENT) => Err(missing(id)),
             Err(errno) => Err(Error::kernel(path.display(), "open", errno)),
         }
     }
@@ -128,7 +130,7 @@ impl Store {
         let entries = match std::fs::read_dir(&self.root) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             done => done.map_err(|error| {
-                Error::new(Code::Kernel, format_args!("--root ({})", self.root.display()), error)
+                Error::io(Code::Kernel, format_args!("--root ({})", self.root.display()), &error)
             })?,
         };
         let mut ids: Vec<String> = entries
@@ -185,13 +187,15 @@ impl Directory {
 
     /// The record of a container that is whole.
     pub fn record(&self) -> Result<Record> {
-        self.read()?.ok_or_else(|| {
-            Error::new(
+        self.read()?.ok_or_else(|| match fs::fstat(&self.fd) {
+            // Another command has removed it since it was opened.
+            Ok(status) if status.st_nlink == 0 => missing(&self.id),
+            _ => Error::new(
                 Code::WrongState,
                 format_args!("container {}", self.id),
                 "was never completely created",
             )
-            .hint(format_args!("husk-oci delete --force {}", self.id))
+            .hint(format_args!("husk-oci delete --force {}", self.id)),
         })
     }
 

@@ -22,7 +22,7 @@ pub(super) const COMMAND: Command = Command {
     enters: true,
 };
 
-pub(super) const FLAGS: &[(&str, &str)] = &[
+const FLAGS: &[(&str, &str)] = &[
     ("-b, --bundle DIR", "the bundle's directory (the current one)"),
     ("-f, --config FILE", "the configuration, if it is not the bundle's config.json"),
     ("--console-socket PATH", "socket that receives the terminal's other end"),
@@ -31,6 +31,7 @@ pub(super) const FLAGS: &[(&str, &str)] = &[
     ("--no-pivot", "move the root over / instead of pivot_root (for a host on a ramdisk)"),
     ("--no-new-keyring", "stay in the caller's session keyring"),
     ("--preserve-fds N", "pass N descriptors from 3 on to the container"),
+    ("--no-subreaper", "accepted for old callers; create leaves the caller's setting alone"),
 ];
 
 /// The flags' values.
@@ -130,7 +131,7 @@ fn read_config(path: &str) -> Result<(Spec, Vec<u8>)> {
             &property,
             format_args!("{reason} ({path}, line {line}, column {column})"),
         ),
-        other => Error::invalid(path, other),
+        other => Error::document(path, other),
     };
     let file = std::fs::File::open(path).map_err(|error| failed(error.into()))?;
     if !file.metadata().map_err(|error| failed(error.into()))?.is_file() {
@@ -184,7 +185,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Exit {
 /// The bundle's path, absolute and without links.
 fn absolute_bundle(path: &str) -> Result<String> {
     let absolute = std::fs::canonicalize(path).map_err(|error| {
-        Error::new(Code::InvalidConfig, format_args!("--bundle ({path})"), error)
+        Error::io(Code::InvalidConfig, format_args!("--bundle ({path})"), &error)
     })?;
     absolute.into_os_string().into_string().map_err(|_| {
         Error::new(Code::InvalidConfig, format_args!("--bundle ({path})"), "not UTF-8")

@@ -174,7 +174,7 @@ impl Flags {
 
 fn read_process(path: &str) -> Result<husk_spec::Process> {
     let failed =
-        |error: husk_spec::LoadError| Error::invalid(format_args!("--process ({path})"), error);
+        |error: husk_spec::LoadError| Error::document(format_args!("--process ({path})"), error);
     let file = std::fs::File::open(path).map_err(|error| failed(error.into()))?;
     let bytes = husk_spec::read_bounded(file).map_err(failed)?;
     husk_spec::parse(&bytes).map_err(failed)

@@ -95,7 +95,7 @@ impl Global {
     pub(super) fn store(&self) -> Result<Store> {
         if let Some(root) = &self.root {
             return Ok(Store::new(std::path::absolute(root).map_err(|error| {
-                Error::new(Code::Usage, format_args!("--root ({root})"), error)
+                Error::io(Code::Usage, format_args!("--root ({root})"), &error)
             })?));
         }
         if !self.is_rootless() {
@@ -168,7 +168,7 @@ fn rootless_flag(value: &str) -> Result<Option<bool>> {
 }
 
 fn open_log(path: &str) -> Result<File> {
-    append_to(path).map_err(|error| Error::new(Code::Usage, format_args!("--log ({path})"), error))
+    append_to(path).map_err(|error| Error::io(Code::Usage, format_args!("--log ({path})"), &error))
 }
 
 /// Begins to take times; gives the file that they go to, if one is named.
@@ -177,7 +177,7 @@ fn timings(arguments: &mut Arguments) -> Result<Option<File>> {
     timing::begin()?;
     path.map(|path| {
         append_to(&path)
-            .map_err(|error| Error::new(Code::Usage, format_args!("--timings ({path})"), error))
+            .map_err(|error| Error::io(Code::Usage, format_args!("--timings ({path})"), &error))
     })
     .transpose()
 }

@@ -143,7 +143,7 @@ fn print(text: &str) -> Exit {
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         // A reader that has gone is no failure; a full disk is one.
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::new(Code::Kernel, "standard output", error))
+            Err(Error::io(Code::Kernel, "standard output", &error))
         }
         _ => Ok(0),
     }
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn every_flag_of_help_is_parsed() {
+    fn the_usage_of_a_command_begins_with_its_name() {
         for command in COMMANDS {
             assert!(command.usage.starts_with(command.name), "{}", command.name);
         }

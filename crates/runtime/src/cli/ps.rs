@@ -5,7 +5,7 @@ use super::list::format;
 use super::state::json;
 use super::{Command, Exit, Global, print};
 use crate::census;
-use crate::report::{Code, Error, Result};
+use crate::report::{Code, Error, Result, io_text};
 
 pub(super) const COMMAND: Command = Command {
     name: "ps",
@@ -43,10 +43,9 @@ fn run(global: &Global, mut arguments: Arguments) -> Exit {
 /// The lines of ps(1) whose PID column names one of the processes.
 fn table(arguments: &[String], processes: &[i32]) -> Result<String> {
     let failed = |why: String| Error::new(Code::Kernel, "ps", why);
-    let output = std::process::Command::new("ps")
-        .args(arguments)
-        .output()
-        .map_err(|error| failed(format!("{error} (install procps, or use --format json)")))?;
+    let output = std::process::Command::new("ps").args(arguments).output().map_err(|error| {
+        failed(format!("{} (install procps, or use --format json)", io_text(&error)))
+    })?;
     if !output.status.success() {
         return Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
     }

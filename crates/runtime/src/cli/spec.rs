@@ -38,7 +38,7 @@ fn run(_: &Global, mut arguments: Arguments) -> Exit {
         None => "config.json".to_owned(),
     };
     let text = if rootless { rootless_text() } else { ROOT.to_owned() };
-    let failed = |error| Error::new(Code::InvalidConfig, &path, error);
+    let failed = |error| Error::io(Code::InvalidConfig, &path, &error);
     let mut file =
         std::fs::OpenOptions::new().write(true).create_new(true).open(&path).map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)?;

@@ -27,6 +27,8 @@ pub(super) const COMMAND: Command = Command {
         ("--cpuset-mems LIST", "memory nodes to use"),
         ("--pids-limit N", "most processes; -1 for no limit"),
         ("--blkio-weight N", "share of block I/O against others"),
+        ("--kernel-memory BYTES", "kernel memory (cgroup v1; a newer kernel has no such limit)"),
+        ("--kernel-memory-tcp BYTES", "memory of TCP buffers (cgroup v1)"),
         ("--l3-cache-schema TEXT", "Intel RDT: L3 cache"),
         ("--mem-bw-schema TEXT", "Intel RDT: memory bandwidth"),
     ],
@@ -138,7 +140,7 @@ fn parse_bytes(text: &str) -> Option<i64> {
 
 fn read(path: &str) -> Result<Resources> {
     let failed =
-        |error: husk_spec::LoadError| Error::invalid(format_args!("--resources ({path})"), error);
+        |error: husk_spec::LoadError| Error::document(format_args!("--resources ({path})"), error);
     let bytes = match path {
         "-" => husk_spec::read_bounded(std::io::stdin()),
         path => std::fs::File::open(path)

@@ -13,6 +13,8 @@ use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+use crate::report::io_text;
+
 /// Why a hook did not succeed.
 #[derive(Debug)]
 pub struct Failed(String);
@@ -34,9 +36,9 @@ pub fn run(hook: &Hook, state: &[u8]) -> Result<(), Failed> {
     command.env_clear();
     command.envs(hook.env.iter().filter_map(|entry| entry.split_once('=')));
     command.stdin(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
+    let mut child = command.spawn().map_err(|error| failed(io_text(&error)))?;
     let finished =
-        attend(&mut child, state, hook.timeout).map_err(|error| failed(error.to_string()))?;
+        attend(&mut child, state, hook.timeout).map_err(|error| failed(io_text(&error)))?;
     match finished {
         None => Err(failed(format!(
             "still running after its timeout of {} s; killed",

@@ -83,7 +83,7 @@ impl Notify {
             let told = UnixDatagram::unbound()
                 .and_then(|socket| socket.send_to(text.as_bytes(), &self.manager));
             told.map_err(|error| {
-                Error::new(Code::Kernel, format_args!("NOTIFY_SOCKET ({})", self.manager), error)
+                Error::io(Code::Kernel, format_args!("NOTIFY_SOCKET ({})", self.manager), &error)
             })?;
         }
         Ok(ready)

@@ -10,6 +10,7 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use crate::fault::{Context, Fault, Step};
 use crate::plan::{Propagation, Root};
+use crate::report::io_text;
 
 /// Binds the root filesystem over itself and returns it.
 pub fn bind(root: &Root) -> Result<OwnedFd, Fault> {
@@ -56,8 +57,9 @@ fn make_parent_private(root: &Root) -> Result<(), Fault> {
         0,
         "statx",
     )?;
-    let table = std::fs::read_to_string("/proc/self/mountinfo")
-        .map_err(|error| Fault::because(Step::Root, 0, format!("/proc/self/mountinfo: {error}")))?;
+    let table = std::fs::read_to_string("/proc/self/mountinfo").map_err(|error| {
+        Fault::because(Step::Root, 0, format!("/proc/self/mountinfo: {}", io_text(&error)))
+    })?;
     let mount_point = table
         .lines()
         .find_map(|line| {

@@ -10,7 +10,7 @@ use rustix::process::Pid;
 use super::proc::Proc;
 use crate::fault::{Context, Fault, Step};
 use crate::plan::UserNamespace;
-use crate::report::{Code, Error, Result};
+use crate::report::{Code, Error, Result, io_text};
 
 /// Writes the maps of a process in a new user namespace: directly where the
 /// kernel allows it, else by newuidmap(1) and newgidmap(1).
@@ -70,7 +70,7 @@ fn run_helper(kind: &str, map: &[IdMapping], property: &str, pid: Pid) -> Result
         command.args([line.container_id, line.host_id, line.size].map(|id| id.to_string()));
     }
     let output = command.output().map_err(|error| {
-        let detail = format!("{program} cannot be run: {error}");
+        let detail = format!("{program} cannot be run: {}", io_text(&error));
         Error::new(Code::Kernel, property, detail)
             .hint("install the package that holds newuidmap and newgidmap (uidmap, shadow-utils)")
     })?;

@@ -202,9 +202,8 @@ impl Process {
             })?;
         // sd_listen_fds(3): the number counts for the process that LISTEN_PID names.
         if request.listen_fds > 0 {
-            self.environment
-                .push(cstring("LISTEN_FDS", &format!("LISTEN_FDS={}", request.listen_fds))?);
-            self.environment.push(c"LISTEN_PID=1".to_owned());
+            self.set_variable("LISTEN_FDS", &request.listen_fds.to_string())?;
+            self.set_variable("LISTEN_PID", "1")?;
         }
         Ok(())
     }

@@ -197,7 +197,7 @@ pub fn tell(command: &str, spans: Option<&mut File>) -> Result<()> {
             let container = CONTAINER.get().map_or("", String::as_str);
             let trace = spans::Trace::from_environment();
             spans::write(file, &trace, (command, container), (begin, end, epoch), &laps)
-                .map_err(|error| Error::new(crate::report::Code::Kernel, "--timings", error))?;
+                .map_err(|error| Error::io(crate::report::Code::Kernel, "--timings", &error))?;
         }
     }
     Ok(())
