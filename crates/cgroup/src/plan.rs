@@ -266,7 +266,7 @@ impl CgroupPlan {
         &self.warnings
     }
 
-    /// The plan as text, one directory or write a line: for `--debug` and tests.
+    /// The plan as text, one directory or write a line: for tests.
     pub fn describe(&self) -> String {
         use std::fmt::Write as _;
         let mut text = String::new();

@@ -107,10 +107,10 @@ pub(crate) fn rule_sets(
 
 /// Whether the profile notifies; its listener's properties fit together.
 fn listener(profile: &Seccomp) -> Result<bool, CompileError> {
-    if profile.listener_path.is_none()
-        && let Some(metadata) = &profile.listener_metadata
-    {
-        return Err(CompileError::MetadataWithoutListener { metadata: metadata.clone() });
+    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let path = given(&profile.listener_path);
+    if let (None, Some(metadata)) = (&path, given(&profile.listener_metadata)) {
+        return Err(CompileError::MetadataWithoutListener { metadata });
     }
     let property = if profile.default_action == SeccompAction::Notify {
         "linux.seccomp.defaultAction".to_owned()
@@ -121,8 +121,8 @@ fn listener(profile: &Seccomp) -> Result<bool, CompileError> {
             None => return Ok(false),
         }
     };
-    match profile.listener_path.as_deref() {
-        None | Some("") => Err(CompileError::NoListener { property }),
+    match path {
+        None => Err(CompileError::NoListener { property }),
         Some(_) => Ok(true),
     }
 }

@@ -256,6 +256,11 @@ fn errors_name_the_property_and_the_value() {
     assert!(error(&profile).starts_with("linux.seccomp.listenerPath: missing"));
     let profile = Seccomp { listener_metadata: Some("x".to_owned()), ..denying(LAST) };
     assert!(error(&profile).starts_with("linux.seccomp.listenerMetadata: \"x\""));
+    // An empty text counts as none, for the path as for what depends on it.
+    let profile = Seccomp { listener_path: Some(String::new()), ..profile };
+    assert!(error(&profile).starts_with("linux.seccomp.listenerMetadata: \"x\""));
+    let profile = Seccomp { listener_metadata: Some(String::new()), ..denying(LAST) };
+    assert!(compile(&profile, SeccompArch::X86_64).is_ok());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::wire::Value;
 
 /// Reads one value; the error is what is wrong with it.
 pub(super) fn parse(text: &str) -> Result<Value, String> {
-    let mut reader = Reader { rest: text.trim() };
+    let mut reader = Reader { rest: text.trim(), depth: 0 };
     let value = reader.value()?;
     match reader.rest.trim() {
         "" => Ok(value),
@@ -13,12 +13,26 @@ pub(super) fn parse(text: &str) -> Result<Value, String> {
     }
 }
 
+/// Deepest nesting of lists and type words: annotations may well come from an image.
+const MAX_DEPTH: u32 = 8;
+
 struct Reader<'a> {
     rest: &'a str,
+    depth: u32,
 }
 
 impl Reader<'_> {
     fn value(&mut self) -> Result<Value, String> {
+        if self.depth == MAX_DEPTH {
+            return Err(format!("nested more than {MAX_DEPTH} levels deep"));
+        }
+        self.depth += 1;
+        let value = self.value_inside();
+        self.depth -= 1;
+        value
+    }
+
+    fn value_inside(&mut self) -> Result<Value, String> {
         if self.eat('@') {
             let kind = self.word();
             return match (kind.as_str(), self.value()?) {
@@ -191,5 +205,17 @@ mod tests {
         ] {
             assert!(parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn no_nesting_takes_all_of_the_stack() {
+        for part in ["[", "boolean ", "@t "] {
+            let error = parse(&part.repeat(1 << 20)).unwrap_err();
+            assert_eq!(error, "nested more than 8 levels deep");
+        }
+        assert_eq!(
+            parse(&format!("[{}]", "1, ".repeat(100))).unwrap(),
+            Value::Numbers(vec![1; 100])
+        );
     }
 }

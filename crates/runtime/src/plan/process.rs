@@ -226,25 +226,10 @@ impl Seccomp {
     fn plan(profile: &husk_spec::Seccomp) -> Result<Self> {
         let program = husk_seccomp::compile(profile, native_architecture()?)
             .map_err(|error| Error::invalid(error, ""))?;
-        let listener_path = profile.listener_path.clone().filter(|path| !path.is_empty());
-        if listener_path.is_none()
-            && profile.listener_metadata.as_ref().is_some_and(|m| !m.is_empty())
-        {
-            return Err(Error::invalid(
-                "linux.seccomp.listenerMetadata",
-                "must not be set without listenerPath",
-            ));
-        }
-        if program.notifies && listener_path.is_none() {
-            return Err(Error::invalid(
-                "linux.seccomp.listenerPath",
-                "missing, and SCMP_ACT_NOTIFY needs an agent to answer",
-            ));
-        }
         Ok(Self {
             program,
             explained: false,
-            listener_path,
+            listener_path: profile.listener_path.clone().filter(|path| !path.is_empty()),
             listener_metadata: profile.listener_metadata.clone().unwrap_or_default(),
         })
     }
