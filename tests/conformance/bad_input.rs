@@ -155,6 +155,28 @@ fn options_that_the_type_of_mount_does_not_have() {
 }
 
 #[test]
+fn the_root_as_a_place_for_mounts() {
+    with("/linux/readonlyPaths", json!(["/proc/sys", "/."]), &["linux.readonlyPaths[1]", "/."]);
+    with("/linux/maskedPaths", json!(["/"]), &["linux.maskedPaths[0]"]);
+    let case = Case::new();
+    let mut bundle = case.bundle();
+    let tmpfs = json!({ "destination": "/x/..", "type": "tmpfs", "source": "tmpfs" });
+    let index = bundle.mount(tmpfs);
+    refused(&case, &bundle, &[&format!("mounts[{index}].destination (/)")]);
+}
+
+#[test]
+fn the_number_that_is_no_id() {
+    let none = u32::MAX;
+    let groups = json!([1, none]);
+    with("/process/user/additionalGids", groups, &["process.user.additionalGids[1]", "4294967295"]);
+    let device = json!([{ "path": "/dev/x", "type": "c", "major": 1, "minor": 3, "uid": none }]);
+    with("/linux/devices", device, &["linux.devices[0].uid", "4294967295"]);
+    let many: Vec<u32> = (1..70_000).collect();
+    with("/process/user/additionalGids", json!(many), &["process.user.additionalGids", "65536"]);
+}
+
+#[test]
 fn ids_that_are_paths() {
     let case = Case::new();
     let bundle = case.bundle();

@@ -121,7 +121,7 @@ fn group_lines(text: &str) -> impl Iterator<Item = (String, u32, String)> {
     text.lines().filter_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?.to_owned();
-        let gid = fields.nth(1)?.parse().ok()?;
+        let gid = fields.nth(1)?.parse().ok().filter(|gid| *gid != u32::MAX)?;
         Some((name, gid, fields.next().unwrap_or_default().to_owned()))
     })
 }
@@ -144,7 +144,7 @@ mod tests {
     fn names_have_groups() {
         let passwd =
             "root:x:0:0::/root:/bin/sh\nweb:x:1000:50::/srv:/bin/sh\n1000:x:0:0::/:/bin/sh\n";
-        let groups = "staff:x:50:\naudio:x:63:root,web\nwebx:x:64:webx\nbad\n";
+        let groups = "staff:x:50:\naudio:x:63:root,web\nwebx:x:64:webx\nbad\nno:x:4294967295:web\n";
         let ids = by_name("web", passwd, groups).unwrap();
         assert_eq!(ids, Ids { uid: 1000, gid: Some(50), groups: vec![63] });
         assert!(by_name("nobody", passwd, groups).is_err());

@@ -1,6 +1,5 @@
 //! One directory a container below `--root`: `state.json`, the configuration as
-//! it was at `create`, the compiled filter, and the socket on which `start` is
-//! awaited. Each directory is its own lock; there is no other.
+//! it was at `create`, and the socket on which `start` is awaited. Each directory is its own lock; there is no other.
 
 use std::ffi::CString;
 use std::mem::MaybeUninit;

@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, CString};
 
-use super::cstring;
+use super::{check_id, cstring};
 use crate::report::{Error, Result};
 
 /// A kind of device node, mknod(2).
@@ -134,6 +134,9 @@ fn one(index: usize, device: &husk_spec::Device, bound: bool) -> Result<Device> 
     };
     // MINORBITS of the kernel is 20, so 12 are left for the major number.
     let number = (number("major", device.major, 0xfff)?, number("minor", device.minor, 0xf_ffff)?);
+    for (name, id) in [("uid", device.uid), ("gid", device.gid)] {
+        check_id(&format!("{property}.{name}"), id.unwrap_or(0))?;
+    }
     let mode = device.file_mode.unwrap_or(0o666);
     Ok(Device {
         index,

@@ -253,16 +253,28 @@ fn absolute_paths(property: &str, paths: &[String]) -> Result<Vec<CString>> {
         .iter()
         .enumerate()
         .map(|(index, path)| {
-            let property = format!("{property}[{index}]");
+            let at = format!("{property}[{index}]");
+            let refuse = |why: &str| Err(Error::invalid(format_args!("{at} ({path})"), why));
             if !path.starts_with('/') {
-                return Err(Error::invalid(
-                    format_args!("{property} ({path})"),
-                    "not an absolute path in the container",
-                ));
+                return refuse("not an absolute path in the container");
             }
-            cstring(property, path)
+            // What is mounted over the root lies out of sight of who stands in it already.
+            if path.split('/').all(|part| matches!(part, "" | "." | "..")) {
+                return refuse("cannot be the root itself, for which there is root.readonly");
+            }
+            cstring(at, path)
         })
         .collect()
+}
+
+/// The highest number is no id: setresuid(2) and chown(2) leave what is there.
+fn check_id(property: &str, id: u32) -> Result<()> {
+    match id {
+        u32::MAX => {
+            Err(Error::invalid(format_args!("{property} ({id})"), "4294967295 stands for no id"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A string for the kernel, which ends it at the first NUL.

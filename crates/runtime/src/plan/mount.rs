@@ -179,6 +179,12 @@ impl Context<'_> {
         }
         let id_map = id_map(&property, mount, &collected)?;
         let source = self.source(&property, &destination, mount, &collected, warnings)?;
+        if destination == "/" && !collected.remount {
+            return Err(Error::invalid(
+                format_args!("{property}.destination (/)"),
+                "nothing can be mounted over the root, which root.path gives; only remount",
+            ));
+        }
         check_proc(&property, &destination, kind, &source)?;
         let plain_directory = matches!(kind, "proc" | "sysfs")
             || matches!(destination.as_str(), "/proc" | "/sys" | "/dev");

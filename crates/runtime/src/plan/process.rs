@@ -8,7 +8,7 @@ use husk_sys::schedule::SchedAttr;
 use rustix::process::{Resource, Rlimit};
 
 use super::annotation::Effort;
-use super::{Host, Landlock, Request, bit_list, cstring};
+use super::{Host, Landlock, Request, bit_list, check_id, cstring};
 use crate::report::{Error, Result};
 
 mod capability;
@@ -18,6 +18,9 @@ mod rlimit;
 
 pub use capability::{CapabilitySets, bit as capability_bit, names as capability_names};
 pub use memory_policy::{FLAGS as MEMORY_POLICY_FLAGS, MODES as MEMORY_POLICY_MODES, MemoryPolicy};
+
+/// `NGROUPS_MAX`, setgroups(2).
+const MAX_GROUPS: usize = 65_536;
 
 /// One process to run in a container: its first, or one more by `exec`.
 pub struct Process {
@@ -125,12 +128,19 @@ pub fn plan(
         ));
     }
     for (name, id) in [("uid", user.uid), ("gid", user.gid)] {
-        if id == u32::MAX {
-            return Err(Error::invalid(
-                format_args!("{property}.user.{name} ({id})"),
-                "4294967295 stands for no id",
-            ));
-        }
+        check_id(&format!("{property}.user.{name}"), id)?;
+    }
+    for (index, gid) in user.additional_gids.iter().enumerate() {
+        check_id(&format!("{property}.user.additionalGids[{index}]"), *gid)?;
+    }
+    if user.additional_gids.len() > MAX_GROUPS {
+        return Err(Error::invalid(
+            format_args!("{property}.user.additionalGids"),
+            format_args!(
+                "{} groups, and the kernel takes {MAX_GROUPS}",
+                user.additional_gids.len()
+            ),
+        ));
     }
     if let Some(score) = process.oom_score_adj.filter(|score| !(-1000..=1000).contains(score)) {
         return Err(Error::invalid(
