@@ -138,9 +138,14 @@ impl fmt::Display for Error {
     }
 }
 
+/// Bytes of a property, a detail or a hint that are shown: values may be megabytes.
+const MAX_PART: usize = 4096;
+
 /// Values come from documents: a line break or an escape sequence in one must
 /// not forge a second line or reach the terminal.
 fn write_on_one_line(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    let shown = text.floor_char_boundary(MAX_PART);
+    let (text, rest) = text.split_at(shown);
     for piece in text.split_inclusive(char::is_control) {
         match piece.char_indices().next_back() {
             Some((at, last)) if last.is_control() => {
@@ -149,7 +154,10 @@ fn write_on_one_line(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
             _ => f.write_str(piece)?,
         }
     }
-    Ok(())
+    match rest.len() {
+        0 => Ok(()),
+        more => write!(f, "... ({more} bytes more)"),
+    }
 }
 
 impl std::error::Error for Error {}
@@ -283,6 +291,12 @@ mod tests {
             (error.errno, error.to_string().as_str()),
             (None, "pipe: unexpected end of file")
         );
+    }
+
+    #[test]
+    fn a_value_of_a_megabyte_is_cut() {
+        let text = Error::invalid("a", "ä".repeat(1 << 20)).to_string();
+        assert!(text.len() < 5000 && text.ends_with("ä... (2093056 bytes more)"), "{}", text.len());
     }
 
     #[test]
