@@ -343,6 +343,23 @@ fn exec_preserve_fds() {
     assert_eq!(exec.text(), "from the caller");
 }
 
+/// `exec --preserve-fds N` of more than there are: the rest would be the runtime's own.
+#[test]
+fn exec_preserves_only_what_is_open() {
+    let case = Case::new();
+    let mut bundle = case.bundle();
+    bundle.args(["/bin/sleep", "1000"]);
+    let container = case.start(&bundle);
+    for number in ["90", "4294967295"] {
+        let exec = case.runtime().args(["exec", "--preserve-fds", number, container.id()]);
+        let output = exec.arg("/bin/true").output().refused();
+        assert!(output.stderr.contains("--preserve-fds"), "{}", output.stderr);
+        let create = case.runtime().args(["create", "--preserve-fds", number, "--bundle"]);
+        let output = create.arg(bundle.dir()).arg("another").output().refused();
+        assert!(output.stderr.contains("--preserve-fds"), "{}", output.stderr);
+    }
+}
+
 /// `exec`: nothing else of the caller's or the runtime's is open.
 #[test]
 fn exec_leaks_no_descriptors() {

@@ -112,7 +112,7 @@ impl<'a> Tail<'a> {
         let ours = [landlock.as_ref(), listener.as_ref()].map(|fd| fd.map(AsFd::as_fd));
         let kept = [Some(wire.as_fd()), start].into_iter().chain(ours);
         let kept: Vec<BorrowedFd<'_>> = kept.flatten().collect();
-        exec::close_all_but(3 + process.preserve_fds, &kept).at(
+        exec::close_all_but(process.preserve_fds.saturating_add(3), &kept).at(
             Step::Descriptors,
             0,
             "close_range",

@@ -150,13 +150,13 @@ fn listen_fds() -> u32 {
 
 /// Whether the descriptors to be passed are open. What is closed now could be a
 /// descriptor of our own later.
-fn check_preserved(preserve_fds: u32, listen_fds: u32) -> Result<()> {
+pub(super) fn check_preserved(preserve_fds: u32, listen_fds: u32) -> Result<()> {
     let Some(last) = preserve_fds.checked_add(listen_fds) else {
         return Err(Error::new(Code::Usage, "--preserve-fds", "too many"));
     };
     for number in 3..last.saturating_add(3) {
         if std::fs::symlink_metadata(format!("/proc/self/fd/{number}")).is_err() {
-            let property = if number < 3 + preserve_fds { "--preserve-fds" } else { "LISTEN_FDS" };
+            let property = if number - 3 < preserve_fds { "--preserve-fds" } else { "LISTEN_FDS" };
             return Err(Error::new(
                 Code::Usage,
                 property,

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use rustix::process::WaitOptions;
 
 use super::arguments::{Argument, Arguments, missing_id};
+use super::create::check_preserved;
 use super::run::{check_explain, console_pair, receive_master};
 use super::{Command, Exit, Global};
 use crate::announce::connect;
@@ -191,6 +192,7 @@ fn run(global: &Global, arguments: Arguments) -> Exit {
     let mut flags = Flags::parse(arguments)?;
     let id = flags.id.take().ok_or_else(missing_id)?;
     check_explain(flags.options.explains_seccomp, flags.detach)?;
+    check_preserved(flags.options.preserve_fds, 0)?;
     let signals = match flags.detach {
         true => None,
         false => Some(Signals::take()?),
