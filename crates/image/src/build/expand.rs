@@ -44,6 +44,10 @@ pub(crate) fn words(text: &str, escape: char) -> Vec<(usize, &str)> {
     found
 }
 
+/// Bytes that variables may add to a word: one that doubles itself is gigabytes after
+/// thirty lines, and the kernel takes 128 kB for one variable of a program.
+const MAX_GROWTH: usize = 1 << 20;
+
 /// Removes quotes and replaces variables. `lookup` gives a variable's value.
 ///
 /// # Errors
@@ -94,7 +98,7 @@ impl Parser<'_> {
                     }
                 },
                 '"' => self.double_quoted(start, &mut out)?,
-                '$' => out.push_str(&self.variable()?),
+                '$' => self.insert(start, &mut out)?,
                 character if character == self.escape => match self.next() {
                     Some(next) => out.push(next),
                     None => out.push(character),
@@ -110,7 +114,7 @@ impl Parser<'_> {
             match self.next() {
                 None => return Err(wrong(start, "this quote has no end")),
                 Some('"') => return Ok(()),
-                Some('$') => out.push_str(&self.variable()?),
+                Some('$') => self.insert(start, out)?,
                 Some(character) if character == self.escape => match self.next() {
                     Some(next @ ('"' | '$')) => out.push(next),
                     Some(next) if next == self.escape => out.push(next),
@@ -119,6 +123,15 @@ impl Parser<'_> {
                 },
                 Some(character) => out.push(character),
             }
+        }
+    }
+
+    /// After a `$`: adds the variable's value.
+    fn insert(&mut self, start: usize, out: &mut String) -> Result<(), WordError> {
+        out.push_str(&self.variable()?);
+        match out.len() > self.word.len() + MAX_GROWTH {
+            true => Err(wrong(start, "its variables make it longer by more than 1 MiB")),
+            false => Ok(()),
         }
     }
 
@@ -342,6 +355,18 @@ mod tests {
             assert_eq!(error.offset, offset, "{word}");
         }
         assert!(run(&"${A:-".repeat(100)).is_err());
+    }
+
+    #[test]
+    fn no_word_grows_without_end() {
+        let lookup = |_: &str| Some("x".repeat(1 << 10));
+        let long = |count: usize, quote: &str| {
+            expand(&format!("{quote}{}{quote}", "$A".repeat(count)), '\\', &lookup)
+        };
+        for quote in ["", "\""] {
+            assert_eq!(long(1000, quote).unwrap().len(), 1000 << 10);
+            assert!(long(2000, quote).unwrap_err().message.contains("1 MiB"));
+        }
     }
 
     #[test]
