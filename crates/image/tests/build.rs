@@ -113,6 +113,7 @@ fn the_cache_knows_what_goes_into_a_step() {
     let again = bench.build(source).unwrap();
     assert_eq!((again.log.cached(), again.ran.len()), (3, 0));
     assert_eq!(again.image.chain_ids(), first.image.chain_ids());
+    assert_eq!(again.image.id, first.image.id, "no second image of the same steps");
     // Neither time nor owner of a context's file is copied, so neither counts.
     let now = std::time::SystemTime::now();
     let path = bench.scratch.path().join("context/a");

@@ -126,7 +126,9 @@ fn collection_waits_for_those_who_add_and_keeps_build_steps() {
     let store = store(&scratch);
     let a = image(&store, "a");
     let orphan = store.put_document(b"orphan").unwrap();
-    store.put_step(&Digest::of(b"key"), &CachedStep { layers: a.layers.clone() }).unwrap();
+    store
+        .put_step(&Digest::of(b"key"), &CachedStep { layers: a.layers.clone(), created: None })
+        .unwrap();
     let activity = store.activity().unwrap();
     assert!(store.collect().unwrap().busy);
     assert!(store.has_blob(&orphan));

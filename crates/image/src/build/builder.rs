@@ -291,7 +291,7 @@ impl Build<'_> {
             instruction => self.metadata(state, instruction)?,
         }
         state.history.push(History {
-            created: Some(timestamp()),
+            created: state.created.clone(),
             created_by: Some(step.text.clone()),
             empty_layer: state.layers.len() == layers,
             ..History::default()
@@ -380,8 +380,15 @@ impl Build<'_> {
         for (name, value) in &self.options.labels {
             state.config.labels.get_or_insert_default().insert(name.clone(), value.clone());
         }
+        // Steps without files have the time of the layer below them, or else above: what is
+        // built of cached steps alone is then the same image, and leaves none without a name.
+        let first = state.history.iter().find_map(|step| step.created.clone());
+        let first = first.unwrap_or_else(timestamp);
+        for step in &mut state.history {
+            step.created.get_or_insert_with(|| first.clone());
+        }
         let config = ImageConfig {
-            created: Some(timestamp()),
+            created: Some(state.created.clone().unwrap_or(first)),
             author: state.author.clone(),
             architecture: state.platform.architecture.clone(),
             os: state.platform.os.clone(),

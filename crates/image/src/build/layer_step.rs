@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::BuildError;
 use super::builder::BuildOptions;
 use super::state::StageState;
+use crate::compose::timestamp;
 use crate::digest::Digest;
 use crate::document::media;
 use crate::overlay::OverlayPlan;
@@ -52,6 +53,7 @@ pub(super) fn layer_step(
         && cached.layers.len() <= state.layers.len() + 1
     {
         progress.event(Event::CachedStep);
+        state.created = cached.created.or_else(|| Some(timestamp()));
         if let Some(layer) = cached.layers.get(state.layers.len()) {
             state.layers.push((layer.clone(), media::OCI_LAYER_GZIP.to_owned()));
         }
@@ -69,7 +71,8 @@ pub(super) fn layer_step(
         state.layers.push((layer, media::OCI_LAYER_GZIP.to_owned()));
     }
     let layers = state.layers.iter().map(|(layer, _)| layer.clone()).collect();
-    store.put_step(&key, &CachedStep { layers })?;
+    state.created = Some(timestamp());
+    store.put_step(&key, &CachedStep { layers, created: state.created.clone() })?;
     Ok(())
 }
 

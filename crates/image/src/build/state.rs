@@ -18,6 +18,8 @@ pub(crate) struct StageState {
     /// Layers, lowest first, with their media types.
     pub(crate) layers: Vec<(ImageLayer, String)>,
     pub(crate) history: Vec<History>,
+    /// When its last layer was made; none where there is none yet.
+    pub(crate) created: Option<String>,
     /// This stage has a CMD of its own.
     pub(crate) has_cmd: bool,
     /// ARGs that have a value.
@@ -38,6 +40,7 @@ impl StageState {
             platform,
             layers: Vec::new(),
             history: Vec::new(),
+            created: None,
             has_cmd: false,
             arguments: Vec::new(),
         }
@@ -62,6 +65,7 @@ impl StageState {
         StageState {
             config: config.config.unwrap_or_default(),
             author: config.author,
+            created: config.created,
             layers: image.layers.iter().cloned().zip(kinds).collect(),
             history: config.history.unwrap_or_default(),
             ..StageState::scratch(platform)

@@ -13,6 +13,10 @@ use crate::digest::Digest;
 pub struct CachedStep {
     /// The layers.
     pub layers: Vec<ImageLayer>,
+    /// When the step was made, as an image's config has it: a build of nothing but cached steps
+    /// gives the same image. None in caches of before it was kept.
+    #[serde(default)]
+    pub created: Option<String>,
 }
 
 impl CachedStep {
