@@ -6,6 +6,7 @@ use std::path::Path;
 use husk_spec::Device;
 
 use crate::error::{Error, Result, file};
+use crate::rootless;
 
 fn device(path: &Path, inside: &str) -> Result<Option<Device>> {
     let meta = std::fs::metadata(path).map_err(file("stat", path))?;
@@ -15,14 +16,16 @@ fn device(path: &Path, inside: &str) -> Result<Option<Device>> {
         _ => return Ok(None),
     };
     let number = |number: u32| Some(i64::from(number));
+    // In a user namespace the host's node is bound as it is, and so nothing is asked of it.
+    let own = !rootless::is_rootless();
     Ok(Some(Device {
         typ: typ.to_owned(),
         path: inside.to_owned(),
         major: number(rustix::fs::major(meta.rdev())),
         minor: number(rustix::fs::minor(meta.rdev())),
-        file_mode: Some(meta.mode() & 0o777),
-        uid: Some(meta.uid()),
-        gid: Some(meta.gid()),
+        file_mode: own.then(|| meta.mode() & 0o777),
+        uid: own.then(|| meta.uid()),
+        gid: own.then(|| meta.gid()),
     }))
 }
 

@@ -241,6 +241,19 @@ fn the_image_host_is_refused_with_its_reason() {
 }
 
 #[test]
+fn what_takes_root_is_refused_before_it_is_made_and_privileged_is_quiet() {
+    let Some(engine) = engine(RANGES) else { return };
+    let network = engine.run(&["network", "create", "app"]);
+    assert_eq!(network.code, 1, "{network:?}");
+    assert!(network.err.contains("networks of one's own need root"), "{network:?}");
+    assert!(!engine.ok(&["network", "ls"]).contains("app"));
+    let privileged = script(&engine, &["--network", "none", "--privileged"], "echo it runs");
+    assert_eq!(privileged.out, "it runs\n", "{privileged:?}");
+    assert!(!privileged.err.contains("has no effect"), "{privileged:?}");
+    assert_gone(&engine);
+}
+
+#[test]
 fn images_are_built_and_files_copied() {
     let Some(engine) = engine(RANGES) else { return };
     let home = engine.path("home").display().to_string();

@@ -186,13 +186,30 @@ impl Pasta<'_> {
         }
         let mut said = String::new();
         let _ = words.rewind().and_then(|()| words.read_to_string(&mut said));
-        let said: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        // Its complaint of a missing syslog says nothing of why it ended.
+        let tells = |line: &&str| !line.is_empty() && !line.contains("to syslog");
+        let said: Vec<&str> = said.lines().map(str::trim).filter(tells).collect();
         let message = match (ready, said.as_slice()) {
             (false, _) => format!("was not ready within {} s", READY_LIMIT.as_secs()),
             (true, []) => format!("{status}"),
             (true, lines) => lines[lines.len().saturating_sub(3)..].join("; "),
         };
-        Err(Error::Pasta { message })
+        Err(Error::Pasta { message: message + &no_tun("/dev/net/tun") })
+    }
+}
+
+/// What to do about /dev/net/tun (`path`), where that is why pasta could not make a link.
+fn no_tun(path: &str) -> String {
+    let opened = File::options().read(true).write(true).open(path);
+    match opened.map_err(|e| (e.kind(), e)) {
+        Ok(_) => String::new(),
+        Err((ErrorKind::NotFound, _)) => {
+            format!("; there is no {path}: as root, modprobe tun")
+        }
+        Err((ErrorKind::PermissionDenied, _)) => {
+            format!("; {path} is not yours to open: as root, chmod 0666 {path}")
+        }
+        Err((_, e)) => format!("; {path} cannot be opened: {e}"),
     }
 }
 
@@ -280,6 +297,13 @@ mod tests {
             targets: Vec::new(),
             container_port: 80,
         }
+    }
+
+    #[test]
+    fn a_missing_tun_device_is_told_with_its_remedy() {
+        assert_eq!(no_tun("/dev/null"), "");
+        assert_eq!(no_tun("/absent/tun"), "; there is no /absent/tun: as root, modprobe tun");
+        assert!(no_tun("/proc").starts_with("; /proc cannot be opened: "));
     }
 
     #[test]

@@ -188,6 +188,11 @@ fn running(home: &Home, name: &str) -> Result<(Container, NetNs)> {
 
 impl Create {
     fn request(&self) -> Result<NewNetwork> {
+        if crate::rootless::is_rootless() {
+            return Err(Error::other(
+                "networks of one's own need root; see --network pasta, host, none of husk run",
+            ));
+        }
         if self.driver != "bridge" {
             return Err(Error::flag("--driver", &self.driver, "only bridge is built yet"));
         }
