@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -11,12 +12,19 @@ use crate::error::{Error, Result, file};
 use crate::monitor::protocol::{Attachment, Event, MAX_DATA, Request};
 use crate::notice;
 
+const SIGINT: i32 = 2;
+const SIGTERM: i32 = 15;
 const SIGCHLD: i32 = 17;
 const SIGURG: i32 = 23;
 const SIGWINCH: i32 = 28;
 /// Signals that are for this process as long as nobody asked otherwise (signal(7)): those
 /// of job control.
 const OWN: [i32; 4] = [SIGCHLD, SIGURG, 20, 21];
+
+/// So many INTs and TERMs in vain let go of the container, as Docker's client does.
+const ENOUGH: u32 = 3;
+/// How long after one the next still counts as its repetition.
+const ROW: Duration = Duration::from_secs(3);
 
 /// ctrl-p ctrl-q.
 pub const DEFAULT_DETACH_KEYS: &[u8] = &[0x10, 0x11];
@@ -134,6 +142,7 @@ pub fn attend(
     let sequence = if options.tty { options.detach_keys.clone() } else { Vec::new() };
     let mut keys = Keys { sequence, matched: 0 };
     let mut input = options.stdin;
+    let mut asked = Asked { times: 0, last: None };
     loop {
         let mut fds = vec![PollFd::from_borrowed_fd(attachment.0.as_fd(), PollFlags::IN)];
         if input {
@@ -148,8 +157,13 @@ pub fn attend(
         }
         let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
         drop(fds);
-        if let Some(signals) = signals {
-            pass_signals(attachment, signals, options.tty);
+        if let Some(signals) = signals
+            && pass_signals(attachment, signals, options.tty, &mut asked)
+        {
+            notice::notice(
+                "asked to end three times: left the container, which runs on (husk stop ends it)",
+            );
+            return Ok(End::Exited(1));
         }
         if input && ready.get(1) == Some(&true) {
             match read_input(attachment, &mut keys) {
@@ -198,7 +212,31 @@ fn read_input(attachment: &Attachment, keys: &mut Keys) -> Input {
     }
 }
 
-fn pass_signals(attachment: &Attachment, signals: &std::os::fd::OwnedFd, tty: bool) {
+/// How often in a row the program was asked to end.
+struct Asked {
+    times: u32,
+    last: Option<Instant>,
+}
+
+impl Asked {
+    /// One that comes long after the other is no repetition: a shell takes any number.
+    fn again(&mut self) {
+        let now = Instant::now();
+        let in_a_row = self.last.is_some_and(|last| now.duration_since(last) < ROW);
+        self.times = if in_a_row { self.times + 1 } else { 1 };
+        self.last = Some(now);
+    }
+}
+
+/// Passes on what came. Whether that makes [`ENOUGH`] of INT and TERM: the program takes no
+/// notice of them (as pid 1 it has no default action, `pid_namespaces(7)`), and whoever stands
+/// here wants to go.
+fn pass_signals(
+    attachment: &Attachment,
+    signals: &std::os::fd::OwnedFd,
+    tty: bool,
+    asked: &mut Asked,
+) -> bool {
     while let Some(signal) = husk_sys::signal::next(signals.as_fd()) {
         match signal {
             SIGWINCH => {
@@ -207,9 +245,15 @@ fn pass_signals(attachment: &Attachment, signals: &std::os::fd::OwnedFd, tty: bo
                 }
             }
             own if OWN.contains(&own) => {}
-            other => drop(attachment.send(&Request::Signal(other))),
+            other => {
+                if matches!(other, SIGINT | SIGTERM) {
+                    asked.again();
+                }
+                let _ = attachment.send(&Request::Signal(other));
+            }
         }
     }
+    asked.times >= ENOUGH
 }
 
 /// Writes output; the exit status where that came.

@@ -218,3 +218,16 @@ fn a_full_disk_is_said_and_not_kept_full() {
         assert_refused(&engine, &done, &before, "full", &words);
     }
 }
+
+#[test]
+fn a_wrong_password_is_called_one() {
+    let engine = support::engine!(new);
+    let registry = FakeRegistry::new(|_| {
+        Answer::new(401, b"{}").with("www-authenticate", "Basic realm=\"here\"")
+    });
+    let login = ["login", "-u", "ann", "-p", "wrong", "--tls-verify=false", &registry.address];
+    let done = engine.run(&login);
+    assert_eq!(done.code, 1, "{done:?}");
+    assert!(done.err.contains("wrong user or password"), "{done:?}");
+    assert!(!done.err.contains("needs `login`"), "{done:?}");
+}

@@ -5,6 +5,7 @@ use std::io::Write;
 
 use clap::Args;
 use husk_image::facts::Facts;
+use husk_image::platform::Platform;
 use husk_image::store::ImageRecord;
 
 use super::flags::Flags;
@@ -41,11 +42,32 @@ pub(super) struct Create {
     flags: Flags,
 }
 
-/// The image in the store, pulled where it is missing.
+/// The image in the store, pulled where it is missing or of another platform than was asked for.
 fn find_image(home: &Home, flags: &Flags) -> Result<ImageRecord> {
+    let Some(text) = flags.platform.as_deref() else { return image_of(home, flags, None) };
+    let wanted: Platform = text.parse().map_err(|e| Error::flag("--platform", text, e))?;
+    let record = image_of(home, flags, Some(&wanted))?;
+    match is_of(&record, &wanted) {
+        true => Ok(record),
+        false => {
+            let problem = format_args!("the image {} is of {}", flags.image, record.platform);
+            Err(Error::flag("--platform", text, problem))
+        }
+    }
+}
+
+fn is_of(record: &ImageRecord, wanted: &Platform) -> bool {
+    let own = &record.platform;
+    own.os == wanted.os
+        && own.architecture == wanted.architecture
+        && (wanted.variant.is_none() || own.variant == wanted.variant)
+}
+
+fn image_of(home: &Home, flags: &Flags, wanted: Option<&Platform>) -> Result<ImageRecord> {
     let store = home.images()?;
     let found = store.find(&flags.image);
     match (flags.pull.as_str(), found) {
+        ("missing", Ok(record)) if wanted.is_some_and(|wanted| !is_of(&record, wanted)) => {}
         ("missing" | "never", Ok(record)) => return Ok(record),
         ("missing" | "always" | "never", found) => {
             if let Some(record) = embedded::image(home, &flags.image)? {
@@ -60,7 +82,12 @@ fn find_image(home: &Home, flags: &Flags) -> Result<ImageRecord> {
         }
     }
     if flags.pull == "missing" && !flags.quiet {
-        notice(format_args!("{} is not here: pulling it", flags.image));
+        match wanted {
+            Some(wanted) => {
+                notice(format_args!("{} for {wanted} is not here: pulling it", flags.image));
+            }
+            None => notice(format_args!("{} is not here: pulling it", flags.image)),
+        }
     }
     let options = registry::Registry { tls_verify: flags.tls_verify, quiet: flags.quiet };
     registry::pull(home, &flags.image, flags.platform.as_deref(), &options)

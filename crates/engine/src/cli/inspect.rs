@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::container::image_id;
 use super::listing::status_word;
 use super::{for_each, output};
-use crate::container::config::Mount;
+use crate::container::config::{Config, Mount};
 use crate::container::state::Status;
 use crate::container::{Container, name};
 use crate::error::{Error, Result};
@@ -83,6 +83,44 @@ fn mounts(home: &Home, container: &Container) -> Vec<Value> {
     container.record.config.mounts.iter().map(one).collect()
 }
 
+/// The binds and volumes, as `-v` writes them.
+fn binds(container: &Container) -> Vec<String> {
+    let mounts = container.record.config.mounts.iter();
+    let one = |mount: &Mount| match mount {
+        Mount::Bind { source, target, read_only, .. }
+        | Mount::Volume { name: source, target, read_only, anonymous: false } => {
+            Some(format!("{source}:{target}{}", if *read_only { ":ro" } else { "" }))
+        }
+        Mount::Volume { .. } | Mount::Tmpfs { .. } => None,
+    };
+    mounts.filter_map(one).collect()
+}
+
+/// What `--publish` asks for, as Docker's `HostConfig` has it: a range port by port, and an empty
+/// `HostPort` where any will do.
+fn bindings(config: &Config) -> Result<BTreeMap<String, Vec<Value>>> {
+    let mut bindings: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for text in &config.publishes {
+        let publish: husk_net::Publish = text.parse()?;
+        let address = publish.host_ip.map_or_else(String::new, |ip| ip.to_string());
+        let one_port = publish.container_ports.clone().count() == 1;
+        for (nth, port) in publish.container_ports.clone().enumerate() {
+            let host = match &publish.host_ports {
+                None => String::new(),
+                Some(ports) if one_port && ports.clone().count() > 1 => {
+                    format!("{}-{}", ports.start(), ports.end())
+                }
+                Some(ports) => {
+                    ports.clone().nth(nth).map_or_else(String::new, |port| port.to_string())
+                }
+            };
+            let binding = json!({ "HostIp": address, "HostPort": host });
+            bindings.entry(format!("{port}/{}", publish.protocol)).or_default().push(binding);
+        }
+    }
+    Ok(bindings)
+}
+
 fn describe(home: &Home, container: &Container) -> Result<Value> {
     let state = container.state()?;
     let record = &container.record;
@@ -138,6 +176,9 @@ fn describe(home: &Home, container: &Container) -> Result<Value> {
             "FinishedAt": state.finished,
         },
         "Image": image_id(container),
+        "RestartCount": 0,
+        "Driver": "overlay",
+        "Platform": "linux",
         "LogPath": container.directory.join("log.json"),
         "HostsPath": container.run.join("hosts"),
         "HostnamePath": container.run.join("hostname"),
@@ -165,7 +206,10 @@ fn describe(home: &Home, container: &Container) -> Result<Value> {
             "CapAdd": config.cap_add,
             "CapDrop": config.cap_drop,
             "NetworkMode": config.networks.first().map_or("bridge", String::as_str),
+            "Binds": binds(container),
+            "PortBindings": bindings(config)?,
             "PublishAllPorts": config.publish_all,
+            "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 },
             "Dns": config.dns,
             "ExtraHosts": config.add_hosts,
             "ShmSize": config.shm_size,

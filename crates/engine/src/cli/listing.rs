@@ -159,7 +159,7 @@ impl Ps {
         } else {
             config.networks.join(",")
         };
-        let size = match self.size {
+        let size = match self.size || self.format.as_deref().is_some_and(|f| f.contains(".Size")) {
             true => output::size(usage::tree(&rootfs::upper_of(container))),
             false => "0B".to_owned(),
         };

@@ -30,6 +30,7 @@ mod volume;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::{ENGINE_FAILED, Error, READER_GONE, Result};
@@ -49,10 +50,10 @@ struct Cli {
 #[derive(Debug, Args)]
 struct Places {
     /// Where images, containers and volumes are kept
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", display_order = 900)]
     root: Option<PathBuf>,
     /// Where is kept what ends with a reboot
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", display_order = 901)]
     runroot: Option<PathBuf>,
 }
 
@@ -153,7 +154,6 @@ enum Command {
     /// Print a script that completes husk's words in a shell
     Completion(reference::Completion),
     /// Write the manual pages to a directory
-    #[command(hide = true)]
     Man(reference::Man),
     /// Keeps the namespaces of an ordinary user; not for people
     #[command(hide = true)]
@@ -188,7 +188,34 @@ fn run_monitor(home: &Home, id: &str) -> Result<u8> {
 fn matches() -> std::result::Result<(clap::ArgMatches, bool), clap::Error> {
     match quick_table().and_then(|table| table.try_get_matches().ok()) {
         Some(matches) => Ok((matches, false)),
-        None => unbuilt::extend(Cli::command()).try_get_matches().map(|matches| (matches, true)),
+        None => {
+            let table = unbuilt::extend(Cli::command());
+            table.try_get_matches_from(asked()).map(|matches| (matches, true))
+        }
+    }
+}
+
+/// What was called, with `husk help COMMAND` as Docker's other form of `husk COMMAND --help`.
+fn asked() -> Vec<std::ffi::OsString> {
+    let mut words: Vec<_> = std::env::args_os().collect();
+    if words.get(1).is_some_and(|word| word == "help") {
+        words.remove(1);
+        words.push("--help".into());
+    }
+    words
+}
+
+/// What the command line's own mistakes end with. Docker tells a flag that it does not know
+/// (125) from a command that it does not know and arguments that are missing (1), and takes
+/// a command without any of its words for a question.
+fn usage_status(error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => ExitCode::SUCCESS,
+        ErrorKind::MissingRequiredArgument
+        | ErrorKind::MissingSubcommand
+        | ErrorKind::InvalidSubcommand => ExitCode::FAILURE,
+        _ if error.use_stderr() => ExitCode::from(ENGINE_FAILED),
+        _ => ExitCode::SUCCESS,
     }
 }
 
@@ -234,10 +261,7 @@ pub fn main() -> ExitCode {
         Ok(parsed) => parsed,
         Err(error) => {
             let _ = error.print();
-            return match error.use_stderr() {
-                true => ExitCode::from(ENGINE_FAILED),
-                false => ExitCode::SUCCESS,
-            };
+            return usage_status(&error);
         }
     };
     let refused = if whole { unbuilt::refuse(&matches) } else { Ok(()) };

@@ -6,6 +6,7 @@ use clap::Args;
 use husk_image::reference::{DEFAULT_REGISTRY, Reference};
 use husk_image::registry::{
     Client, ClientOptions, Credentials, DockerConfig, PullOptions, Pulled, PushOptions,
+    RegistryError,
 };
 
 use super::{output, progress};
@@ -174,7 +175,13 @@ impl Login {
             credentials: Some(credentials.clone()),
             ..ClientOptions::default()
         };
-        Client::of_registry(&server, options).check_login()?;
+        match Client::of_registry(&server, options).check_login() {
+            Err(RegistryError::Denied { host, message, .. }) => {
+                let text = format_args!("registry {host}: wrong user or password{message}");
+                return Err(Error::other(text));
+            }
+            other => other?,
+        }
         docker_config()?.store(&server, &credentials)?;
         output::line("Login Succeeded")?;
         Ok(0)

@@ -29,6 +29,10 @@ impl Flags {
             if name.is_empty() || entry.contains('\0') {
                 return Err(Error::flag(flag, entry, "is not NAME=VALUE"));
             }
+            // A file's lines are not a shell's: a space there is a mistake, as Docker says too.
+            if flag == "--env-file" && name.contains(char::is_whitespace) {
+                return Err(Error::flag(flag, entry, "has a space in its name"));
+            }
             let Some(value) = value else { return Ok(()) };
             match env.iter_mut().find(|(known, _)| known == name) {
                 Some((_, old)) => *old = value,
