@@ -25,6 +25,7 @@ mod stats;
 mod system;
 mod unbuilt;
 mod update;
+mod usage;
 mod volume;
 
 use std::path::PathBuf;
@@ -35,6 +36,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::{ENGINE_FAILED, Error, READER_GONE, Result};
 use crate::home::Home;
+use crate::notice::{self, printable};
 use crate::rootless;
 
 /// Containers without a daemon.
@@ -219,6 +221,18 @@ fn usage_status(error: &clap::Error) -> ExitCode {
     }
 }
 
+/// Help goes where it was asked for; a mistake is one line.
+fn tell(error: &clap::Error) {
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = error.print();
+        return;
+    }
+    let commands = Cli::command();
+    let shown = commands.get_subcommands().filter(|command| !command.is_hide_set());
+    let sentence = usage::sentence(error, shown.map(clap::Command::get_name));
+    notice::line(format_args!("husk: {}", printable(&sentence)));
+}
+
 fn quick_table() -> Option<clap::Command> {
     let mut words = std::env::args_os().skip(1);
     let word = loop {
@@ -260,7 +274,7 @@ pub fn main() -> ExitCode {
     let (matches, whole) = match matches() {
         Ok(parsed) => parsed,
         Err(error) => {
-            let _ = error.print();
+            tell(&error);
             return usage_status(&error);
         }
     };
