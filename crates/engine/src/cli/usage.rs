@@ -38,7 +38,8 @@ fn suggestion(error: &clap::Error) -> Option<String> {
         [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue];
     kinds.into_iter().find_map(|kind| match error.get(kind)? {
         ContextValue::String(one) => Some(one.clone()),
-        ContextValue::Strings(several) => several.first().cloned(),
+        // The likeliest comes last.
+        ContextValue::Strings(several) => several.last().cloned(),
         _ => None,
     })
 }
@@ -79,13 +80,18 @@ mod tests {
         let pull = Arg::new("when").long("when").value_parser(["always", "never"]);
         let table = Command::new("husk").subcommand_required(true).subcommand(run);
         let table = table.subcommand(Command::new("rm").arg(pull));
+        let table = table.subcommand(Command::new("list")).subcommand(Command::new("inspect"));
         let error = table.try_get_matches_from(words).unwrap_err();
         sentence(&error, ["run", "rm"].into_iter())
     }
 
     #[test]
     fn one_line_each() {
-        let cases: [(&[&str], &str); 5] = [
+        let cases: [(&[&str], &str); 6] = [
+            (
+                &["husk", "inspct"],
+                "unrecognized subcommand 'inspct'; did you mean inspect? (husk --help)",
+            ),
             (
                 &["husk", "run", "--nmae", "x", "y"],
                 "unexpected argument '--nmae' found; did you mean --name? (husk run --help)",
