@@ -7,17 +7,7 @@ mod support;
 
 use std::path::PathBuf;
 
-use support::{Done, Engine, obstacle};
-
-fn engine() -> Option<Engine> {
-    match obstacle() {
-        Some(why) => {
-            eprintln!("skipped: {why}");
-            None
-        }
-        None => Some(Engine::new()),
-    }
-}
+use support::{Done, Engine, engine, obstacle};
 
 fn context(engine: &Engine, files: &[(&str, &str)]) -> PathBuf {
     let path = engine.path("context");
@@ -55,7 +45,7 @@ fn assert_clean(engine: &Engine) {
 
 #[test]
 fn a_cache_is_kept_from_build_to_build() {
-    let Some(engine) = engine() else { return };
+    let engine = engine!(new);
     let step = |more: &str| {
         format!(
             "FROM bb\nRUN --mount=type=cache,target=/var/cache/x,mode=0700,uid=7,gid=8{more} \
@@ -92,7 +82,7 @@ fn a_cache_is_kept_from_build_to_build() {
 
 #[test]
 fn what_is_bound_is_seen_and_never_changed() {
-    let Some(engine) = engine() else { return };
+    let engine = engine!(new);
     let files = [("src/a", "of the context"), ("src/hidden", "x"), (".dockerignore", "src/hidden")];
     let path = context(&engine, &files);
     std::os::unix::fs::symlink("/etc", path.join("src/out")).unwrap();
@@ -119,7 +109,7 @@ fn what_is_bound_is_seen_and_never_changed() {
 
 #[test]
 fn a_tmpfs_is_empty_and_bounded() {
-    let Some(engine) = engine() else { return };
+    let engine = engine!(new);
     let dockerfile = "FROM bb\nRUN --mount=type=tmpfs,target=/t,size=1m \
         ls /t > /made; dd if=/dev/zero of=/t/big bs=1M count=2 2>/dev/null || echo full >> /made; \
         printf '#!/bin/sh\\necho ran >> /made' > /t/run; echo > /t/big; chmod 755 /t/run; \
@@ -131,7 +121,7 @@ fn a_tmpfs_is_empty_and_bounded() {
 
 #[test]
 fn a_secret_reaches_the_step_and_no_layer() {
-    let Some(engine) = engine() else { return };
+    let engine = engine!(new);
     let secret = engine.path("token");
     std::fs::write(&secret, "s3cret-of-the-test").unwrap();
     let given = format!("id=token,src={}", secret.display());
@@ -180,7 +170,7 @@ fn a_secret_reaches_the_step_and_no_layer() {
 
 #[test]
 fn mounts_that_cannot_be_are_refused_at_their_place() {
-    let Some(engine) = engine() else { return };
+    let engine = engine!(new);
     context(&engine, &[("a1", ""), ("a2", "")]);
     for (mount, words) in [
         ("target=/x,source=gone", "2:30: \"gone\": no such file"),

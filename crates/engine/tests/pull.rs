@@ -18,17 +18,7 @@ use std::time::Duration;
 use fake::{Answer, FakeImage, FakeRegistry, Request};
 use husk_image::digest::Digest;
 use layer::{Entry, LayerBuilder};
-use support::{Done, Engine, obstacle, wait_for};
-
-fn engine() -> Option<Engine> {
-    match obstacle() {
-        Some(why) => {
-            eprintln!("skipped: {why}");
-            None
-        }
-        None => Some(Engine::new()),
-    }
-}
+use support::{Done, Engine, engine, wait_for};
 
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
@@ -88,7 +78,7 @@ fn is_layer(image: &FakeImage, request: &Request) -> bool {
 
 #[test]
 fn what_a_registry_does_wrong_is_said_and_leaves_nothing() {
-    let Some(engine) = engine() else { return };
+    let engine = engine!(new);
     let before = store(&engine);
     let down = pull(&engine, "127.0.0.1:9");
     assert_refused(&engine, &down, &before, "down", &["127.0.0.1:9", "connection refused"]);
@@ -151,7 +141,7 @@ fn what_a_registry_does_wrong_is_said_and_leaves_nothing() {
 
 #[test]
 fn a_killed_pull_goes_on_where_it_was() {
-    let Some(engine) = engine() else { return };
+    let engine = engine!(new);
     let image = image(3_000_000);
     let slow = Arc::new(AtomicBool::new(true));
     let (answers, half) = (image.clone(), slow.clone());
@@ -200,7 +190,7 @@ impl Drop for Mounted {
 
 #[test]
 fn a_full_disk_is_said_and_not_kept_full() {
-    let Some(engine) = engine() else { return };
+    let engine = engine!(new);
     let root = engine.path("root").display().to_string();
     engine.beside(&format!("rm -rf {root} && mkdir -m 700 {root}"));
     let mounted = engine.beside(&format!("mount -t tmpfs -o size=8m,mode=700 husk-test {root}"));

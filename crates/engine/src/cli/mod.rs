@@ -229,7 +229,10 @@ fn tell(error: &clap::Error) {
     }
     let commands = Cli::command();
     let shown = commands.get_subcommands().filter(|command| !command.is_hide_set());
-    let sentence = usage::sentence(error, shown.map(clap::Command::get_name));
+    let asked: Vec<String> =
+        asked().iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let names: Vec<&str> = shown.map(clap::Command::get_name).collect();
+    let sentence = usage::sentence(error, &asked, &names);
     notice::line(format_args!("husk: {}", printable(&sentence)));
 }
 

@@ -5,8 +5,9 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 /// What is wrong, what may have been meant, and where it is explained.
 ///
 /// clap has paragraphs for that: the mistake, over several lines; tips; a line of usage. Of
-/// `commands`, the names of all, one is suggested where letters of it have changed places.
-pub(super) fn sentence<'a>(error: &clap::Error, commands: impl Iterator<Item = &'a str>) -> String {
+/// `commands`, the names of all, one is suggested where letters of it have changed places;
+/// `asked` is what was called, for where there is no line of usage.
+pub(super) fn sentence(error: &clap::Error, asked: &[String], commands: &[&str]) -> String {
     let text = error.render().to_string();
     let mistake = match error.kind() {
         // clap would list the words of all commands, those for husk's own use among them.
@@ -18,7 +19,15 @@ pub(super) fn sentence<'a>(error: &clap::Error, commands: impl Iterator<Item = &
         _ => None,
     });
     let meant = meant.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
-    format!("{mistake}{meant} ({} --help)", command(&text))
+    let command = command(&text).unwrap_or_else(|| {
+        // A flag without its value has no line of usage.
+        let named = asked.iter().skip(1).find(|word| !word.starts_with('-'));
+        match named.filter(|word| commands.contains(&word.as_str())) {
+            Some(word) => format!("husk {word}"),
+            None => "husk".to_owned(),
+        }
+    });
+    format!("{mistake}{meant} ({command} --help)")
 }
 
 /// The first paragraph: `WHAT:` and lines of its objects, or `WHAT` and a line of choices.
@@ -51,21 +60,20 @@ fn typed(error: &clap::Error) -> Option<String> {
     }
 }
 
-fn similar<'a>(typed: &str, commands: impl Iterator<Item = &'a str>) -> Option<String> {
+fn similar(typed: &str, commands: &[&str]) -> Option<String> {
     let letters = |word: &str| {
         let mut letters: Vec<char> = word.chars().collect();
         letters.sort_unstable();
         letters
     };
-    commands.into_iter().find(|name| letters(name) == letters(typed)).map(str::to_owned)
+    commands.iter().find(|name| letters(name) == letters(typed)).map(|name| (*name).to_owned())
 }
 
 /// `husk` and the command's words, from the line of usage.
-fn command(text: &str) -> String {
-    let usage = text.lines().find_map(|line| line.trim().strip_prefix("Usage: "));
-    let words = usage.unwrap_or("husk").split(' ');
-    let words: Vec<&str> = words.take_while(|word| !word.starts_with(['<', '[', '-'])).collect();
-    words.join(" ")
+fn command(text: &str) -> Option<String> {
+    let usage = text.lines().find_map(|line| line.trim().strip_prefix("Usage: "))?;
+    let words = usage.split(' ').take_while(|word| !word.starts_with(['<', '[', '-']));
+    Some(words.collect::<Vec<_>>().join(" "))
 }
 
 #[cfg(test)]
@@ -82,12 +90,13 @@ mod tests {
         let table = table.subcommand(Command::new("rm").arg(pull));
         let table = table.subcommand(Command::new("list")).subcommand(Command::new("inspect"));
         let error = table.try_get_matches_from(words).unwrap_err();
-        sentence(&error, ["run", "rm"].into_iter())
+        let asked: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        sentence(&error, &asked, &["run", "rm"])
     }
 
     #[test]
     fn one_line_each() {
-        let cases: [(&[&str], &str); 6] = [
+        let cases: [(&[&str], &str); 7] = [
             (
                 &["husk", "inspct"],
                 "unrecognized subcommand 'inspct'; did you mean inspect? (husk --help)",
@@ -105,7 +114,11 @@ mod tests {
             (
                 &["husk", "rm", "--when", "nevr"],
                 "invalid value 'nevr' for '--when <when>' [possible values: always, never]; did \
-                 you mean never? (husk --help)",
+                 you mean never? (husk rm --help)",
+            ),
+            (
+                &["husk", "run", "--name"],
+                "a value is required for '--name <name>' but none was supplied (husk run --help)",
             ),
         ];
         for (words, expected) in cases {
