@@ -91,6 +91,63 @@ fn malformed_archives_are_refused_and_leave_nothing() {
     }
 }
 
+/// An OCI layout of the image as entries of a tar, its index naming `digest`.
+fn entries(image: &FakeImage, digest: &Digest) -> Vec<Entry> {
+    let blob = |bytes: &Vec<u8>| format!("blobs/sha256/{}", Digest::of(bytes).hex());
+    let blobs = image.layers.iter().chain([&image.config, &image.manifest]);
+    let mut entries: Vec<Entry> = blobs.map(|bytes| Entry::file(&blob(bytes), bytes)).collect();
+    let index = serde_json::json!({"schemaVersion": 2, "manifests": [{
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "digest": digest, "size": image.manifest.len(),
+    }]});
+    entries.push(Entry::file("index.json", index.to_string().as_bytes()));
+    entries
+}
+
+#[test]
+fn an_archive_cannot_give_another_images_digest_to_its_own() {
+    let scratch = Scratch::new("poison");
+    let store = Store::open(scratch.path().join("store")).unwrap();
+    let options = PullOptions::default();
+    let of = |text: &[u8]| FakeImage::of(&[LayerBuilder::of(&[Entry::file("sh", text)])]);
+    let (good, evil) = (of(b"good"), of(b"evil"));
+    let victim = Digest::of(&good.manifest);
+    let tar = LayerBuilder::of(&entries(&good, &victim));
+    let image = load_stream(&store, &tar[..], &options, &Silent).unwrap()[0].image.clone();
+    for kind in [b'1', b'2'] {
+        let mut hostile = entries(&evil, &victim);
+        let directory = if kind == b'1' { "blobs/sha256/" } else { "" };
+        let target = format!("{directory}{}", Digest::of(&evil.manifest).hex());
+        let name = format!("blobs/sha256/{}", victim.hex());
+        hostile.push(Entry::link(kind, &name, &target));
+        let tar = LayerBuilder::of(&hostile);
+        let error = load_stream(&store, &tar[..], &options, &Silent).unwrap_err().to_string();
+        assert!(error.contains("has the content of"), "{error}");
+        assert_eq!(store.find(&victim.to_string()).unwrap(), image);
+    }
+}
+
+#[test]
+fn links_of_an_archive_may_be_long_but_not_without_end() {
+    let scratch = Scratch::new("long-link");
+    let store = Store::open(scratch.path().join("store")).unwrap();
+    let options = PullOptions::default();
+    let image = FakeImage::of(&[LayerBuilder::of(&[Entry::file("hello", b"x")])]);
+    let load = |length: usize| {
+        let long = format!("{}/config", "d".repeat(length));
+        let manifest = r#"[{"Config":"c.json","Layers":["layer.tar"]}]"#;
+        let tar = LayerBuilder::of(&[
+            Entry::file("x", &image.config).pax("path", long.as_bytes()),
+            Entry::link(b'1', "c.json", "").pax("linkpath", long.as_bytes()),
+            Entry::file("layer.tar", &image.layers[0]),
+            Entry::file("manifest.json", manifest.as_bytes()),
+        ]);
+        load_stream(&store, &tar[..], &options, &Silent)
+    };
+    assert_eq!(load(200).unwrap()[0].image.id, Digest::of(&image.config));
+    assert!(load(5000).unwrap_err().to_string().contains("longer than 4096 bytes"));
+}
+
 #[test]
 fn a_layouts_files_are_regular_ones() {
     use rustix::fs::{CWD, FileType, Mode, mknodat};

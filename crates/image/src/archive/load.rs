@@ -21,10 +21,12 @@ use crate::reference::Reference;
 use crate::registry::{PullOptions, unpack_image};
 use crate::store::{ImageRecord, Store};
 use crate::unpack::decompress::{Compression, Decoder};
-use crate::unpack::entry::{Kind, TarReader, shown};
+use crate::unpack::entry::{Kind, TarReader};
 
 /// How deep an index may lie in an index.
 const MAX_NESTING: usize = 4;
+/// Longest name and target of a link, as Linux has it: all are kept in memory.
+const MAX_NAME: usize = 4096;
 /// Most files of an archive.
 const MAX_FILES: usize = 100_000;
 
@@ -87,6 +89,12 @@ impl Files {
         while let Some(entry) = reader.next_entry()? {
             let name = String::from_utf8_lossy(&entry.path);
             let name = name.trim_start_matches("./").trim_end_matches('/').to_owned();
+            if name.len().max(entry.link.len()) > MAX_NAME {
+                return Err(ArchiveError::Invalid(format!(
+                    "the name {:?} is longer than {MAX_NAME} bytes",
+                    clip(&name)
+                )));
+            }
             if files.stored.len() + files.links.len() > MAX_FILES {
                 return Err(ArchiveError::Invalid(format!("more than {MAX_FILES} files")));
             }
@@ -99,7 +107,7 @@ impl Files {
                 // Old docker-archives name a layer twice by a link. A link is only ever
                 // a name in the archive here.
                 Kind::Symlink | Kind::Hardlink => {
-                    let target = shown(&entry.link);
+                    let target = String::from_utf8_lossy(&entry.link);
                     let base = match (entry.kind, name.rsplit_once('/')) {
                         (Kind::Symlink, Some((directory, _))) => directory,
                         _ => "",
@@ -124,6 +132,16 @@ impl Files {
             }
         }
         Err(ArchiveError::Missing(clip(name)))
+    }
+
+    /// The file of a blob. A link may stand under its name, and what that leads to must be
+    /// the blob as well: an image of another's digest would take that one's place.
+    fn find_blob(&self, digest: &Digest) -> Result<Stored, ArchiveError> {
+        let stored = self.find(&blob_name(digest))?;
+        match stored.digest == *digest {
+            true => Ok(stored),
+            false => Err(ArchiveError::DigestMismatch { expected: *digest, found: stored.digest }),
+        }
     }
 }
 
@@ -278,7 +296,7 @@ fn oci_images(
             .map_err(document_error(manifest.config.digest.to_string()))?;
         let image = ImageRecord::new(digest, &manifest, &config);
         for layer in &manifest.layers {
-            let stored = files.find(&blob_name(&layer.digest))?;
+            let stored = files.find_blob(&layer.digest)?;
             if stored.size != layer.size {
                 return Err(ArchiveError::Invalid(format!(
                     "blob {} has {} bytes where the manifest says {}",
@@ -308,8 +326,8 @@ fn image_of(
     depth: usize,
 ) -> Result<(Digest, Manifest), ArchiveError> {
     let name = blob_name(&entry.digest);
-    let stored = files.find(&name)?;
-    let bytes = store.read_document(&stored.digest, MAX_MANIFEST)?;
+    files.find_blob(&entry.digest)?;
+    let bytes = store.read_document(&entry.digest, MAX_MANIFEST)?;
     let kind = Some(entry.media_type.as_str());
     match Document::parse(&bytes, kind).map_err(document_error(&name))? {
         Document::Manifest(manifest) => Ok((entry.digest, manifest)),
