@@ -45,14 +45,18 @@ pub mod media {
     pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
     /// Docker layer, not compressed.
     pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
-    /// Docker's old schema 1, which is refused.
-    pub const DOCKER_SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v1+json";
-    /// Docker's old schema 1 with a signature, which is refused.
-    pub const DOCKER_SCHEMA1_SIGNED: &str =
-        "application/vnd.docker.distribution.manifest.v1+prettyjws";
-
     /// What a registry may answer a request for a manifest with.
     pub const ACCEPTED: [&str; 4] = [OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST];
+
+    /// A Content-Type without its parameters.
+    pub(crate) fn bare(content_type: &str) -> &str {
+        content_type.split(';').next().unwrap_or(content_type).trim()
+    }
+
+    /// Whether a Content-Type is a manifest's or an index's.
+    pub(crate) fn is_document(content_type: &str) -> bool {
+        ACCEPTED.contains(&bare(content_type))
+    }
 }
 
 /// Why a document is not taken. Each names what it was about.
@@ -255,8 +259,7 @@ impl Document {
                 raw.schema_version.map_or("absent".to_owned(), |version| version.to_string())
             )));
         }
-        let outside = content_type.map(|text| text.split(';').next().unwrap_or(text).trim());
-        let outside = outside.filter(|kind| media::ACCEPTED.contains(kind));
+        let outside = content_type.filter(|kind| media::is_document(kind)).map(media::bare);
         let kind = match (raw.media_type.as_deref().filter(|kind| !kind.is_empty()), outside) {
             (Some(own), Some(outside)) if own != outside => {
                 return Err(DocumentError::MediaType {

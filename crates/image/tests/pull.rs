@@ -15,7 +15,8 @@ use husk_image::digest::Digest;
 use husk_image::progress::{Event, Progress, Silent};
 use husk_image::reference::Reference;
 use husk_image::registry::{
-    Client, ClientOptions, Credentials, PullOptions, Pulled, RegistryError, TimeLimits, pull,
+    Client, ClientOptions, Credentials, PullOptions, Pulled, PushOptions, RegistryError,
+    TimeLimits, pull, push,
 };
 use husk_image::store::Store;
 use layer::{Entry, LayerBuilder, Scratch};
@@ -344,6 +345,89 @@ fn credentials_do_not_follow_a_redirect_to_another_host() {
     assert!(
         first.iter().any(|r| r.headers.get("authorization") == Some(&"Basic bWU6c2VjcmV0".into()))
     );
+}
+
+#[test]
+fn another_host_cannot_ask_for_the_password() {
+    let image = image();
+    let other = FakeRegistry::new(move |request| {
+        let realm = format!("Bearer realm=\"http://{}/token\"", request.headers["host"]);
+        Answer::new(401, b"").with("www-authenticate", realm)
+    });
+    let target = other.address.clone();
+    let registry = FakeRegistry::new(move |request| match request.path.contains("/blobs/") {
+        true => Answer::new(307, b"").with("location", format!("http://{target}{}", request.path)),
+        false => image.answer(request),
+    });
+    let scratch = Scratch::new("pull");
+    let store = Store::open(scratch.path().join("store")).unwrap();
+    let reference: Reference = format!("{}/x/y:1", registry.address).parse().unwrap();
+    let password = Credentials::Password { user: "me".into(), password: "secret".into() };
+    let client = client(&reference, Some(password));
+    let options = PullOptions::default();
+    let error = pull(&store, &client, &reference, &options, &Silent).unwrap_err();
+    assert!(error.to_string().contains("denied"), "{error}");
+    for request in other.requests() {
+        let told = request.headers.contains_key("authorization");
+        assert!(!told && !request.path.contains("/token"), "{request:?}");
+    }
+}
+
+#[test]
+fn documents_that_break_off_are_fetched_anew() {
+    let image = image();
+    let config = Digest::of(&image.config).to_string();
+    for what in ["manifests", &config] {
+        let (answers, what) = (image.clone(), what.to_owned());
+        let (tries, name) = (AtomicUsize::new(0), what.clone());
+        let registry = FakeRegistry::new(move |request| {
+            let mut answer = answers.answer(request);
+            if request.path.contains(&what) {
+                match tries.fetch_add(1, Ordering::Relaxed) {
+                    0 => answer.cut = Some(10),
+                    1 => answer = Answer::new(503, b"").with("retry-after", "0"),
+                    _ => {}
+                }
+            }
+            answer
+        });
+        let scratch = Scratch::new("pull");
+        let store = Store::open(scratch.path().join("store")).unwrap();
+        run(&store, &registry).unwrap();
+        let times = registry.requests().iter().filter(|r| r.path.contains(&name)).count();
+        assert_eq!(times, 3, "{name}");
+    }
+}
+
+#[test]
+fn a_push_that_breaks_off_is_begun_anew() {
+    let image = image();
+    let answers = image.clone();
+    let from = FakeRegistry::new(move |request| answers.answer(request));
+    let scratch = Scratch::new("push");
+    let store = Store::open(scratch.path().join("store")).unwrap();
+    let pulled = run(&store, &from).unwrap();
+    let config = Digest::of(&image.config).to_string();
+    let (uploads, manifests) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let registry = FakeRegistry::new(move |request| {
+        let first = |count: &AtomicUsize| count.fetch_add(1, Ordering::Relaxed) == 0;
+        match request.method.as_str() {
+            "HEAD" => Answer::new(404, b""),
+            "POST" => Answer::new(202, b"").with("location", "/v2/x/y/blobs/uploads/1"),
+            _ if request.path.contains(&config) && first(&uploads) => Answer::new(503, b""),
+            _ if request.path.contains("manifests") && first(&manifests) => Answer::new(502, b""),
+            _ => Answer::new(201, b""),
+        }
+    });
+    let reference: Reference = format!("{}/x/y:1", registry.address).parse().unwrap();
+    let client = client(&reference, None);
+    let options = PushOptions::default();
+    let pushed = push(&store, &client, &pulled.image, &reference, &options, &Silent).unwrap();
+    assert_eq!(pushed, Digest::of(&image.manifest));
+    let requests = registry.requests();
+    assert_eq!(requests.iter().filter(|r| r.method == "POST").count(), 4);
+    assert_eq!(requests.iter().filter(|r| r.body == image.config).count(), 2);
+    assert_eq!(requests.iter().filter(|r| r.body == image.manifest).count(), 2);
 }
 
 #[test]

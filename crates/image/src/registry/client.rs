@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use ureq::http::{Method, StatusCode};
+use ureq::http::{HeaderMap, Method, StatusCode};
 
 use super::challenge::{self, Challenge};
 pub use super::http::TimeLimits;
@@ -15,6 +15,9 @@ use super::{Credentials, RegistryError};
 use crate::digest::Digest;
 use crate::document::{MAX_MANIFEST, media};
 use crate::reference::Reference;
+
+/// How often a request is sent again that failed for now.
+pub(super) const RETRIES: u32 = 3;
 
 /// How a registry is reached.
 #[derive(Clone, Debug, Default)]
@@ -159,21 +162,14 @@ impl Client {
         let url = format!("{}/v2/{}/manifests/{name}", self.base()?, reference.repository());
         let accept = [("accept", media::ACCEPTED.join(", "))];
         let scope = scope(reference, Access::Pull);
-        let answer =
-            self.retried(|| self.call(&Method::GET, &url, &accept, &scope, || Ok(Content::None)))?;
-        match answer.status {
-            StatusCode::OK => {}
-            StatusCode::NOT_FOUND => {
-                let message = answer.message();
-                return Err(RegistryError::NotFound { reference: reference.familiar(), message });
-            }
-            _ => return Err(self.failure(answer, &reference.familiar())),
-        }
-        let content_type = answer.header("content-type").map(str::to_owned);
-        let announced = answer.header("docker-content-digest").map(str::to_owned);
-        let bytes = answer.bytes(&self.registry, MAX_MANIFEST)?;
+        let (headers, bytes) = self.document(&url, &accept, &scope, MAX_MANIFEST, |answer| {
+            self.not_found_or(answer, reference.familiar(), &reference.familiar())
+        })?;
+        let header = |name: &str| headers.get(name)?.to_str().ok();
+        let content_type = header("content-type").map(str::to_owned);
         let digest = Digest::of(&bytes);
-        let announced = announced.and_then(|text| text.parse::<Digest>().ok());
+        let announced =
+            header("docker-content-digest").and_then(|text| text.parse::<Digest>().ok());
         for expected in [reference.digest().copied(), announced].into_iter().flatten() {
             if expected != digest {
                 return Err(RegistryError::DigestMismatch {
@@ -185,6 +181,57 @@ impl Client {
             }
         }
         Ok(FetchedManifest { bytes, digest, content_type })
+    }
+
+    /// Fetches a small blob whole, as a config is. Its digest is the caller's to check.
+    pub(super) fn small_blob(
+        &self,
+        reference: &Reference,
+        digest: &Digest,
+        limit: u64,
+    ) -> Result<Vec<u8>, RegistryError> {
+        let url = format!("{}/v2/{}/blobs/{digest}", self.base()?, reference.repository());
+        let scope = scope(reference, Access::Pull);
+        let fetched = self.document(&url, &[], &scope, limit, |answer| {
+            self.not_found_or(answer, digest.to_string(), &format!("blob {digest}"))
+        });
+        fetched.map(|(_, bytes)| bytes)
+    }
+
+    /// Fetches a body of at most `limit` bytes; one that breaks off is fetched anew.
+    fn document(
+        &self,
+        url: &str,
+        headers: &[(&str, String)],
+        scope: &str,
+        limit: u64,
+        failed: impl Fn(Answer) -> RegistryError,
+    ) -> Result<(HeaderMap, Vec<u8>), RegistryError> {
+        let mut attempt = 0_u32;
+        loop {
+            let send = || self.call(&Method::GET, url, headers, scope, || Ok(Content::None));
+            let answer = self.retried(send)?;
+            if answer.status != StatusCode::OK {
+                return Err(failed(answer));
+            }
+            let headers = answer.headers.clone();
+            match answer.bytes(&self.registry, limit) {
+                Err(RegistryError::Connect { .. }) if attempt < RETRIES => {
+                    std::thread::sleep(Duration::from_millis(200 << attempt));
+                    attempt += 1;
+                }
+                read => return read.map(|bytes| (headers, bytes)),
+            }
+        }
+    }
+
+    fn not_found_or(&self, answer: Answer, reference: String, what: &str) -> RegistryError {
+        match answer.status {
+            StatusCode::NOT_FOUND => {
+                RegistryError::NotFound { reference, message: answer.message() }
+            }
+            _ => self.failure(answer, what),
+        }
     }
 
     /// Opens a blob for reading from `offset` on. The status is 200 (from the
@@ -206,11 +253,7 @@ impl Client {
             StatusCode::OK | StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
                 Ok(answer)
             }
-            StatusCode::NOT_FOUND => {
-                let message = answer.message();
-                Err(RegistryError::NotFound { reference: digest.to_string(), message })
-            }
-            _ => Err(self.failure(answer, &format!("blob {digest}"))),
+            _ => Err(self.not_found_or(answer, digest.to_string(), &format!("blob {digest}"))),
         }
     }
 
@@ -240,7 +283,10 @@ impl Client {
             return Err(self.failure(answer, &format!("upload to {}", reference.familiar_name())));
         }
         let location = answer.header("location").and_then(|to| join(&url, to));
-        location.ok_or_else(|| self.protocol("the upload's Location is missing or malformed"))
+        let location = location
+            .ok_or_else(|| self.protocol("the upload's Location is missing or malformed"))?;
+        self.http.keeps_tls(&url, &location)?;
+        Ok(location)
     }
 
     /// Sends a blob to the URL of [`Client::begin_upload`].
@@ -277,8 +323,8 @@ impl Client {
         let url = format!("{}/v2/{}/manifests/{name}", self.base()?, reference.repository());
         let headers = [("content-type", media_type.to_owned())];
         let scope = scope(reference, Access::Push);
-        let answer =
-            self.call(&Method::PUT, &url, &headers, &scope, || Ok(Content::Bytes(bytes)))?;
+        let send = || self.call(&Method::PUT, &url, &headers, &scope, || Ok(Content::Bytes(bytes)));
+        let answer = self.retried(send)?;
         if answer.status != StatusCode::CREATED {
             return Err(self.failure(answer, &format!("manifest of {}", reference.familiar())));
         }
@@ -317,7 +363,8 @@ impl Client {
             token.map(|(token, _)| token.clone())
         };
         let answer = self.http.send(method, url, &with(known), content()?)?;
-        if answer.status != StatusCode::UNAUTHORIZED || !own {
+        // Whoever a redirect led to may not name the token server that gets the password.
+        if answer.status != StatusCode::UNAUTHORIZED || !own || answer.foreign {
             return Ok(answer);
         }
         let challenges: Vec<Challenge> = answer
@@ -338,7 +385,7 @@ impl Client {
         &self,
         send: impl Fn() -> Result<Answer, RegistryError>,
     ) -> Result<Answer, RegistryError> {
-        for attempt in 0..3_u32 {
+        for attempt in 0..RETRIES {
             let wait = match send() {
                 Ok(answer) if is_transient(answer.status) => {
                     let header = answer.header("retry-after").and_then(|text| text.parse().ok());
@@ -363,6 +410,17 @@ impl Client {
             }
             _ => RegistryError::Status { host, what, status: status.as_u16(), message },
         }
+    }
+}
+
+/// Whether a request that failed like this may succeed later.
+pub(super) fn is_passing(error: &RegistryError) -> bool {
+    match error {
+        RegistryError::Status { status, .. } => {
+            StatusCode::from_u16(*status).is_ok_and(is_transient)
+        }
+        RegistryError::Connect { problem, .. } => is_broken_off(problem),
+        _ => false,
     }
 }
 

@@ -50,6 +50,8 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Body,
+    /// A redirect led to another host, port or scheme, which has given this.
+    pub(super) foreign: bool,
 }
 
 impl Answer {
@@ -150,7 +152,8 @@ impl Http {
                     request = request.header(*name, value);
                 }
             }
-            let answer = self.run(request, &mut content, &host)?;
+            let mut answer = self.run(request, &mut content, &host)?;
+            answer.foreign = !same;
             if !answer.status.is_redirection() || answer.status == StatusCode::NOT_MODIFIED {
                 return Ok(answer);
             }
@@ -159,16 +162,22 @@ impl Http {
             else {
                 return Ok(answer);
             };
-            if url.starts_with("https:") && !target.starts_with("https:") && !self.insecure {
-                return Err(RegistryError::Protocol {
-                    host,
-                    problem: format!("redirects to {:?} without TLS", clip(&origin_host(&target))),
-                });
-            }
+            self.keeps_tls(&url, &target)?;
             url = target;
         }
         let problem = format!("redirects more than {MAX_REDIRECTS} times");
         Err(RegistryError::Protocol { host: origin_host(&url), problem })
+    }
+
+    /// Refuses to be sent from a URL with TLS to one without.
+    pub(super) fn keeps_tls(&self, from: &str, to: &str) -> Result<(), RegistryError> {
+        if !from.starts_with("https:") || to.starts_with("https:") || self.insecure {
+            return Ok(());
+        }
+        Err(RegistryError::Protocol {
+            host: origin_host(from),
+            problem: format!("redirects to {:?} without TLS", clip(&origin_host(to))),
+        })
     }
 
     fn run(
@@ -202,7 +211,7 @@ impl Http {
             }
         };
         let (parts, body) = sent.map_err(|error| transport_error(host, error))?.into_parts();
-        Ok(Answer { status: parts.status, headers: parts.headers, body })
+        Ok(Answer { status: parts.status, headers: parts.headers, body, foreign: false })
     }
 }
 
@@ -353,6 +362,19 @@ mod tests {
         assert_ne!(origin("https://a.io/x"), origin("http://a.io/x"));
         assert_ne!(origin("https://a.io/x"), origin("https://a.io:444/x"));
         assert_ne!(origin("https://a.io/x"), origin("https://b.a.io/x"));
+    }
+
+    #[test]
+    fn tls_is_not_given_up() {
+        for (insecure, from, to, expected) in [
+            (false, "https://r.io/x", "https://s.io/y", true),
+            (false, "https://r.io/x", "http://r.io/y", false),
+            (false, "http://r.io/x", "http://s.io/y", true),
+            (true, "https://r.io/x", "http://s.io/y", true),
+        ] {
+            let http = Http::new("r.io", insecure, TimeLimits::default());
+            assert_eq!(http.keeps_tls(from, to).is_ok(), expected, "{from} to {to}");
+        }
     }
 
     #[test]

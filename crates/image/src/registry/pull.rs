@@ -16,7 +16,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use super::{Client, FetchedManifest, RegistryError};
 use crate::config::ImageConfig;
 use crate::digest::Digest;
-use crate::document::{Document, DocumentError, MAX_CONFIG};
+use crate::document::{Document, DocumentError, MAX_CONFIG, media};
 use crate::platform::Platform;
 use crate::progress::{Event, Progress};
 use crate::reference::Reference;
@@ -160,7 +160,8 @@ fn choose(
         return Err(StoreError::Size { digest: chosen.digest, expected, found }.into());
     }
     // The index's word for it, where the registry's Content-Type says nothing of use.
-    let kind = fetched.content_type.as_deref().or(Some(&chosen.media_type));
+    let told = fetched.content_type.as_deref().filter(|kind| media::is_document(kind));
+    let kind = told.or(Some(&chosen.media_type));
     let manifest = Document::parse_manifest(&fetched.bytes, kind).map_err(named)?;
     Ok((fetched, manifest))
 }
@@ -174,8 +175,7 @@ fn fetch_config(
     if let Ok(bytes) = store.read_document(&descriptor.digest, MAX_CONFIG) {
         return Ok(bytes);
     }
-    let answer = client.blob(reference, &descriptor.digest, 0)?;
-    let bytes = answer.bytes(client.registry(), descriptor.size)?;
+    let bytes = client.small_blob(reference, &descriptor.digest, descriptor.size)?;
     let found = Digest::of(&bytes);
     if found != descriptor.digest {
         return Err(RegistryError::DigestMismatch {

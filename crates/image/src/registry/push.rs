@@ -3,7 +3,9 @@
 use std::io::{self, Read};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use super::client::{RETRIES, is_passing};
 use super::{Client, RegistryError};
 use crate::digest::Digest;
 use crate::document::MAX_MANIFEST;
@@ -87,13 +89,29 @@ fn push_blob(
         progress.event(Event::Present(*digest));
         return Ok(());
     }
-    let location = client.begin_upload(reference)?;
-    client.upload(reference, &location, digest, || {
-        let file = store.open_blob(digest)?.take(size);
-        Ok((Box::new(Counted { file, sent: 0, digest: *digest, progress }), size))
-    })?;
-    progress.event(Event::Done(*digest));
-    Ok(())
+    let send = || {
+        let location = client.begin_upload(reference)?;
+        client.upload(reference, &location, digest, || {
+            let file = store.open_blob(digest)?.take(size);
+            Ok((Box::new(Counted { file, sent: 0, digest: *digest, progress }), size))
+        })
+    };
+    let mut attempt = 0;
+    loop {
+        match send() {
+            // An upload that broke off is begun anew: its URL may be used up.
+            Err(error) if attempt < RETRIES && is_passing(&error) => {
+                progress.event(Event::Retry(*digest, &error.to_string()));
+                std::thread::sleep(Duration::from_millis(500 << attempt));
+                attempt += 1;
+            }
+            sent => {
+                sent?;
+                progress.event(Event::Done(*digest));
+                return Ok(());
+            }
+        }
+    }
 }
 
 struct Counted<'a> {
