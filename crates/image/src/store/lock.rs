@@ -41,11 +41,22 @@ impl FileLock {
 
     /// Takes the lock at `path` alone if nobody holds it. The file stays.
     pub(crate) fn try_exclusive(path: &Path) -> io::Result<Option<FileLock>> {
-        let file = open(path)?;
-        match fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(FileLock { _file: file, path: path.to_owned(), remove: false })),
-            Err(Errno::WOULDBLOCK) => Ok(None),
-            Err(errno) => Err(errno.into()),
+        FileLock::try_opened(open(path)?, path)
+    }
+
+    /// As [`FileLock::try_exclusive`], with a file that was opened at `path`.
+    fn try_opened(mut file: File, path: &Path) -> io::Result<Option<FileLock>> {
+        loop {
+            match fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(Errno::WOULDBLOCK) => return Ok(None),
+                Err(errno) => return Err(errno.into()),
+            }
+            // Its holder may have removed it since it was opened, and another made a new one.
+            if is_named(&file, path)? {
+                return Ok(Some(FileLock { _file: file, path: path.to_owned(), remove: false }));
+            }
+            file = open(path)?;
         }
     }
 
@@ -86,5 +97,24 @@ fn is_named(file: &File, path: &Path) -> io::Result<bool> {
         Ok(named) => Ok((held.st_dev, held.st_ino) == (named.st_dev, named.st_ino)),
         Err(Errno::NOENT) => Ok(false),
         Err(errno) => Err(errno.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_removed_lock_is_not_taken_for_one_of_a_later_holder() {
+        let name = format!("husk-image-lock-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let first = FileLock::exclusive(&path, &|| {}).unwrap();
+        let opened = open(&path).unwrap();
+        drop(first);
+        let second = FileLock::exclusive(&path, &|| {}).unwrap();
+        assert!(FileLock::try_opened(opened, &path).unwrap().is_none());
+        drop(second);
+        assert!(FileLock::try_exclusive(&path).unwrap().is_some());
+        std::fs::remove_file(&path).unwrap();
     }
 }
