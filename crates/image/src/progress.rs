@@ -7,7 +7,7 @@ use crate::digest::Digest;
 pub enum Event<'a> {
     /// A manifest was found: the layers that follow, lowest first, with their sizes.
     Layers(&'a [(Digest, u64)]),
-    /// The layer is in the store already.
+    /// The layer is in the store, or the blob at the registry, already: the last of it.
     Present(Digest),
     /// Another process is making the layer; this one waits for it.
     Waiting(Digest),

@@ -116,8 +116,10 @@ fn an_image_is_pulled_unpacked_and_named() {
     assert_eq!(count(&store, "tmp") + count(&store, "partial"), 0);
 
     let before = registry.requests().len();
-    let again = run(&store, &registry).unwrap();
+    let log = Log::default();
+    let again = run_with(&store, &registry, &log).unwrap();
     assert!(again.up_to_date);
+    assert!(log.contains("Present") && !log.contains("Done"), "{:?}", log.0.lock().unwrap());
     let blobs = registry.requests().split_off(before);
     assert!(!blobs.iter().any(|request| request.path.contains("/blobs/")), "{blobs:?}");
 }

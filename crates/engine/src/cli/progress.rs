@@ -1,7 +1,7 @@
 //! What long operations show on standard error.
 
 use std::collections::HashMap;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::sync::Mutex;
 
 use husk_image::digest::Digest;
@@ -9,6 +9,7 @@ use husk_image::progress::{Event, Progress, Silent};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::output;
+use crate::notice::{self, printable};
 
 /// Bars on a terminal, lines elsewhere; nothing where nothing is wanted.
 pub(super) fn of(quiet: bool) -> Box<dyn Progress> {
@@ -25,34 +26,43 @@ pub(super) struct Lines {
     sizes: Mutex<HashMap<Digest, u64>>,
 }
 
-impl Progress for Lines {
-    fn event(&self, event: Event<'_>) {
-        let mut stderr = std::io::stderr().lock();
-        let _ = match event {
+impl Lines {
+    /// The line of an event; none where it is not worth one.
+    fn line(&self, event: &Event<'_>) -> Option<String> {
+        Some(match event {
             Event::Layers(layers) => {
                 if let Ok(mut sizes) = self.sizes.lock() {
                     sizes.extend(layers.iter().copied());
                 }
-                Ok(())
+                return None;
             }
-            Event::Present(layer) => writeln!(stderr, "{}: already here", layer.short()),
+            Event::Present(layer) => format!("{}: already here", layer.short()),
             Event::Waiting(layer) => {
-                writeln!(stderr, "{}: another process pulls it; waiting", layer.short())
+                format!("{}: another process pulls it; waiting", layer.short())
             }
             Event::Resumed(layer, at) => {
-                writeln!(stderr, "{}: going on from {}", layer.short(), output::size(at))
+                format!("{}: going on from {}", layer.short(), output::size(*at))
             }
             Event::Done(layer) => {
-                let size = self.sizes.lock().ok().and_then(|sizes| sizes.get(&layer).copied());
-                let size = size.map(output::size).unwrap_or_default();
-                writeln!(stderr, "{}: done {size}", layer.short())
+                let size = self.sizes.lock().ok().and_then(|sizes| sizes.get(layer).copied());
+                format!("{}: done {}", layer.short(), size.map(output::size).unwrap_or_default())
             }
-            Event::Retry(layer, why) => writeln!(stderr, "{}: trying again: {why}", layer.short()),
-            Event::Warning(text) => writeln!(stderr, "husk: warning: {text}"),
-            Event::Step(text) => writeln!(stderr, "{text}"),
-            Event::CachedStep => writeln!(stderr, "cached"),
-            Event::Transferred(..) | Event::Unpacked(..) => Ok(()),
-        };
+            Event::Retry(layer, why) => {
+                format!("{}: trying again: {}", layer.short(), printable(why))
+            }
+            Event::Warning(text) => format!("husk: warning: {}", printable(text)),
+            Event::Step(text) => (*text).to_owned(),
+            Event::CachedStep => "cached".to_owned(),
+            Event::Transferred(..) | Event::Unpacked(..) => return None,
+        })
+    }
+}
+
+impl Progress for Lines {
+    fn event(&self, event: Event<'_>) {
+        if let Some(line) = self.line(&event) {
+            notice::line(line);
+        }
     }
 }
 
@@ -137,8 +147,12 @@ impl Progress for Bars {
                 let size = self.layer(layer, 0).and_then(|bar| bar.length()).unwrap_or(0);
                 self.end(layer, format!("done {}", output::size(size)));
             }
-            Event::Retry(_, why) => drop(self.all.println(format!("husk: trying again: {why}"))),
-            Event::Warning(text) => drop(self.all.println(format!("husk: warning: {text}"))),
+            Event::Retry(_, why) => {
+                drop(self.all.println(format!("husk: trying again: {}", printable(why))));
+            }
+            Event::Warning(text) => {
+                drop(self.all.println(format!("husk: warning: {}", printable(text))));
+            }
             Event::Step(text) => drop(self.all.println(text)),
             Event::CachedStep => drop(self.all.println("cached")),
         }
@@ -159,6 +173,15 @@ impl Drop for Bars {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_image_says_of_itself_reaches_no_terminal_as_it_is() {
+        let lines = Lines::default();
+        let line = lines.line(&Event::Warning("a:1 is for linux/\u{1b}[2J")).unwrap();
+        assert_eq!(line, "husk: warning: a:1 is for linux/\\u{1b}[2J");
+        let line = lines.line(&Event::Retry(Digest::of(b""), "\u{7}")).unwrap();
+        assert!(line.ends_with("trying again: \\u{7}"), "{line}");
+    }
 
     #[test]
     fn templates_are_sound() {

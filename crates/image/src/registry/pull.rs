@@ -253,9 +253,8 @@ impl Job<'_> {
             if self.stopped.load(Ordering::Relaxed) {
                 return;
             }
-            match self.layer(index, layer) {
-                Ok(()) => self.progress.event(Event::Done(layer.blob)),
-                Err(error) => return self.fail(error),
+            if let Err(error) = self.layer(index, layer) {
+                return self.fail(error);
             }
         }
     }
@@ -295,7 +294,9 @@ impl Job<'_> {
                 self.progress.event(Event::Warning(&format!("and {more} warnings more")));
             }
         }
-        self.placed(index)
+        self.placed(index)?;
+        self.progress.event(Event::Done(layer.blob));
+        Ok(())
     }
 
     /// Waits until all layers below `index` are in their place.
