@@ -29,7 +29,7 @@ fn image(store: &Store, name: &str) -> ImageRecord {
         layers: vec![ImageLayer { blob, size: layer.len() as u64, diff_id, chain_id: diff_id }],
     };
     unpacked(store, &record);
-    store.add_image(&record).unwrap();
+    store.add_image(&record, &[]).unwrap();
     record
 }
 
@@ -76,6 +76,75 @@ fn images_are_found_by_name_id_and_digest() {
     assert_eq!(images.len(), 2);
     let names: Vec<String> = images[0].names.iter().map(|(name, _)| name.familiar()).collect();
     assert_eq!(names, ["a:latest", "r.io:5000/x/y:z"]);
+}
+
+#[test]
+fn an_image_is_added_with_its_name_or_removed_with_it() {
+    let scratch = Scratch::new("store");
+    let store = store(&scratch);
+    let a = image(&store, "a");
+    let name: Reference = "x:latest".parse().unwrap();
+    // As a pull does: nothing is collected before it has its name.
+    let activity = store.activity().unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    match store.remove("x", false) {
+                        Ok(_) | Err(StoreError::NoImage(_)) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            });
+        }
+        let names = [(name, a.manifest)];
+        let added = (0..300).try_for_each(|_| store.add_image(&a, &names));
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        added.unwrap();
+    });
+    drop(activity);
+}
+
+#[test]
+fn records_that_a_power_failure_emptied_are_not_there() {
+    let scratch = Scratch::new("store");
+    let store = store(&scratch);
+    let (a, b) = (image(&store, "a"), image(&store, "b"));
+    tag(&store, "x", &a);
+    tag(&store, "y", &b);
+    let empty = |path: &str| std::fs::write(store.root().join(path), b"").unwrap();
+    empty(&format!("images/{}.json", a.manifest.hex()));
+    empty("names/docker.io%2Flibrary%2Fy:latest");
+    empty(&format!("layers/{}/layer.json", b.layers[0].chain_id.hex()));
+    assert!(matches!(store.find("x"), Err(StoreError::NoImage(_))));
+    assert!(matches!(store.find("y"), Err(StoreError::NoImage(_))));
+    let images = store.images().unwrap();
+    assert!(images.len() == 1 && images[0].record == b && images[0].names.is_empty());
+    // What they say is made anew in its place.
+    assert!(store.layers(&[b.layers[0].chain_id]).is_err());
+    unpacked(&store, &b);
+    store.layers(&[b.layers[0].chain_id]).unwrap();
+    store.add_image(&b, &[("y".parse().unwrap(), b.manifest)]).unwrap();
+    assert_eq!(store.find("y").unwrap(), b);
+    store.collect().unwrap();
+    assert!(!store.has_blob(&a.manifest) && store.has_blob(&b.manifest));
+}
+
+#[test]
+fn a_blob_that_a_power_failure_cut_is_made_anew() {
+    let scratch = Scratch::new("store");
+    let store = store(&scratch);
+    let digest = store.put_document(b"0123456789").unwrap();
+    let claim = |size| store.claim_blob(&digest, size, &|| {});
+    assert!(matches!(claim(10).unwrap(), BlobClaim::Present(_)));
+    // The descriptor is wrong, not the blob.
+    assert!(matches!(claim(9), Err(StoreError::Size { .. })));
+    std::fs::write(store.root().join("blobs/sha256").join(digest.hex()), b"0123").unwrap();
+    let BlobClaim::Absent(mut partial) = claim(10).unwrap() else { panic!("a damaged blob") };
+    partial.write(b"0123456789").unwrap();
+    partial.finish().unwrap();
+    assert!(matches!(claim(10).unwrap(), BlobClaim::Present(_)));
 }
 
 #[test]

@@ -78,10 +78,8 @@ fn import_layer(
     let layers = vec![Descriptor::new(media_type, blob, size)];
     let image = compose(store, &config, layers, Dialect::Oci)?;
     unpack_image(store, &image, options, progress).map_err(ArchiveError::Unpack)?;
-    store.add_image(&image)?;
-    if let Some(reference) = &import.reference {
-        store.tag(reference, &image.manifest, &image.manifest)?;
-    }
+    let named = import.reference.map(|reference| (reference, image.manifest));
+    store.add_image(&image, named.as_slice())?;
     Ok(image)
 }
 

@@ -260,10 +260,9 @@ fn load(
     }
     let mut loaded = Vec::new();
     for Found { image, names } in found {
-        store.add_image(&image)?;
-        for name in &names {
-            store.tag(name, &image.manifest, &image.manifest)?;
-        }
+        let named: Vec<(Reference, Digest)> =
+            names.iter().map(|name| (name.clone(), image.manifest)).collect();
+        store.add_image(&image, &named)?;
         loaded.push(Loaded { image, names });
     }
     Ok(loaded)

@@ -406,10 +406,8 @@ impl Build<'_> {
             .map(|(layer, kind)| Descriptor::new(kind, layer.blob, layer.size))
             .collect();
         let image = compose(self.store, &config, layers, Dialect::Oci)?;
-        self.store.add_image(&image)?;
-        for name in &self.options.names {
-            self.store.tag(name, &image.manifest, &image.manifest)?;
-        }
+        let names = self.options.names.iter().map(|name| (name.clone(), image.manifest));
+        self.store.add_image(&image, &names.collect::<Vec<_>>())?;
         Ok(image)
     }
 }

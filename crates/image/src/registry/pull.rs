@@ -122,8 +122,7 @@ fn pull_image(
     }
     let before = store.find_reference(&reference)?;
     let up_to_date = before.is_some_and(|before| before.manifest == image.manifest);
-    store.add_image(&image)?;
-    store.tag(&reference, &image.manifest, &target)?;
+    store.add_image(&image, &[(reference, target)])?;
     Ok(Pulled { image, target, up_to_date })
 }
 

@@ -171,6 +171,13 @@ impl Store {
         })))
     }
 
+    fn hash_blob(mut file: File, path: &Path) -> Result<Digest, StoreError> {
+        let mut hasher = HashingWriter::new(io::sink());
+        io::copy(&mut file, &mut hasher).map_err(io_error("read", path))?;
+        Ok(hasher.finish().1)
+    }
+
+    /// The blob, where its file has the size that is due.
     fn present(&self, digest: &Digest, size: u64) -> Result<Option<File>, StoreError> {
         match self.open_blob(digest) {
             Ok(file) => {
@@ -180,8 +187,12 @@ impl Store {
                     return Ok(Some(file));
                 }
                 // Verified when it was stored; if the length no longer fits, either the
-                // descriptor lies or a crash of the machine cut the file.
-                Err(StoreError::Size { digest: *digest, expected: size, found })
+                // descriptor lies or a crash of the machine cut the file, which is then
+                // made anew.
+                match Store::hash_blob(file, &path)? == *digest {
+                    true => Err(StoreError::Size { digest: *digest, expected: size, found }),
+                    false => Ok(None),
+                }
             }
             Err(StoreError::NoBlob(_)) => Ok(None),
             Err(error) => Err(error),

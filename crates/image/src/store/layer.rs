@@ -212,6 +212,10 @@ impl LayerBuild {
             .map_err(|source| StoreError::Record { path: path.clone(), source })?;
         std::fs::write(&path, bytes).map_err(io_error("write", &path))?;
         let target = self.store.layer_path(&self.chain_id);
+        // A layer whose record was lost is in the way.
+        if target.exists() {
+            self.store.remove_layer(&self.chain_id)?;
+        }
         std::fs::rename(&self.scratch, &target).map_err(io_error("rename", &target))?;
         self.done = true;
         let layer = Layer { chain_id: self.chain_id, path: target.join("diff"), record };

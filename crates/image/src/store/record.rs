@@ -137,19 +137,27 @@ impl Store {
         serde_json::to_vec(value).map_err(record)
     }
 
-    /// Adds an image whose blobs are in the store; names that pointed to it stay.
+    /// Adds an image whose blobs are in the store and points names at it, each with the
+    /// digest that the registry knows it by; names that pointed to it stay.
     ///
     /// # Errors
     /// [`StoreError::NoBlob`] where a blob is missing.
-    pub fn add_image(&self, record: &ImageRecord) -> Result<(), StoreError> {
+    pub fn add_image(
+        &self,
+        record: &ImageRecord,
+        names: &[(Reference, Digest)],
+    ) -> Result<(), StoreError> {
         let blobs = record.layers.iter().map(|layer| &layer.blob);
         for blob in blobs.chain([&record.id, &record.manifest]) {
             if !self.has_blob(blob) {
                 return Err(StoreError::NoBlob(*blob));
             }
         }
+        // One step to others: who removes the image finds it with its names or not at all.
+        let _lock = self.lock_names()?;
         let path = self.image_path(&record.manifest);
-        self.write_record(&path, &Store::json(&path, record)?)
+        self.write_record(&path, &Store::json(&path, record)?)?;
+        names.iter().try_for_each(|(name, target)| self.write_name(name, &record.manifest, target))
     }
 
     /// Reads an image's manifest and config from the store.
@@ -186,6 +194,16 @@ impl Store {
         if !self.image_path(manifest).is_file() {
             return Err(StoreError::NoImage(manifest.to_string()));
         }
+        self.write_name(reference, manifest, target)
+    }
+
+    /// The caller has [`Store::lock_names`].
+    fn write_name(
+        &self,
+        reference: &Reference,
+        manifest: &Digest,
+        target: &Digest,
+    ) -> Result<(), StoreError> {
         let reference = reference.clone().or_latest();
         let record =
             NameRecord { reference: reference.to_string(), manifest: *manifest, target: *target };
@@ -303,8 +321,8 @@ impl Store {
     /// [`StoreError::InUse`] where a container runs on it and `force` is not given; with
     /// `force` its names go and the image stays, dangling, until the container is gone.
     pub fn remove(&self, name: &str, force: bool) -> Result<Vec<Removal>, StoreError> {
-        let record = self.find(name)?;
         let lock = self.lock_names()?;
+        let record = self.find(name)?;
         let named = name.parse::<Reference>().map(Reference::or_latest).ok();
         let mut all = self.name_records()?;
         all.retain(|entry| entry.manifest == record.manifest);
