@@ -18,6 +18,8 @@ pub const MAX_MANIFEST: u64 = 4 << 20;
 pub const MAX_CONFIG: u64 = 8 << 20;
 /// Most layers of an image: overlayfs stacks at most 500 lower directories.
 pub const MAX_LAYERS: usize = 500;
+/// How deep an index may lie in an index.
+pub const MAX_NESTING: usize = 4;
 /// Largest layer or other blob that a descriptor may announce.
 pub const MAX_BLOB: u64 = 1 << 40;
 
@@ -353,6 +355,11 @@ impl Manifest {
                     layer.size
                 )));
             }
+            if layer.media_type.ends_with("+encrypted") {
+                return Err(DocumentError::Unsupported(format!(
+                    "layers[{index}] is encrypted, and there is nothing here to decrypt it"
+                )));
+            }
             if !layer.media_type.contains(".image.layer.")
                 && !layer.media_type.contains(".image.rootfs.")
             {
@@ -367,23 +374,29 @@ impl Manifest {
 }
 
 impl Index {
-    /// The descriptor of the image that serves `wanted` best.
+    /// The descriptor of the image that serves `wanted` best, or of an index that leads to
+    /// one (image-spec "image-index.md"). Entries of other kinds are left alone.
     ///
     /// # Errors
     /// [`DocumentError::NoPlatform`], listing what there is.
     pub fn choose(&self, wanted: &Platform) -> Result<&Descriptor, DocumentError> {
-        let images = || {
-            let kinds = [media::OCI_MANIFEST, media::DOCKER_MANIFEST, ""];
+        let of = |kinds: &'static [&'static str]| {
             self.manifests.iter().filter(move |entry| kinds.contains(&entry.media_type.as_str()))
         };
-        let ranked =
-            images().filter_map(|entry| Some((wanted.rank(entry.platform.as_ref()?)?, entry)));
+        let images = || of(&[media::OCI_MANIFEST, media::DOCKER_MANIFEST, ""]);
+        let indexes = || of(&[media::OCI_INDEX, media::DOCKER_INDEX]);
+        let ranked = images()
+            .chain(indexes())
+            .filter_map(|entry| Some((wanted.rank(entry.platform.as_ref()?)?, entry)));
         if let Some((_, entry)) = ranked.min_by_key(|(rank, _)| *rank) {
             return Ok(entry);
         }
         // A layout's index of one image often carries no platform at all.
         let mut bare = images().filter(|entry| entry.platform.is_none());
         if let (Some(entry), None) = (bare.next(), bare.next()) {
+            return Ok(entry);
+        }
+        if let Some(entry) = indexes().find(|entry| entry.platform.is_none()) {
             return Ok(entry);
         }
         let mut offered: Vec<String> =
@@ -449,6 +462,7 @@ mod tests {
             (manifest("").replace(media::OCI_CONFIG, "application/vnd.helm"), None, "not an image"),
             (manifest("").replace(media::OCI_LAYER_GZIP, "text/plain"), None, "not a layer"),
             (manifest("").replace(":3}", ":99999999999999}"), None, "over the limit"),
+            (manifest("").replace("+gzip", "+gzip+encrypted"), None, "layers[0] is encrypted"),
         ];
         for (text, kind, expected) in cases {
             let error = Document::parse(text.as_bytes(), *kind).unwrap_err().to_string();
@@ -498,5 +512,16 @@ mod tests {
         assert!(error.contains("linux/s390x") && error.contains("linux/amd64"), "{error}");
         index.manifests = vec![entry(None, 9)];
         assert_eq!(size(&index, "linux/s390x").unwrap(), 9);
+        let nested = |platform, size| Descriptor {
+            media_type: media::OCI_INDEX.to_owned(),
+            ..entry(platform, size)
+        };
+        index.manifests = vec![nested(None, 1), nested(Some("linux/s390x"), 2)];
+        assert_eq!(size(&index, "linux/s390x").unwrap(), 2);
+        assert_eq!(size(&index, "linux/amd64").unwrap(), 1);
+        index.manifests.push(entry(Some("linux/amd64"), 3));
+        assert_eq!(size(&index, "linux/amd64").unwrap(), 3);
+        index.manifests = vec![Descriptor::new("application/xml", digest(), 1)];
+        assert!(size(&index, "linux/amd64").is_err());
     }
 }

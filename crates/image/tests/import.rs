@@ -128,6 +128,39 @@ fn an_archive_cannot_give_another_images_digest_to_its_own() {
 }
 
 #[test]
+fn what_is_no_image_in_a_layout_is_left_alone() {
+    let scratch = Scratch::new("artifact");
+    let store = Store::open(scratch.path().join("store")).unwrap();
+    let options = PullOptions::default();
+    let image = FakeImage::of(&[LayerBuilder::of(&[Entry::file("hello", b"x")])]);
+    let signature = String::from_utf8(image.manifest.clone()).unwrap();
+    let signature = signature.replace("image.layer.v1.tar+gzip", "cosign.simplesigning.v1+json");
+    let blob = |text: &str| {
+        Entry::file(&format!("blobs/sha256/{}", Digest::of(text.as_bytes()).hex()), text.as_bytes())
+    };
+    let entry = |kind: &str, bytes: &[u8]| {
+        let size = bytes.len();
+        serde_json::json!({"mediaType": kind, "digest": Digest::of(bytes), "size": size})
+    };
+    let manifest = "application/vnd.oci.image.manifest.v1+json";
+    let load = |listed: &[serde_json::Value]| {
+        let mut files = entries(&image, &Digest::of(&image.manifest));
+        files.push(blob(&signature));
+        let index = serde_json::json!({"schemaVersion": 2, "manifests": listed});
+        files.push(Entry::file("index.json", index.to_string().as_bytes()));
+        load_stream(&store, &LayerBuilder::of(&files)[..], &options, &Silent)
+    };
+    let others = [entry("application/xml", b"<x>"), entry(manifest, signature.as_bytes())];
+    let mut all = others.to_vec();
+    all.push(entry(manifest, &image.manifest));
+    let loaded = load(&all).unwrap();
+    assert!(loaded.len() == 1 && loaded[0].image.id == Digest::of(&image.config));
+    // Alone, it is said what it is not.
+    let error = load(&others).unwrap_err().to_string();
+    assert!(error.contains("is not a layer's"), "{error}");
+}
+
+#[test]
 fn links_of_an_archive_may_be_long_but_not_without_end() {
     let scratch = Scratch::new("long-link");
     let store = Store::open(scratch.path().join("store")).unwrap();

@@ -285,6 +285,45 @@ fn wrong_documents_are_refused() {
 }
 
 #[test]
+fn an_index_may_lie_in_an_index() {
+    let image = image();
+    let index = |kind: &str, document: &[u8]| {
+        let entry = serde_json::json!({
+            "mediaType": format!("application/vnd.oci.image.{kind}.v1+json"),
+            "digest": Digest::of(document), "size": document.len(),
+        });
+        let other = serde_json::json!({
+            "mediaType": "application/xml", "digest": Digest::of(b"x"), "size": 1,
+        });
+        let index = serde_json::json!({"schemaVersion": 2, "manifests": [other, entry]});
+        index.to_string().into_bytes()
+    };
+    let mut documents = vec![image.manifest.clone(), index("manifest", &image.manifest)];
+    for _ in 0..5 {
+        let outer = index("index", documents.last().unwrap());
+        documents.push(outer);
+    }
+    for (depth, found) in [(1, true), (2, true), (4, true), (6, false)] {
+        let (answers, documents) = (image.clone(), documents.clone());
+        let registry = FakeRegistry::new(move |request| {
+            let named = documents
+                .iter()
+                .find(|document| request.path.ends_with(&Digest::of(document).to_string()));
+            match (request.path.contains("/manifests/"), named) {
+                (false, _) => answers.answer(request),
+                (true, named) => Answer::new(200, named.unwrap_or(&documents[depth])),
+            }
+        });
+        let scratch = Scratch::new("pull");
+        let store = Store::open(scratch.path().join("store")).unwrap();
+        match run(&store, &registry) {
+            Ok(pulled) => assert!(found && pulled.image.manifest == Digest::of(&image.manifest)),
+            Err(error) => assert!(!found && error.to_string().contains("too deep"), "{error}"),
+        }
+    }
+}
+
+#[test]
 fn a_hostile_layer_leaves_nothing() {
     let hostile = FakeImage::of(&[
         LayerBuilder::of(&[Entry::file("fine", b"x")]),

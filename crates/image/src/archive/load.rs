@@ -13,8 +13,8 @@ use crate::compose::{Dialect, compose_of};
 use crate::config::ImageConfig;
 use crate::digest::{Digest, clip};
 use crate::document::{
-    Descriptor, Document, DocumentError, Index, MAX_CONFIG, MAX_LAYERS, MAX_MANIFEST, Manifest,
-    json, media,
+    Descriptor, Document, DocumentError, MAX_CONFIG, MAX_LAYERS, MAX_MANIFEST, MAX_NESTING,
+    Manifest, json, media,
 };
 use crate::progress::{Event, Progress};
 use crate::reference::Reference;
@@ -23,8 +23,6 @@ use crate::store::{ImageRecord, Store};
 use crate::unpack::decompress::{Compression, Decoder};
 use crate::unpack::entry::{Kind, TarReader};
 
-/// How deep an index may lie in an index.
-const MAX_NESTING: usize = 4;
 /// Longest name and target of a link, as Linux has it: all are kept in memory.
 const MAX_NAME: usize = 4096;
 /// Most files of an archive.
@@ -288,8 +286,22 @@ fn oci_images(
         }
     };
     let mut found: Vec<Found> = Vec::new();
-    for entry in &index.manifests {
-        let (digest, manifest) = image_of(store, files, entry, options, 0)?;
+    let mut other = None;
+    let known =
+        |entry: &&Descriptor| entry.media_type.is_empty() || media::is_document(&entry.media_type);
+    // What is of an unknown type is not ours to judge (image-spec "image-layout.md").
+    for entry in index.manifests.iter().filter(known) {
+        let (digest, manifest) = match image_of(store, files, entry, options, 0) {
+            // Signatures and attestations lie beside the images they are about.
+            Err(ArchiveError::Document {
+                what,
+                source: source @ DocumentError::Unsupported(_),
+            }) => {
+                other.get_or_insert(ArchiveError::Document { what, source });
+                continue;
+            }
+            image => image?,
+        };
         let config_bytes = store.read_document(&manifest.config.digest, MAX_CONFIG)?;
         let config = ImageConfig::parse(&config_bytes, manifest.layers.len())
             .map_err(document_error(manifest.config.digest.to_string()))?;
@@ -309,7 +321,10 @@ fn oci_images(
             None => found.push(Found { image, names: name.into_iter().collect() }),
         }
     }
-    Ok(found)
+    match other {
+        Some(error) if found.is_empty() => Err(error),
+        _ => Ok(found),
+    }
 }
 
 fn blob_name(digest: &Digest) -> String {
@@ -334,7 +349,6 @@ fn image_of(
             Err(ArchiveError::Invalid("indexes lie too deep in each other".to_owned()))
         }
         Document::Index(index) => {
-            let index: Index = index;
             let chosen = index.choose(&options.platform).map_err(document_error(&name))?;
             image_of(store, files, chosen, options, depth + 1)
         }

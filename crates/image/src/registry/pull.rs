@@ -16,7 +16,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use super::{Client, FetchedManifest, RegistryError};
 use crate::config::ImageConfig;
 use crate::digest::Digest;
-use crate::document::{Document, DocumentError, MAX_CONFIG, media};
+use crate::document::{Document, DocumentError, MAX_CONFIG, MAX_NESTING, media};
 use crate::platform::Platform;
 use crate::progress::{Event, Progress};
 use crate::reference::Reference;
@@ -140,29 +140,31 @@ pub fn unpack_image(
     fetch_layers(store, None, image, options, progress).map_err(|error| error.or_disk_full(store))
 }
 
+/// The manifest of the image for the platform, through however many indexes.
 fn choose(
     client: &Client,
     reference: &Reference,
-    fetched: FetchedManifest,
+    mut fetched: FetchedManifest,
     options: &PullOptions,
 ) -> Result<(FetchedManifest, crate::document::Manifest), RegistryError> {
     let named = |source| RegistryError::Document { what: reference.familiar(), source };
-    let parsed = Document::parse(&fetched.bytes, fetched.content_type.as_deref()).map_err(named)?;
-    let index = match parsed {
-        Document::Manifest(manifest) => return Ok((fetched, manifest)),
-        Document::Index(index) => index,
-    };
-    let chosen = index.choose(&options.platform).map_err(named)?;
-    let fetched = client.manifest(&reference.at(chosen.digest))?;
-    if fetched.bytes.len() as u64 != chosen.size {
-        let (found, expected) = (fetched.bytes.len() as u64, chosen.size);
-        return Err(StoreError::Size { digest: chosen.digest, expected, found }.into());
+    let mut kind = fetched.content_type.clone();
+    for _ in 0..=MAX_NESTING {
+        let index = match Document::parse(&fetched.bytes, kind.as_deref()).map_err(named)? {
+            Document::Manifest(manifest) => return Ok((fetched, manifest)),
+            Document::Index(index) => index,
+        };
+        let chosen = index.choose(&options.platform).map_err(named)?;
+        fetched = client.manifest(&reference.at(chosen.digest))?;
+        if fetched.bytes.len() as u64 != chosen.size {
+            let (found, expected) = (fetched.bytes.len() as u64, chosen.size);
+            return Err(StoreError::Size { digest: chosen.digest, expected, found }.into());
+        }
+        // The index's word for it, where the registry's Content-Type says nothing of use.
+        let told = fetched.content_type.clone().filter(|kind| media::is_document(kind));
+        kind = told.or_else(|| Some(chosen.media_type.clone()));
     }
-    // The index's word for it, where the registry's Content-Type says nothing of use.
-    let told = fetched.content_type.as_deref().filter(|kind| media::is_document(kind));
-    let kind = told.or(Some(&chosen.media_type));
-    let manifest = Document::parse_manifest(&fetched.bytes, kind).map_err(named)?;
-    Ok((fetched, manifest))
+    Err(named(DocumentError::Unsupported("indexes lie too deep in each other".to_owned())))
 }
 
 fn fetch_config(
