@@ -12,10 +12,13 @@ mod layer;
 
 use corpus::{awkward, layout};
 use fake::FakeImage;
-use husk_image::archive::{ImportOptions, import, load_directory, load_stream};
+use husk_image::archive::{
+    Format, ImportOptions, import, load_directory, load_stream, save_stream,
+};
 use husk_image::config::RunConfig;
 use husk_image::digest::Digest;
 use husk_image::progress::Silent;
+use husk_image::reference::Reference;
 use husk_image::registry::PullOptions;
 use husk_image::store::Store;
 use layer::{Entry, LayerBuilder, Scratch};
@@ -158,6 +161,24 @@ fn what_is_no_image_in_a_layout_is_left_alone() {
     // Alone, it is said what it is not.
     let error = load(&others).unwrap_err().to_string();
     assert!(error.contains("is not a layer's"), "{error}");
+}
+
+#[test]
+fn an_image_that_is_saved_by_its_digest_has_no_name() {
+    let scratch = Scratch::new("by-digest");
+    let store = Store::open(scratch.path().join("store")).unwrap();
+    let options = PullOptions::default();
+    let image = FakeImage::of(&[LayerBuilder::of(&[Entry::file("hello", b"x")])]);
+    let digest = Digest::of(&image.manifest);
+    let tar = LayerBuilder::of(&entries(&image, &digest));
+    let image = load_stream(&store, &tar[..], &options, &Silent).unwrap().remove(0).image;
+    let name: Reference = format!("a@{digest}").parse().unwrap();
+    let mut saved = Vec::new();
+    save_stream(&store, &[(image.clone(), vec![name])], Format::Docker, &mut saved).unwrap();
+    let text = String::from_utf8_lossy(&saved);
+    assert!(text.contains(r#""RepoTags":[]"#) && !text.contains("image.ref.name"));
+    let loaded = load_stream(&store, &saved[..], &options, &Silent).unwrap();
+    assert!(loaded[0].image == image && loaded[0].names.is_empty());
 }
 
 #[test]

@@ -49,12 +49,14 @@ fn plan(store: &Store, images: &[(ImageRecord, Vec<Reference>)]) -> Result<Plan,
     let mut entries = Vec::new();
     let mut blobs = Vec::new();
     for (image, names) in images {
+        // A digest is no name that an archive could give, and readers refuse one.
+        let names: Vec<&Reference> = names.iter().filter(|name| name.digest().is_none()).collect();
         let size = store.blob_size(&image.manifest)?;
         let plain = Descriptor {
             platform: Some(image.platform.clone()),
             ..Descriptor::new(&image.media_type, image.manifest, size)
         };
-        for name in names {
+        for name in &names {
             let annotations = BTreeMap::from([
                 ("io.containerd.image.name".to_owned(), name.to_string()),
                 (
@@ -69,7 +71,7 @@ fn plan(store: &Store, images: &[(ImageRecord, Vec<Reference>)]) -> Result<Plan,
         }
         entries.push(DockerEntry {
             config: blob_path(&image.id),
-            repo_tags: names.iter().map(Reference::familiar).collect(),
+            repo_tags: names.iter().map(|name| name.familiar()).collect(),
             layers: image.layers.iter().map(|layer| blob_path(&layer.blob)).collect(),
         });
         blobs.extend([image.manifest, image.id]);

@@ -123,25 +123,36 @@ impl DockerConfig {
         let Some(auths) = self.content.get("auths").and_then(Value::as_object) else {
             return Ok(None);
         };
-        let entry = auths.iter().find(|(key, _)| names(key, registry));
-        let Some((key, entry)) = entry else { return Ok(None) };
+        // Several keys may mean one registry, since each program writes its own, and empty ones
+        // are left by those that keep the secret elsewhere.
+        let exact = server_key(registry);
+        let mut entries: Vec<_> = auths.iter().filter(|(key, _)| names(key, registry)).collect();
+        entries.sort_by_key(|(key, _)| **key != exact);
+        for (key, entry) in entries {
+            let found = self.of_entry(key, entry)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    fn of_entry(&self, key: &str, entry: &Value) -> Result<Option<Credentials>, CredentialError> {
         let text =
             |name: &str| entry.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
         if let Some(token) = text("identitytoken") {
             return Ok(Some(Credentials::IdentityToken(token.to_owned())));
         }
-        if let Some(auth) = text("auth") {
-            let bad = || CredentialError::Malformed {
-                path: self.path.clone(),
-                problem: format!("auths[{key:?}].auth is not the base64 form of user:password"),
-            };
-            let decoded = STANDARD.decode(auth.trim()).map_err(|_| bad())?;
-            let decoded = String::from_utf8(decoded).map_err(|_| bad())?;
-            let (user, password) = decoded.split_once(':').ok_or_else(bad)?;
-            let password = password.trim_end_matches('\0').to_owned();
-            return Ok(Some(Credentials::Password { user: user.to_owned(), password }));
-        }
-        Ok(None)
+        let Some(auth) = text("auth") else { return Ok(None) };
+        let bad = || CredentialError::Malformed {
+            path: self.path.clone(),
+            problem: format!("auths[{key:?}].auth is not the base64 form of user:password"),
+        };
+        let decoded = STANDARD.decode(auth.trim()).map_err(|_| bad())?;
+        let decoded = String::from_utf8(decoded).map_err(|_| bad())?;
+        let (user, password) = decoded.split_once(':').ok_or_else(bad)?;
+        let password = password.trim_end_matches('\0').to_owned();
+        Ok(Some(Credentials::Password { user: user.to_owned(), password }))
     }
 
     fn helper(&self, registry: &str) -> Result<Option<String>, CredentialError> {
@@ -237,8 +248,16 @@ impl DockerConfig {
             .mode(0o600)
             .open(&scratch)
             .map_err(failed("create"))?;
-        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed("write"))?;
-        std::fs::rename(&scratch, &target).map_err(failed("rename"))
+        let written = file
+            .write_all(text.as_bytes())
+            .and_then(|()| file.sync_all())
+            .map_err(failed("write"))
+            .and_then(|()| std::fs::rename(&scratch, &target).map_err(failed("rename")));
+        if written.is_err() {
+            // Secrets stay in one place.
+            let _ = std::fs::remove_file(&scratch);
+        }
+        written
     }
 }
 
@@ -333,6 +352,14 @@ mod tests {
         assert_eq!(config.credentials("e.io").unwrap(), None);
         let token = Some(Credentials::IdentityToken("t".into()));
         assert_eq!(config.credentials("old.io").unwrap(), token);
+    }
+
+    #[test]
+    fn an_empty_entry_of_another_key_hides_none() {
+        let keys = r#"{"auths":{"docker.io":{},"https://index.docker.io/v1/":{"auth":"dTpw"},
+            "https://r.io/v1/":{"auth":"YTpi"},"r.io":{"auth":"dTpw"}}}"#;
+        assert_eq!(config(keys).credentials("docker.io").unwrap(), password("u", "p"));
+        assert_eq!(config(keys).credentials("r.io").unwrap(), password("u", "p"));
     }
 
     #[test]
