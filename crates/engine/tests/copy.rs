@@ -260,6 +260,22 @@ fn an_export_is_the_root_without_its_mounts() {
     engine.assert_nothing_left();
 }
 
+#[test]
+fn an_imported_image_takes_the_instructions_of_a_dockerfile() {
+    let engine = engine!(new);
+    let tar = engine.path("bb.tar").display().to_string();
+    let changes = ["-c", "WORKDIR /data", "-c", "LABEL a=b", "-c", "ENTRYPOINT [\"/bin/pwd\"]"];
+    let all = [&["import"], &changes[..], &["-c", "EXPOSE 80", &tar, "changed"]].concat();
+    engine.ok(&all);
+    assert_eq!(engine.ok(&["run", "--rm", "--network", "none", "changed"]), "/data");
+    let shown = engine.ok(&["image", "inspect", "changed"]);
+    assert!(shown.contains("80/tcp") && shown.contains(r#""a": "b""#), "{shown}");
+    let refused = engine.run(&["import", "-c", "RUN x", &tar, "no"]);
+    assert!(refused.code != 0 && refused.err.contains("--change"), "{refused:?}");
+    assert!(refused.err.contains("change the config and no file"), "{refused:?}");
+    engine.assert_nothing_left();
+}
+
 /// CVE-2018-15664 and its kin: a container that swaps what is copied for links out.
 #[test]
 fn a_hostile_container_gets_and_gives_nothing() {

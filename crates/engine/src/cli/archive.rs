@@ -11,7 +11,7 @@ use husk_image::reference::Reference;
 use husk_image::registry::PullOptions;
 use husk_image::store::ImageRecord;
 
-use super::output;
+use super::{output, progress};
 use crate::error::{Error, Result, file};
 use crate::home::Home;
 
@@ -109,7 +109,7 @@ pub(super) struct Import {
     /// A remark for its history
     #[arg(short, long)]
     message: Option<String>,
-    /// ENTRYPOINT or CMD ["..."], ENV NAME=VALUE, WORKDIR DIR, USER USER
+    /// An instruction of a Dockerfile that changes the config and no file, as in "CMD ls"
     #[arg(short, long)]
     change: Vec<String>,
     /// The tar, or - for standard input
@@ -139,28 +139,7 @@ impl Import {
     }
 
     fn config(&self) -> Result<RunConfig> {
-        let mut config = RunConfig::default();
-        for change in &self.change {
-            let bad = |problem: &str| Error::flag("--change", change, problem);
-            let (word, value) =
-                change.trim().split_once(' ').ok_or_else(|| bad("is no instruction"))?;
-            let value = value.trim();
-            let list = || match value.starts_with('[') {
-                true => serde_json::from_str::<Vec<String>>(value)
-                    .map_err(|_| bad("is no JSON list of strings")),
-                false => Ok(vec!["/bin/sh".to_owned(), "-c".to_owned(), value.to_owned()]),
-            };
-            match word.to_ascii_uppercase().as_str() {
-                "ENTRYPOINT" => config.entrypoint = Some(list()?),
-                "CMD" => config.cmd = Some(list()?),
-                "ENV" if value.contains('=') => {
-                    config.env.get_or_insert_default().push(value.to_owned());
-                }
-                "WORKDIR" => config.working_dir = Some(value.to_owned()),
-                "USER" => config.user = Some(value.to_owned()),
-                _ => return Err(bad("only ENTRYPOINT, CMD, ENV, WORKDIR and USER are built yet")),
-            }
-        }
-        Ok(config)
+        husk_image::build::config_of(&self.change, &*progress::of(false))
+            .map_err(|error| Error::flag("--change", &error.line, error.message))
     }
 }

@@ -16,7 +16,7 @@ use super::error::DockerfileError;
 use super::ignore::Ignore;
 use super::layer_step::layer_step;
 use super::mount_step::{Secret, StepMount};
-use super::state::{Parent, StageState, absolute};
+use super::state::{Parent, StageState};
 use crate::compose::{Dialect, compose, timestamp};
 use crate::config::{History, ImageConfig, RootFs};
 use crate::document::Descriptor;
@@ -288,7 +288,7 @@ impl Build<'_> {
                     state.set_argument(&name, value);
                 }
             }
-            instruction => self.metadata(state, instruction)?,
+            instruction => self.dockerfile.metadata(state, instruction, self.progress)?,
         }
         state.history.push(History {
             created: state.created.clone(),
@@ -300,11 +300,7 @@ impl Build<'_> {
     }
 
     fn workdir(&mut self, state: &mut StageState, word: &Word) -> Result<(), BuildError> {
-        let text = self.expand(word, state)?;
-        if text.is_empty() || text.contains('\0') {
-            return Err(self.wrong(word, "WORKDIR takes a path"));
-        }
-        let path = absolute(&text, state.working_dir());
+        let path = self.dockerfile.working_dir(state, word)?;
         let mut key = state.key("WORKDIR");
         key.field(path.as_bytes());
         let unpack = &self.options.unpack;

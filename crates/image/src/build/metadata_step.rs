@@ -1,42 +1,34 @@
 //! Instructions that change the image's config and no file.
 
-use super::BuildError;
-use super::builder::Build;
-use super::dockerfile::{Instruction, Word};
+use super::dockerfile::{Dockerfile, Instruction, Word};
+use super::error::DockerfileError;
 use super::state::{StageState, absolute};
+use crate::config::Empty;
 use crate::facts::parse_port;
-use crate::progress::Event;
+use crate::progress::{Event, Progress};
 
-impl Build<'_> {
+type Result<T> = std::result::Result<T, DockerfileError>;
+
+impl Dockerfile {
+    /// Does what an instruction says to the config; those that make files it leaves alone.
     pub(super) fn metadata(
-        &mut self,
+        &self,
         state: &mut StageState,
         instruction: &Instruction,
-    ) -> Result<(), BuildError> {
+        progress: &dyn Progress,
+    ) -> Result<()> {
         match instruction {
             Instruction::Env(pairs) => {
                 // All values of one ENV see the variables as they were before it.
-                let mut values = Vec::new();
-                for (name, value) in pairs {
-                    values.push(self.pair("ENV", name, value, state)?);
-                }
-                for (name, value) in values {
+                for (name, value) in self.pairs("ENV", pairs, state)? {
                     state.set_env(&name, &value);
                 }
             }
             Instruction::Label(pairs) => {
-                for (name, value) in pairs {
-                    let (name, value) = self.pair("LABEL", name, value, state)?;
-                    state.config.labels.get_or_insert_default().insert(name, value);
-                }
+                let labels = self.pairs("LABEL", pairs, state)?;
+                state.config.labels.get_or_insert_default().extend(labels);
             }
-            Instruction::User(word) => {
-                let user = self.expand(word, state)?;
-                if user.contains(['\0', '\n', ' ']) || user.is_empty() {
-                    return Err(self.wrong(word, "USER takes user[:group]"));
-                }
-                state.config.user = Some(user);
-            }
+            Instruction::User(word) => state.config.user = Some(self.user(state, word)?),
             Instruction::Entrypoint(command) => {
                 state.config.entrypoint = Some(state.argv(command));
                 // A CMD of the base image was meant for its own entrypoint.
@@ -48,38 +40,10 @@ impl Build<'_> {
                 state.config.cmd = Some(state.argv(command));
                 state.has_cmd = true;
             }
-            Instruction::Expose(words) => {
-                for word in words {
-                    let text = self.expand(word, state)?;
-                    for port in text.split_whitespace() {
-                        let port = parse_port(port)
-                            .map_err(|problem| self.wrong(word, format!("{port:?}: {problem}")))?;
-                        let ports = state.config.exposed_ports.get_or_insert_default();
-                        ports.insert(port.to_string(), crate::config::Empty {});
-                    }
-                }
-            }
-            Instruction::Volume(words) => {
-                for word in words {
-                    let text = self.expand(word, state)?;
-                    if text.trim().is_empty() {
-                        return Err(self.wrong(word, "VOLUME takes paths; this one is empty"));
-                    }
-                    let path = absolute(&text, state.working_dir());
-                    if path == "/" {
-                        return Err(self.wrong(word, "a volume cannot be the root"));
-                    }
-                    let volumes = state.config.volumes.get_or_insert_default();
-                    volumes.insert(path, crate::config::Empty {});
-                }
-            }
+            Instruction::Expose(words) => self.expose(state, words)?,
+            Instruction::Volume(words) => self.volumes(state, words)?,
             Instruction::StopSignal(word) => {
-                let signal = self.expand(word, state)?;
-                if husk_sys::signal_name::number(&signal).is_none() {
-                    let form = "is no signal; it takes a name or a number, as in SIGTERM or 15";
-                    return Err(self.wrong(word, format!("STOPSIGNAL {signal:?} {form}")));
-                }
-                state.config.stop_signal = Some(signal);
+                state.config.stop_signal = Some(self.stop_signal(state, word)?);
             }
             Instruction::Shell(shell) => state.config.shell = Some(shell.clone()),
             Instruction::Maintainer(author) => state.author = Some(author.clone()),
@@ -88,7 +52,7 @@ impl Build<'_> {
                 if check.command.is_some() {
                     let text =
                         "HEALTHCHECK is recorded in the image; husk run does not probe it yet";
-                    self.progress.event(Event::Warning(text));
+                    progress.event(Event::Warning(text));
                 }
             }
             Instruction::OnBuild(trigger) => {
@@ -102,18 +66,82 @@ impl Build<'_> {
         Ok(())
     }
 
-    /// A name and a value of ENV or LABEL; the name must be one.
-    fn pair(
+    /// What WORKDIR means on top of the present one.
+    pub(super) fn working_dir(&self, state: &StageState, word: &Word) -> Result<String> {
+        let text = self.value(word, state)?;
+        match text.is_empty() || text.contains('\0') {
+            true => Err(self.error(word.position, "WORKDIR takes a path")),
+            false => Ok(absolute(&text, state.working_dir())),
+        }
+    }
+
+    fn value(&self, word: &Word, state: &StageState) -> Result<String> {
+        self.expand(word, &|name| state.variable(name))
+    }
+
+    fn user(&self, state: &StageState, word: &Word) -> Result<String> {
+        let user = self.value(word, state)?;
+        match user.contains(['\0', '\n', ' ']) || user.is_empty() {
+            true => Err(self.error(word.position, "USER takes user[:group]")),
+            false => Ok(user),
+        }
+    }
+
+    fn expose(&self, state: &mut StageState, words: &[Word]) -> Result<()> {
+        for word in words {
+            let text = self.value(word, state)?;
+            for port in text.split_whitespace() {
+                let port = parse_port(port)
+                    .map_err(|problem| self.error(word.position, format!("{port:?}: {problem}")))?;
+                let ports = state.config.exposed_ports.get_or_insert_default();
+                ports.insert(port.to_string(), Empty {});
+            }
+        }
+        Ok(())
+    }
+
+    fn volumes(&self, state: &mut StageState, words: &[Word]) -> Result<()> {
+        for word in words {
+            let text = self.value(word, state)?;
+            if text.trim().is_empty() {
+                let message = "VOLUME takes paths; this one is empty";
+                return Err(self.error(word.position, message));
+            }
+            let path = absolute(&text, state.working_dir());
+            if path == "/" {
+                return Err(self.error(word.position, "a volume cannot be the root"));
+            }
+            state.config.volumes.get_or_insert_default().insert(path, Empty {});
+        }
+        Ok(())
+    }
+
+    fn stop_signal(&self, state: &StageState, word: &Word) -> Result<String> {
+        let signal = self.value(word, state)?;
+        if husk_sys::signal_name::number(&signal).is_none() {
+            let form = "is no signal; it takes a name or a number, as in SIGTERM or 15";
+            return Err(self.error(word.position, format!("STOPSIGNAL {signal:?} {form}")));
+        }
+        Ok(signal)
+    }
+
+    /// Names and values of ENV or LABEL; the names must be some.
+    fn pairs(
         &self,
         keyword: &str,
-        name: &Word,
-        value: &Word,
+        pairs: &[(Word, Word)],
         state: &StageState,
-    ) -> Result<(String, String), BuildError> {
-        let found = (self.expand(name, state)?, self.expand(value, state)?);
-        match found.0.trim().is_empty() {
-            true => Err(self.wrong(name, format!("{keyword} takes name=value; the name is empty"))),
-            false => Ok(found),
-        }
+    ) -> Result<Vec<(String, String)>> {
+        let pair = |(name, value): &(Word, Word)| {
+            let found = (self.value(name, state)?, self.value(value, state)?);
+            match found.0.trim().is_empty() {
+                true => {
+                    let message = format!("{keyword} takes name=value; the name is empty");
+                    Err(self.error(name.position, message))
+                }
+                false => Ok(found),
+            }
+        };
+        pairs.iter().map(pair).collect()
     }
 }

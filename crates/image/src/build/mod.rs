@@ -5,6 +5,7 @@
 //! implements. COPY and ADD see the context by descriptor only and never leave it.
 
 mod builder;
+mod change;
 mod copy;
 mod copy_step;
 pub mod dockerfile;
@@ -35,6 +36,7 @@ use crate::pack::PackError;
 use crate::store::StoreError;
 
 pub use builder::{BuildOptions, RunStep, Runner, build};
+pub use change::config_of;
 pub use copy::CopyError;
 pub use error::DockerfileError;
 use ignore::{Ignore, PatternError};

@@ -4,9 +4,26 @@ use std::collections::BTreeSet;
 
 use super::BuildError;
 use super::builder::Build;
-use super::dockerfile::Word;
+use super::dockerfile::{Dockerfile, Word};
+use super::error::DockerfileError;
 use super::state::StageState;
 use crate::platform::Platform;
+
+impl Dockerfile {
+    /// A word with its variables replaced.
+    pub(super) fn expand(
+        &self,
+        word: &Word,
+        lookup: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<String, DockerfileError> {
+        super::expand::expand(&word.text, self.escape, lookup).map_err(|error| {
+            let before = word.text.get(..error.offset).unwrap_or_default().chars().count();
+            let mut position = word.position;
+            position.column += before;
+            self.error(position, error.message)
+        })
+    }
+}
 
 impl Build<'_> {
     pub(super) fn expand(&self, word: &Word, state: &StageState) -> Result<String, BuildError> {
@@ -18,12 +35,7 @@ impl Build<'_> {
         word: &Word,
         lookup: &dyn Fn(&str) -> Option<String>,
     ) -> Result<String, BuildError> {
-        super::expand::expand(&word.text, self.dockerfile.escape, lookup).map_err(|error| {
-            let before = word.text.get(..error.offset).unwrap_or_default().chars().count();
-            let mut position = word.position;
-            position.column += before;
-            BuildError::Dockerfile(self.dockerfile.error(position, error.message))
-        })
+        Ok(self.dockerfile.expand(word, lookup)?)
     }
 
     /// `--build-arg` of a name.
