@@ -4,6 +4,7 @@ use std::fs;
 
 use husk_tests::bundle::Bundle;
 use husk_tests::case::Case;
+use husk_tests::runtime;
 use serde_json::{Value, json};
 
 const KINDS: [&str; 6] =
@@ -225,7 +226,7 @@ fn hooks_run_in_their_namespaces() {
     container.stop();
     container.delete();
     // A runtime that is wrapped in a mount namespace has that one.
-    let wrapped = husk_tests::runtime::name() == "crun";
+    let wrapped = runtime::name() == "crun";
     for kind in KINDS {
         let text = fs::read_to_string(dir.join(kind)).unwrap();
         let seen: Vec<&str> = text.lines().collect();
@@ -265,6 +266,21 @@ fn create_container_hooks_can_mount_into_the_container() {
     let printed = case.print(&bundle);
     assert!(printed.contains("husk-hook"), "{printed}");
     case.assert_nothing_left();
+}
+
+/// A hook begins where its runtime was called, whatever has been mounted until then.
+#[test]
+fn create_container_hooks_begin_in_the_callers_directory() {
+    if runtime::name() != "husk-oci" {
+        return;
+    }
+    let case = Case::new();
+    let mut bundle = case.bundle();
+    let out = case.path("out");
+    bundle.set("/hooks/createContainer", json!([hook(&format!("pwd >{}", out.display()))]));
+    bundle.args(["/bin/true"]);
+    case.running(&bundle, &[]).current_dir("/usr").output().ok();
+    assert_eq!(fs::read_to_string(&out).unwrap(), "/usr\n");
 }
 
 /// runtime.md, Lifecycle 3 to 5: a hook that fails is an error, the program

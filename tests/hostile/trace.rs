@@ -62,6 +62,9 @@ const TAKE_PATHS: [&str; 47] = [
     "utimensat",
 ];
 
+/// Filesystems that are of no device.
+const WITHOUT_DEVICE: [&str; 5] = ["proc", "tmpfs", "devpts", "mqueue", "sysfs"];
+
 /// The strings in a call's arguments.
 fn strings(line: &str) -> Vec<&str> {
     line.split('"').skip(1).step_by(2).collect()
@@ -80,6 +83,10 @@ fn breaks(line: &str, host: &[&str], inside: bool, program: &str) -> Option<&'st
         // What a link says is text; its name comes last.
         "symlinkat" => paths.last().copied().into_iter().collect(),
         "execve" => paths.first().copied().into_iter().collect(),
+        // Of a filesystem without a device, source, type and options are text.
+        "mount" if paths.get(2).is_some_and(|kind| WITHOUT_DEVICE.contains(kind)) => {
+            paths.get(1).copied().into_iter().collect()
+        }
         _ => paths,
     };
     let by_descriptor = arguments.starts_with(|first: char| first.is_ascii_digit())
@@ -208,6 +215,8 @@ fn the_rule_finds_what_breaks_it() {
         r#"fchownat(5, "null", 0, 0, 0) = 0"#,
         r#"symlinkat("/proc/self/fd", AT_FDCWD, "/dev/fd") = 0"#,
         r#"mount("none", "/rootfs/proc", "proc", 0, NULL) = 0"#,
+        r#"mount("/rootfs/disk", ".", "ext4", 0, NULL) = 0"#,
+        r#"mount("/rootfs/a", ".", NULL, MS_BIND, NULL) = 0"#,
         r#"openat(AT_FDCWD, "/host", O_RDONLY) = 3"#,
     ] {
         assert!(broken(line, false), "{line}");
@@ -215,6 +224,7 @@ fn the_rule_finds_what_breaks_it() {
     for line in [
         r#"openat2(5, "/dev", {flags=O_PATH, resolve=RESOLVE_IN_ROOT}, 24) = 3"#,
         r#"symlinkat("/proc/self/fd", 5, "fd") = 0"#,
+        r#"mount("/any/text", ".", "tmpfs", 0, "mode=0755") = 0"#,
         r#"open_tree(AT_FDCWD, "/host", OPEN_TREE_CLONE) = 3"#,
     ] {
         assert!(!broken(line, false), "{line}");

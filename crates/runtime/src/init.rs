@@ -225,6 +225,14 @@ impl<'a> Init<'a> {
     fn set_up_root(&mut self) -> Result<Option<OwnedFd>, Fault> {
         let plan = self.plan;
         let root = rootfs::bind(&plan.root)?;
+        // Mounts change it, and hooks begin where the runtime was called.
+        let directory = match plan.hooks.create_container.is_empty() {
+            true => None,
+            false => {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                Some(rustix::fs::open(c".", flags, Mode::empty()).at(Step::Root, 0, "open .")?)
+            }
+        };
         for (index, one) in plan.mounts.iter().enumerate() {
             let tree = self.trees.get_mut(index).and_then(Option::take);
             let done = match &one.source {
@@ -238,10 +246,12 @@ impl<'a> Init<'a> {
         }
         timing::done(Phase::Mounts);
         if plan.populate_dev {
-            device::make_all(&plan.devices, root.as_fd())?;
-            device::make_links(root.as_fd())?;
+            device::populate(&plan.devices, root.as_fd())?;
         }
         timing::done(Phase::Nodes);
+        if let Some(directory) = directory {
+            rustix::process::fchdir(directory).at(Step::Root, 0, "fchdir")?;
+        }
         self.run_create_hooks()?;
         let slave = self.open_terminal(Some(root.as_fd()))?;
         mask::make_readonly(&plan.readonly_paths, root.as_fd())?;

@@ -12,20 +12,25 @@ use crate::fault::{Context, Fault, Refused, Step};
 use crate::inject;
 use crate::plan::{DEFAULT_LINKS, Device, DeviceKind};
 
-/// Makes all devices. The umask must be 0.
-pub fn make_all(devices: &[Device], root: BorrowedFd<'_>) -> Result<(), Fault> {
+/// Makes all devices and the links of /dev. The umask must be 0.
+pub fn populate(devices: &[Device], root: BorrowedFd<'_>) -> Result<(), Fault> {
     // Most are in /dev: opened once, not once for each.
     let dev = resolve::open_or_make(root, c"/dev", Missing::Directory).at(
         Step::Device,
         0,
         "openat2 /dev",
     )?;
+    make_all(devices, root, dev.as_fd())?;
+    make_links(dev.as_fd())
+}
+
+fn make_all(devices: &[Device], root: BorrowedFd<'_>, dev: BorrowedFd<'_>) -> Result<(), Fault> {
     for device in devices {
         let made = match device.path.as_bytes().strip_prefix(b"/dev/") {
             Some(name) if !name.contains(&b'/') => {
                 match CStr::from_bytes_with_nul(&device.path.as_bytes_with_nul()[b"/dev/".len()..])
                 {
-                    Ok(name) => make(device, dev.as_fd(), name),
+                    Ok(name) => make(device, dev, name),
                     Err(_) => Err(Refused::because("not a name")),
                 }
             }
@@ -110,17 +115,12 @@ fn file_type(kind: DeviceKind) -> FileType {
 
 /// Makes the links of /dev. One that is there stays, but for ptmx: that of the
 /// image could belong to another devpts.
-pub fn make_links(root: BorrowedFd<'_>) -> Result<(), Fault> {
-    let dev = resolve::open_or_make(root, c"/dev", Missing::Directory).at(
-        Step::DeviceLink,
-        0,
-        "openat2 /dev",
-    )?;
+fn make_links(dev: BorrowedFd<'_>) -> Result<(), Fault> {
     for (name, target) in DEFAULT_LINKS {
-        match fs::symlinkat(target, &dev, name) {
+        match fs::symlinkat(target, dev, name) {
             Err(Errno::EXIST) if name == c"ptmx" => {
-                resolve::unlink(dev.as_fd(), name).at(Step::DeviceLink, 0, "unlinkat")?;
-                fs::symlinkat(target, &dev, name)
+                resolve::unlink(dev, name).at(Step::DeviceLink, 0, "unlinkat")?;
+                fs::symlinkat(target, dev, name)
             }
             Err(Errno::EXIST) => Ok(()),
             done => done,

@@ -18,6 +18,7 @@ pub mod namespace;
 pub mod net_device;
 pub mod notify;
 pub mod pivot_root;
+pub mod plain_mount;
 pub mod proc;
 pub mod resolve;
 pub mod rootfs;

@@ -13,7 +13,7 @@ use rustix::mount::{
 };
 
 use super::resolve::{self, Missing};
-use super::{copy_up, proc};
+use super::{copy_up, plain_mount, proc};
 use crate::fault::{Context, Refused};
 use crate::plan::{Mount, MountSource, Setting};
 
@@ -70,6 +70,13 @@ fn attach_filesystem(
         _ => None,
     };
     let target = open_target(mount, root, Missing::Directory)?;
+    let plain = covered.is_none()
+        && !mount.copy_up
+        && mount.propagation.is_empty()
+        && mount.recursive_attributes == MountAttr::default();
+    if plain && plain_mount::attach(kind, settings, mount.attributes.set, target.as_fd()) {
+        return Ok(());
+    }
     let mut attributes = mount.attributes.set;
     if mount.copy_up {
         attributes &= !ATTR_RDONLY;
@@ -197,22 +204,18 @@ pub fn open_target(
     if !mount.plain_directory {
         return resolve::open_or_make(root, &mount.destination, missing).op("openat2");
     }
-    let plain = match resolve::open_plain(root, &mount.destination) {
+    let plain = match resolve::open_plain_directory(root, &mount.destination) {
         Err(Errno::NOENT) => {
             resolve::open_or_make(root, &mount.destination, missing).op("mkdirat")?;
-            resolve::open_plain(root, &mount.destination)
+            resolve::open_plain_directory(root, &mount.destination)
         }
         done => done,
     };
-    let target = plain.map_err(|errno| match errno {
+    plain.map_err(|errno| match errno {
         Errno::LOOP => Refused::because("the destination is, or leads through, a symbolic link"),
+        Errno::NOTDIR => Refused::because("the destination is not a directory"),
         _ => Refused { op: "openat2", errno: Some(errno), detail: String::new() },
-    })?;
-    let status = fs::fstat(&target).op("fstat")?;
-    match FileType::from_raw_mode(status.st_mode) {
-        FileType::Directory => Ok(target),
-        _ => Err(Refused::because("the destination is not a directory")),
-    }
+    })
 }
 
 /// Attaches a detached mount that has its own attributes, with those for all below it.

@@ -34,9 +34,9 @@ pub fn open_with(root: BorrowedFd<'_>, path: &CStr, flags: OFlags) -> Result<Own
     retry(|| fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), IN_ROOT))
 }
 
-/// Opens a path below `root` that must not go through any symbolic link.
-pub fn open_plain(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
+/// Opens a directory below `root` whose path must not go through any symbolic link.
+pub fn open_plain_directory(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let resolve = IN_ROOT | ResolveFlags::NO_SYMLINKS;
     retry(|| fs::openat2(root, path, flags, Mode::empty(), resolve))
 }
@@ -65,14 +65,36 @@ fn retry(mut open: impl FnMut() -> Result<OwnedFd, Errno>) -> Result<OwnedFd, Er
 /// directories on the way with mode 0755, and at its end what `missing` says.
 pub fn open_or_make(root: BorrowedFd<'_>, path: &CStr, missing: Missing) -> Result<OwnedFd, Errno> {
     match open(root, path) {
-        Err(Errno::NOENT) => Walk::new(root)?.make(path, missing),
-        done => done,
+        Err(Errno::NOENT) => {}
+        done => return done,
     }
+    if missing == Missing::Directory
+        && let Ok(made) = make_last(root, path)
+    {
+        return Ok(made);
+    }
+    Walk::new(root)?.make(path, missing)
+}
+
+/// Makes a directory in one that is there, which is what most destinations lack.
+/// Anything else, a dangling link in its place too, is for the walk.
+fn make_last(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd, Errno> {
+    let (directory, name) = split(path)?;
+    let directory = open(root, &directory)?;
+    fs::mkdirat(&directory, &name, Mode::from_raw_mode(0o755))?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    fs::openat(&directory, &name, flags, Mode::empty())
 }
 
 /// The directory that a path's last component is in, made where missing, and
 /// that component.
 pub fn parent(root: BorrowedFd<'_>, path: &CStr) -> Result<(OwnedFd, CString), Errno> {
+    let (directory, name) = split(path)?;
+    Ok((open_or_make(root, &directory, Missing::Directory)?, name))
+}
+
+/// All but the last component of a path, and that; EINVAL where it is no name.
+fn split(path: &CStr) -> Result<(CString, CString), Errno> {
     let bytes = path.to_bytes();
     let (directory, name) = match bytes.iter().rposition(|byte| *byte == b'/') {
         Some(at) => (&bytes[..=at], &bytes[at + 1..]),
@@ -83,7 +105,7 @@ pub fn parent(root: BorrowedFd<'_>, path: &CStr) -> Result<(OwnedFd, CString), E
     }
     let name = CString::new(name).map_err(|_| Errno::INVAL)?;
     let directory = CString::new(directory).map_err(|_| Errno::INVAL)?;
-    Ok((open_or_make(root, &directory, Missing::Directory)?, name))
+    Ok((directory, name))
 }
 
 /// A walk by single components, for paths that lead to nothing yet: no system

@@ -119,11 +119,12 @@ pub fn own_streams(process: &Process) -> Result<(), Fault> {
             Err(Errno::BADF) => continue,
             done => done.at(Step::Stdio, index, "fstat")?,
         };
-        let terminal = rustix::termios::isatty(stream);
-        let kind = FileType::from_raw_mode(status.st_mode);
-        if status.st_uid == process.uid
-            || !(terminal || matches!(kind, FileType::Fifo | FileType::Socket))
-        {
+        let ours_to_give = match FileType::from_raw_mode(status.st_mode) {
+            FileType::Fifo | FileType::Socket => true,
+            FileType::CharacterDevice => rustix::termios::isatty(stream),
+            _ => false,
+        };
+        if status.st_uid == process.uid || !ours_to_give {
             continue;
         }
         match fs::fchown(stream, Some(Uid::from_raw(process.uid)), None::<Gid>) {
