@@ -45,7 +45,7 @@ pub struct Cgroup {
 /// How a process gets into the cgroup.
 #[derive(Debug)]
 pub struct Entry {
-    /// The v2 directory, for clone3(2) with `CLONE_INTO_CGROUP`.
+    /// The v2 directory, for clone3(2) with `CLONE_INTO_CGROUP` and for its device rules.
     pub into: Option<OwnedFd>,
     /// The `tasks` files of the v1 hierarchies and of resctrl, with their paths: the new
     /// process writes "0" to each while it is single-threaded. A write to
@@ -79,7 +79,7 @@ impl Cgroup {
                 openat(
                     CWD,
                     path,
-                    OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+                    OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
                     Mode::empty(),
                 )
                 .map_err(|errno| Error::system("open", path, errno))?,

@@ -1,12 +1,12 @@
 //! Making what was planned, or nothing.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, mkdirat, unlinkat};
 use rustix::io::Errno;
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Entry};
 use crate::controller::Controller;
 use crate::delegation;
 use crate::error::{Error, text};
@@ -30,7 +30,8 @@ impl CgroupPlan {
     /// The first refusal; everything made until then is removed again.
     pub fn create(self) -> Result<Cgroup, Error> {
         let (mut cgroup, guard) = self.create_unguarded()?;
-        match guard.enforce(&mut cgroup) {
+        let entry = cgroup.entry();
+        match entry.and_then(|entry| guard.enforce(&mut cgroup, &entry, None)) {
             Ok(()) => Ok(cgroup),
             Err(error) => {
                 // The error that led here is the one worth telling.
@@ -48,14 +49,16 @@ impl CgroupPlan {
     ///
     /// As for [`CgroupPlan::create`].
     pub fn create_unguarded(self) -> Result<(Cgroup, DeviceGuard), Error> {
-        let guard = DeviceGuard { program: self.device_filter.clone(), rootless: self.rootless };
-        Ok((self.make()?, guard))
+        let (program, rootless) = (self.device_filter.clone(), self.rootless);
+        let (cgroup, new) = self.make()?;
+        Ok((cgroup, DeviceGuard { program, rootless, new }))
     }
 
-    fn make(self) -> Result<Cgroup, Error> {
+    /// The cgroup, and whether its v2 directory is new.
+    fn make(self) -> Result<(Cgroup, bool), Error> {
         let mut made = Made::default();
         match self.build(&mut made) {
-            Ok(cgroup) => Ok(cgroup),
+            Ok(done) => Ok(done),
             Err(error) => {
                 made.undo();
                 let forbidden =
@@ -69,7 +72,7 @@ impl CgroupPlan {
                 if self.dispensable && forbidden {
                     let mut warnings = self.warnings;
                     warnings.push(format!("no cgroup is made: {error}; {advice}"));
-                    return Ok(Cgroup { warnings, ..Cgroup::none() });
+                    return Ok((Cgroup { warnings, ..Cgroup::none() }, false));
                 }
                 if self.rootless && forbidden {
                     return Err(Error::Forbidden { cause: Box::new(error), advice });
@@ -93,11 +96,12 @@ impl CgroupPlan {
         }
     }
 
-    fn build(&self, made: &mut Made) -> Result<Cgroup, Error> {
+    fn build(&self, made: &mut Made) -> Result<(Cgroup, bool), Error> {
         let rdt = self.rdt.as_ref().map(RdtPlan::create).transpose()?;
         made.rdt.clone_from(&rdt);
         if self.manager == Manager::Disabled {
-            return Ok(Cgroup { rdt, warnings: self.warnings.clone(), ..Cgroup::none() });
+            let warnings = self.warnings.clone();
+            return Ok((Cgroup { rdt, warnings, ..Cgroup::none() }, false));
         }
         let placeholder = match &self.scope {
             Some(_) => Placeholder::start()
@@ -122,8 +126,9 @@ impl CgroupPlan {
                 fill_cpuset(&directory.mount, &directory.path, new)?;
             }
         }
+        let mut new = false;
         if let Some(v2) = &v2_plan {
-            made.directory(&v2.mount, &v2.path)?;
+            new = made.directory(&v2.mount, &v2.path)?;
             hand_down(v2, &self.settings)?;
         }
         let mut cgroup = Cgroup {
@@ -137,7 +142,7 @@ impl CgroupPlan {
         };
         let warnings = &mut cgroup.warnings;
         apply(&self.settings, &cgroup.v1, cgroup.v2.as_deref(), warnings)?;
-        Ok(cgroup)
+        Ok((cgroup, new))
     }
 }
 
@@ -147,17 +152,32 @@ impl CgroupPlan {
 pub struct DeviceGuard {
     program: Option<Vec<u64>>,
     rootless: bool,
+    /// No program can be there yet.
+    new: bool,
 }
 
 impl DeviceGuard {
-    /// Puts the rules in force. A caller who may not is warned where it is rootless.
+    /// Puts the rules in force. In the directory `memory`, which must be the caller's alone,
+    /// is known which program for such rules is loaded already. A caller who may not is warned where it is rootless.
     ///
     /// # Errors
     ///
     /// The kernel's refusal of the program.
-    pub fn enforce(self, cgroup: &mut Cgroup) -> Result<(), Error> {
-        let (Some(program), Some(directory)) = (&self.program, &cgroup.v2) else { return Ok(()) };
-        match v2::devices::enforce(directory, program) {
+    pub fn enforce(
+        self,
+        cgroup: &mut Cgroup,
+        entry: &Entry,
+        memory: Option<&Path>,
+    ) -> Result<(), Error> {
+        let (Some(program), Some(path), Some(directory)) = (&self.program, &cgroup.v2, &entry.into)
+        else {
+            return Ok(());
+        };
+        let done = match memory.filter(|_| self.new) {
+            Some(memory) => v2::devices::enforce(directory.as_fd(), path, program, memory),
+            None => v2::devices::replace(path, program),
+        };
+        match done {
             Err(error) if self.rootless && error.errno() == Some(Errno::PERM) => {
                 cgroup.warnings.push(format!(
                     "linux.resources.devices: not enforced: {error}; device nodes of the \

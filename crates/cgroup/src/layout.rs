@@ -32,8 +32,6 @@ pub struct Layout {
     pub v1: Vec<Hierarchy>,
     /// The v2 hierarchy.
     pub v2: Option<Unified>,
-    /// Where the resctrl filesystem is mounted, for `linux.intelRdt`.
-    pub resctrl: Option<PathBuf>,
 }
 
 /// One v1 hierarchy.
@@ -43,8 +41,6 @@ pub struct Hierarchy {
     pub controllers: Vec<String>,
     /// Where it is mounted.
     pub mount: PathBuf,
-    /// The cgroup of the calling process, from the hierarchy's root.
-    pub own: String,
     /// Whether the mount refuses writes.
     pub read_only: bool,
 }
@@ -54,8 +50,6 @@ pub struct Hierarchy {
 pub struct Unified {
     /// Where it is mounted.
     pub mount: PathBuf,
-    /// The cgroup of the calling process, from the mounted root.
-    pub own: String,
     /// Whether the mount refuses writes.
     pub read_only: bool,
     /// `cgroup.controllers` of the root, or of the delegated cgroup.
@@ -75,38 +69,24 @@ pub struct Delegated {
 }
 
 impl Layout {
-    /// Looks at `/sys/fs/cgroup` and `/proc/self/cgroup`.
+    /// Looks at `/sys/fs/cgroup` and, where that does not tell all, `/proc/self/cgroup`.
     ///
     /// Reads no mount table: on a busy host that is the slowest file of them
     /// all (78 µs with 30 mounts), and the places are fixed by convention.
     pub fn detect() -> Result<Self, Error> {
-        let own = kernfs::read(Path::new("/proc/self/cgroup"))?;
-        let mut layout = Self::detect_in(Path::new(MOUNT), &own)?;
-        let resctrl = Path::new(RESCTRL);
-        if filesystem_type(resctrl)? == Some(RDTGROUP_SUPER_MAGIC) {
-            layout.resctrl = Some(resctrl.to_owned());
-        }
-        Ok(layout)
-    }
-
-    fn detect_in(mount: &Path, proc_self_cgroup: &str) -> Result<Self, Error> {
+        let mount = Path::new(MOUNT);
         let mut layout = Self::default();
-        let pure = filesystem_type(mount)? == Some(CGROUP2_SUPER_MAGIC);
-        for line in proc_self_cgroup.lines() {
-            let mut fields = line.splitn(3, ':');
-            let (Some(_), Some(names), Some(own)) = (fields.next(), fields.next(), fields.next())
-            else {
-                return Err(Error::Malformed {
-                    path: "/proc/self/cgroup".into(),
-                    text: line.to_owned(),
-                });
-            };
+        if filesystem_type(mount)? == Some(CGROUP2_SUPER_MAGIC) {
+            layout.v2 = Some(Unified::detect(mount.to_owned())?);
+            return Ok(layout);
+        }
+        for (names, _) in own_cgroups()? {
             if names.is_empty() {
-                let at = if pure { mount.to_owned() } else { mount.join("unified") };
+                let at = mount.join("unified");
                 if filesystem_type(&at)? == Some(CGROUP2_SUPER_MAGIC) {
-                    layout.v2 = Some(Unified::detect(at, own)?);
+                    layout.v2 = Some(Unified::detect(at)?);
                 }
-            } else if !pure && let Some(hierarchy) = Hierarchy::detect(mount, names, own)? {
+            } else if let Some(hierarchy) = Hierarchy::detect(mount, &names)? {
                 layout.v1.push(hierarchy);
             }
         }
@@ -181,6 +161,12 @@ impl Layout {
     }
 }
 
+/// Where the resctrl filesystem is mounted, for `linux.intelRdt`.
+pub(crate) fn resctrl() -> Result<Option<&'static Path>, Error> {
+    let mount = Path::new(RESCTRL);
+    Ok((filesystem_type(mount)? == Some(RDTGROUP_SUPER_MAGIC)).then_some(mount))
+}
+
 /// Which hierarchy a controller is used in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Home {
@@ -191,7 +177,7 @@ pub(crate) enum Home {
 }
 
 impl Hierarchy {
-    fn detect(mount: &Path, names: &str, own: &str) -> Result<Option<Self>, Error> {
+    fn detect(mount: &Path, names: &str) -> Result<Option<Self>, Error> {
         // "cpu,cpuacct" is one directory, with links from "cpu" and "cpuacct";
         // which of the two comes first in its name differs between hosts.
         let first = names.split(',').next().unwrap_or(names);
@@ -203,7 +189,6 @@ impl Hierarchy {
                     controllers: names.split(',').map(str::to_owned).collect(),
                     read_only,
                     mount: at,
-                    own: own.to_owned(),
                 }));
             }
         }
@@ -212,16 +197,10 @@ impl Hierarchy {
 }
 
 impl Unified {
-    fn detect(mount: PathBuf, own: &str) -> Result<Self, Error> {
+    fn detect(mount: PathBuf) -> Result<Self, Error> {
         let words = |text: String| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         let host = words(kernfs::read(&mount.join("cgroup.controllers"))?);
-        let mut unified = Self {
-            own: own.to_owned(),
-            read_only: false,
-            controllers: host,
-            delegated: None,
-            mount,
-        };
+        let mut unified = Self { read_only: false, controllers: host, delegated: None, mount };
         match writable(&unified.mount)? {
             Writable::Yes => return Ok(unified),
             Writable::ReadOnly => {
@@ -232,9 +211,10 @@ impl Unified {
         }
         // No internal processes: controllers cannot be handed down from a cgroup
         // that holds the caller itself, so its parent is the better base.
-        let own_path = Path::new(own);
-        let parent = own_path.parent().filter(|parent| parent.parent().is_some());
-        for base in [parent, Some(own_path)].into_iter().flatten() {
+        let own = own_cgroups()?.into_iter().find(|(names, _)| names.is_empty());
+        let own = own.map_or(PathBuf::from("/"), |(_, path)| path);
+        let parent = own.parent().filter(|parent| parent.parent().is_some());
+        for base in [parent, Some(own.as_path())].into_iter().flatten() {
             let at = below(&unified.mount, base);
             if writable(&at)? == Writable::Yes {
                 let there = words(kernfs::read(&at.join("cgroup.controllers"))?);
@@ -254,6 +234,21 @@ impl Unified {
         unified.delegated = Some(Delegated { base: None, missing });
         Ok(unified)
     }
+}
+
+/// The cgroups of the calling process: the controllers of each hierarchy, none for v2,
+/// and the path from its root.
+fn own_cgroups() -> Result<Vec<(String, PathBuf)>, Error> {
+    let file = Path::new("/proc/self/cgroup");
+    let mut cgroups = Vec::new();
+    for line in kernfs::read(file)?.lines() {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (Some(names), Some(path)) = (fields.next(), fields.next()) else {
+            return Err(Error::Malformed { path: file.into(), text: line.to_owned() });
+        };
+        cgroups.push((names.to_owned(), path.into()));
+    }
+    Ok(cgroups)
 }
 
 /// The directory of an absolute cgroup path below a mount.

@@ -129,7 +129,7 @@ pub fn plan(request: &Request, layout: &Layout) -> Result<CgroupPlan, Error> {
         dispensable: request.rootless && request.cgroups_path.is_none() && !limits,
     };
     if let Some(intel_rdt) = request.intel_rdt {
-        let mount = layout.resctrl.as_deref();
+        let mount = layout::resctrl()?;
         plan.rdt = Some(rdt::plan(intel_rdt, request.id, mount, &mut plan.warnings)?);
     }
     if request.manager == Manager::Disabled {

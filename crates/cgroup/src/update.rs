@@ -85,7 +85,7 @@ impl Cgroup {
             told.and_then(|()| apply(&settings.list, &self.v1, self.v2.as_deref(), &mut warnings));
         // Replaced atomically, so it needs no undoing where it comes last.
         let result = result.and_then(|()| match (filter, &self.v2) {
-            (Some(program), Some(cgroup)) => v2::devices::enforce(cgroup, &program),
+            (Some(program), Some(cgroup)) => v2::devices::replace(cgroup, &program),
             _ => Ok(()),
         });
         match result {

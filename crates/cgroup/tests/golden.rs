@@ -25,7 +25,6 @@ fn v1() -> Layout {
     let hierarchy = |names: &&str| Hierarchy {
         controllers: names.split(',').map(str::to_owned).collect(),
         mount: format!("/cg/{}", names.trim_start_matches("name=")).into(),
-        own: "/caller".into(),
         read_only: false,
     };
     Layout { v1: V1.iter().map(hierarchy).collect(), ..Layout::default() }
@@ -34,11 +33,10 @@ fn v1() -> Layout {
 fn v2() -> Layout {
     let unified = Unified {
         mount: "/cg".into(),
-        own: "/caller".into(),
         controllers: V2.map(str::to_owned).to_vec(),
         ..Unified::default()
     };
-    Layout { v1: Vec::new(), v2: Some(unified), ..Layout::default() }
+    Layout { v1: Vec::new(), v2: Some(unified) }
 }
 
 /// v1 controllers, and hugetlb left to v2.

@@ -5,11 +5,13 @@
 
 mod host;
 
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use host::{Sleeper, host_of_root as host, record};
-use husk_cgroup::{Cgroup, Error, Manager, plan};
+use host::{Host, Sleeper, host_of_root as host, record};
+use husk_cgroup::{Cgroup, Error, Manager, Request, plan};
 
 #[test]
 fn pure_v2() {
@@ -85,7 +87,7 @@ fn a_fork_bomb_in_sub_cgroups_is_killed_as_a_whole() {
             layout.v2 = None;
         }
         let resources = host.resources(r#"{"pids":{"limit":200}}"#);
-        let request = husk_cgroup::Request { resources: resources.as_ref(), ..host.request() };
+        let request = Request { resources: resources.as_ref(), ..host.request() };
         let cgroup = plan(&request, &layout).unwrap().create().unwrap();
         // On pure v2 without controllers nothing else would bound the bomb.
         let count = if resources.is_some() { 1000 } else { 50 };
@@ -120,11 +122,8 @@ fn a_refused_limit_leaves_nothing() {
     let Some(host) = host("lifecycle-5") else { return };
     let resources = host.resources(r#"{"cpu":{"cpus":"4000"}}"#);
     let path = host.path() + "/a/b";
-    let request = husk_cgroup::Request {
-        cgroups_path: Some(&path),
-        resources: resources.as_ref(),
-        ..host.request()
-    };
+    let request =
+        Request { cgroups_path: Some(&path), resources: resources.as_ref(), ..host.request() };
     let Some(_) = resources else { return host::skip("no cpuset controller") };
     let error = plan(&request, &host.layout).unwrap().create().unwrap_err().to_string();
     assert!(error.contains("linux.resources.cpu.cpus") && error.contains("cpuset.cpus"), "{error}");
@@ -135,7 +134,7 @@ fn a_refused_limit_leaves_nothing() {
 #[test]
 fn disabled_is_no_cgroup() {
     let Some(host) = host("lifecycle-6") else { return };
-    let request = husk_cgroup::Request { manager: Manager::Disabled, ..host.request() };
+    let request = Request { manager: Manager::Disabled, ..host.request() };
     let cgroup = plan(&request, &host.layout).unwrap().create().unwrap();
     assert!(cgroup.is_none() && !cgroup.exists());
     let entry = cgroup.entry().unwrap();
@@ -213,7 +212,7 @@ fn many_at_once_leave_nothing() {
     let Some(host) = host("lifecycle-10") else { return };
     let one = &|number: u32| {
         let path = format!("{}/shared/{number}", host.path());
-        let request = husk_cgroup::Request { cgroups_path: Some(&path), ..host.request() };
+        let request = Request { cgroups_path: Some(&path), ..host.request() };
         let cgroup = plan(&request, &host.layout).unwrap().create().unwrap();
         let sleeper = Sleeper::start();
         cgroup.attach(sleeper.pid()).unwrap();
@@ -268,12 +267,13 @@ fn delegated() {
 }
 
 fn as_a_user() {
-    use husk_cgroup::{Layout, Request};
+    use husk_cgroup::Layout;
     let layout = Layout::detect().unwrap();
     let unified = layout.v2.as_ref().unwrap();
     let delegated = unified.delegated.as_ref().unwrap();
     let base = delegated.base.clone().unwrap();
-    assert_eq!(format!("{base}/leaf"), unified.own);
+    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+    assert!(own.lines().any(|line| line == format!("0::{base}/leaf")), "{own}");
     assert!(layout.describe().contains(&format!("delegated to us from {base}")));
     let annotations = std::collections::BTreeMap::new();
     let resources = serde_json::from_str(r#"{"devices":[{"allow":false}]}"#).unwrap();
@@ -311,4 +311,85 @@ fn as_a_user() {
     let request = Request { resources: None, cgroups_path: Some("/elsewhere"), ..request };
     let error = plan(&request, &layout).unwrap().create().unwrap_err().to_string();
     assert!(error.contains("mkdir") && error.contains("/elsewhere"), "{error}");
+}
+
+/// Which device program each of some cgroups has, the rules given to it.
+struct Guarded<'a> {
+    host: &'a Host,
+    memory: std::path::PathBuf,
+    made: Vec<Cgroup>,
+}
+
+impl Guarded<'_> {
+    fn add(&mut self, resources: &str) -> u32 {
+        let resources = serde_json::from_str(resources).unwrap();
+        let path = format!("{}/{}", self.host.path(), self.made.len());
+        let request = Request {
+            manager: Manager::Cgroupfs,
+            cgroups_path: Some(&path),
+            resources: Some(&resources),
+            ..self.host.request()
+        };
+        let planned = plan(&request, &self.host.layout).unwrap();
+        let (mut cgroup, guard) = planned.create_unguarded().unwrap();
+        let entry = cgroup.entry().unwrap();
+        guard.enforce(&mut cgroup, &entry, Some(&self.memory)).unwrap();
+        self.made.push(cgroup);
+        let ids = husk_sys::bpf::device_programs(entry.into.unwrap().as_fd()).unwrap();
+        assert_eq!(ids.len(), 1, "{ids:?}");
+        ids[0]
+    }
+
+    fn remove_all(&mut self) {
+        for cgroup in self.made.drain(..) {
+            cgroup.remove().unwrap();
+        }
+    }
+}
+
+/// What is remembered leads to a program of the same rules, and to no other.
+#[test]
+fn a_device_program_that_is_loaded_serves_the_same_rules() {
+    let Some(host) = host("lifecycle-known") else { return };
+    if !host.layout.v1.is_empty() || !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: the guard is a program with cgroup v2 alone, and root's to load");
+        return;
+    }
+    let memory = std::env::temp_dir().join(format!("husk-known-{}", std::process::id()));
+    std::fs::create_dir(&memory).unwrap();
+    let record = memory.join("@devices");
+    let mut guarded = Guarded { host: &host, memory: memory.clone(), made: Vec::new() };
+    let few = r#"{"devices":[{"allow":false}]}"#;
+    let all = r#"{"devices":[{"allow":true}]}"#;
+
+    let first = guarded.add(few);
+    assert_eq!(guarded.add(few), first);
+    let of_few = std::fs::read(&record).unwrap();
+    let lax = guarded.add(all);
+    assert_ne!(lax, first);
+    assert_eq!(guarded.add(all), lax);
+
+    // The instructions of one with the id and the time of the other, by someone else.
+    let of_all = std::fs::read(&record).unwrap();
+    let forged = [&of_all[..12], &of_few[12..]].concat();
+    std::fs::write(&record, &forged).unwrap();
+    std::fs::set_permissions(&record, PermissionsExt::from_mode(0o622)).unwrap();
+    assert_ne!(guarded.add(few), lax);
+    std::fs::remove_file(&record).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", &record).unwrap();
+    guarded.add(few);
+
+    // An id that another program has by now.
+    let mut stale = of_all.clone();
+    stale[4] ^= 1;
+    std::fs::write(&record, &stale).unwrap();
+    assert_ne!(guarded.add(all), lax);
+
+    // A program that is gone with the cgroups that had it.
+    std::fs::write(&record, &of_few).unwrap();
+    guarded.remove_all();
+    guarded.add(few);
+    guarded.remove_all();
+    std::fs::remove_dir(format!("/sys/fs/cgroup{}", host.path())).unwrap();
+    std::fs::remove_dir_all(&memory).unwrap();
 }

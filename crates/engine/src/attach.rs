@@ -237,7 +237,7 @@ fn pass_signals(
     tty: bool,
     asked: &mut Asked,
 ) -> bool {
-    while let Some(signal) = husk_sys::signal::next(signals.as_fd()) {
+    for signal in husk_sys::signal::pending(signals.as_fd()) {
         match signal {
             SIGWINCH => {
                 if let Some(size) = size().filter(|_| tty) {

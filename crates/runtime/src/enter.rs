@@ -120,7 +120,8 @@ pub fn enter(
     const PROPERTY: &str = "process";
     timing::about(&target.record.id);
     timing::done(Phase::Read);
-    let host = host::facts()?;
+    // The cgroup is on record: no hierarchy is looked at.
+    let host = host::facts(&target.config, Some(process), husk_cgroup::Layout::default());
     let mut warnings = Vec::new();
     let mut plan = plan::plan_process(process, PROPERTY, &host, &mut warnings)?;
     plan.capabilities.add(added_capabilities);

@@ -81,7 +81,7 @@ pub fn attend(
         {
             witness = None;
         }
-        while let Some(signal) = husk_sys::signal::next(signals.0.as_fd()) {
+        for signal in husk_sys::signal::pending(signals.0.as_fd()) {
             match (signal, &relay) {
                 // Of this process's own, not of its caller's.
                 (SIGCHLD | SIGURG, _) => {}

@@ -1,21 +1,28 @@
 //! Facts about this host, gathered once.
 
+use husk_spec::{Process, Spec};
 use rustix::fs::{Access, AtFlags, CWD};
 use rustix::io::Errno;
 
+use crate::plan::annotation::LANDLOCK;
 use crate::plan::{Host, LaunchPlan};
-use crate::report::{Code, Error, Result};
+use crate::report::{Code, Error};
 
-/// What a plan needs to know.
-pub fn facts() -> Result<Host> {
-    Ok(Host {
+/// What a plan needs to know. What neither document asks for is not looked for.
+pub fn facts(spec: &Spec, process: Option<&Process>, layout: husk_cgroup::Layout) -> Host {
+    let linux = spec.linux.as_ref();
+    let selinux = process.is_some_and(|process| process.selinux_label.is_some())
+        || linux.is_some_and(|linux| linux.mount_label.is_some());
+    let profile = process.is_some_and(|process| process.apparmor_profile.is_some());
+    let landlock = spec.annotations.contains_key(LANDLOCK);
+    Host {
         euid: rustix::process::geteuid().as_raw(),
         in_user_namespace: husk_userns::in_user_namespace(),
-        selinux: there(c"/sys/fs/selinux/enforce"),
-        apparmor: apparmor(),
-        layout: husk_cgroup::Layout::detect().map_err(cgroup_error)?,
-        landlock_abi: husk_sys::landlock::abi().unwrap_or(0),
-    })
+        selinux: selinux && there(c"/sys/fs/selinux/enforce"),
+        apparmor: profile && apparmor(),
+        layout,
+        landlock_abi: if landlock { husk_sys::landlock::abi().unwrap_or(0) } else { 0 },
+    }
 }
 
 fn there(path: &std::ffi::CStr) -> bool {

@@ -75,7 +75,8 @@ pub struct Launched {
 pub fn launch(store: &Store, spec: &Spec, config: &[u8], options: &Options) -> Result<Launched> {
     timing::about(&options.request.id);
     timing::done(Phase::Read);
-    let host = host::facts()?;
+    let layout = husk_cgroup::Layout::detect().map_err(host::cgroup_error)?;
+    let host = host::facts(spec, spec.process.as_ref(), layout);
     let mut plan = LaunchPlan::new(spec, &options.request, &host)?;
     for warning in &plan.warnings {
         report::warning(warning);
@@ -95,6 +96,7 @@ pub fn launch(store: &Store, spec: &Spec, config: &[u8], options: &Options) -> R
     timing::done(Phase::Plan);
     let directory = store.create(&options.request.id)?;
     let mut launch = Launch {
+        store,
         spec,
         options,
         plan: &plan,
@@ -207,6 +209,7 @@ fn check_root(plan: &LaunchPlan) -> Result<()> {
 
 /// A container in the making.
 struct Launch<'a> {
+    store: &'a Store,
     spec: &'a Spec,
     options: &'a Options,
     plan: &'a LaunchPlan,
@@ -296,7 +299,9 @@ impl Launch<'_> {
         }
         timing::done(Phase::Clone);
         // While the process makes its mounts, and before it or a hook is told to go on.
-        devices.enforce(&mut self.record.cgroup).map_err(host::cgroup_error)?;
+        devices
+            .enforce(&mut self.record.cgroup, &entry, Some(self.store.root()))
+            .map_err(host::cgroup_error)?;
         for warning in &self.record.cgroup.warnings {
             report::warning(warning);
         }

@@ -33,7 +33,7 @@ pub fn run(words: &[String]) -> Result<i32> {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(failed("poll")(errno)),
         }
-        while let Some(number) = signal::next(signals.as_fd()) {
+        for number in signal::pending(signals.as_fd()) {
             match number {
                 SIGCHLD => {
                     if let Some(status) = reap(child)? {

@@ -209,6 +209,9 @@ fn join_keyring(name: &CStr) -> Result<(), Fault> {
 /// Changes into the working directory; never through a link of procfs, which
 /// could lead to a descriptor of ours and with it to the host (CVE-2024-21626).
 fn enter_cwd(path: &CStr, make: bool) -> Result<(), Errno> {
+    if path == c"/" {
+        return rustix::process::chdir(c"/");
+    }
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     // `/` names the root of this process, which is the container's by now.
     let root = fs::open(c"/", flags, Mode::empty())?;

@@ -33,8 +33,8 @@ use rustix::net::{
 
 use crate::fault::{Fault, Step};
 
-/// Largest packet: a fault, whose text may quote the configuration.
-const MAX_PACKET: usize = 128 << 10;
+/// Largest packet. A fault's text may quote the configuration, and ends here then.
+const MAX_PACKET: usize = 4096;
 
 /// Largest number of an error that the kernel returns, `include/linux/err.h`.
 const MAX_ERRNO: i32 = 4095;
@@ -142,25 +142,17 @@ impl Wire {
 
     /// The next message; None when the other side has closed, or has exec'd.
     pub fn receive(&self) -> Result<Option<(Message, Option<OwnedFd>)>, Errno> {
-        let mut packet = vec![0; 4096];
-        loop {
-            // Peeking tells the true length, so that a small buffer serves most packets.
-            let flags = RecvFlags::PEEK | RecvFlags::TRUNC;
-            match net::recv(&self.0, &mut packet[..], flags) {
-                Ok((_, length)) if length > MAX_PACKET => return Err(Errno::MSGSIZE),
-                Ok((_, length)) if length > packet.len() => packet.resize(length, 0),
-                Ok(_) => break,
-                Err(Errno::INTR) => {}
-                Err(Errno::CONNRESET) => return Ok(None),
-                Err(errno) => return Err(errno),
+        // One byte more than any of ours has: a packet that fills it has lost its end.
+        let mut packet = [0; MAX_PACKET + 1];
+        match receive_fd(self.0.as_fd(), &mut packet) {
+            Ok((0, _)) | Err(Errno::CONNRESET) => Ok(None),
+            Ok((length, _)) if length > MAX_PACKET => Err(Errno::MSGSIZE),
+            Ok((length, fd)) => {
+                let message = Message::decode(&packet[..length]).ok_or(Errno::BADMSG)?;
+                Ok(Some((message, fd)))
             }
+            Err(errno) => Err(errno),
         }
-        let (length, fd) = receive_fd(self.0.as_fd(), &mut packet)?;
-        if length == 0 {
-            return Ok(None);
-        }
-        let message = Message::decode(&packet[..length]).ok_or(Errno::BADMSG)?;
-        Ok(Some((message, fd)))
     }
 
     /// Waits for `Go`; false when the other side is gone.

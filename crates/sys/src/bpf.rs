@@ -82,9 +82,27 @@ struct GetInfo {
 #[repr(C)]
 #[derive(Default)]
 struct Info {
-    head: [u32; 4],
-    tag_and_more: [u64; 6],
+    prog_type: u32,
+    id: u32,
+    tag: u64,
+    lengths: [u32; 2],
+    dumps: [u64; 2],
+    load_time: u64,
+    created_by_uid: u32,
+    map_count: u32,
+    map_ids: u64,
     name: [u8; NAME_LENGTH],
+}
+
+/// What the kernel says of a program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProgramInfo {
+    /// Its id; a later program may have it again.
+    pub id: u32,
+    /// When it was loaded, in nanoseconds since the machine was booted.
+    pub loaded: u64,
+    /// The name that it was loaded with.
+    pub name: String,
 }
 
 /// # Safety
@@ -195,8 +213,8 @@ pub fn program_by_id(id: u32) -> Result<OwnedFd, Errno> {
     owned(unsafe { bpf(PROG_GET_FD_BY_ID, &mut attr) }?)
 }
 
-/// The name that a program was loaded with.
-pub fn program_name(program: BorrowedFd) -> Result<String, Errno> {
+/// What the kernel says of a program.
+pub fn program_info(program: BorrowedFd) -> Result<ProgramInfo, Errno> {
     let mut info = Info::default();
     let mut attr = GetInfo {
         bpf_fd: number(program),
@@ -207,5 +225,6 @@ pub fn program_name(program: BorrowedFd) -> Result<String, Errno> {
     // outlives the call and of which every bit pattern is valid.
     unsafe { bpf(OBJ_GET_INFO_BY_FD, &mut attr) }?;
     let length = info.name.iter().position(|byte| *byte == 0).unwrap_or(NAME_LENGTH);
-    Ok(String::from_utf8_lossy(&info.name[..length]).into_owned())
+    let name = String::from_utf8_lossy(&info.name[..length]).into_owned();
+    Ok(ProgramInfo { id: info.id, loaded: info.load_time, name })
 }

@@ -12,9 +12,20 @@
 //! machine that this file has no instructions for it begins so in any case.
 //!
 //! The executable has this as its entry point by the linker's `-e`; nothing here may
-//! lean on relocations, which are the C library's to apply.
+//! lean on relocations, which are the C library's to apply: what is addressed is
+//! addressed from where the instruction is.
 
+#[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
 use core::arch::naked_asm;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether [`husk_entry`] has found that the program is executed from a read-only mount.
+static SEALED: AtomicBool = AtomicBool::new(false);
+
+/// Whether the program is known to be executed from a read-only mount.
+pub fn is_sealed() -> bool {
+    SEALED.load(Ordering::Relaxed)
+}
 
 /// The entry point: the stack is as execve(2) leaves it, with argc on top.
 ///
@@ -64,7 +75,7 @@ pub unsafe extern "C" fn husk_entry() -> ! {
         "test eax, eax",
         "jnz 9f",
         "test byte ptr [rsp + 80], 1",
-        "jnz 9f",
+        "jnz 5f",
         // r14 = open_tree(AT_FDCWD, "/proc/self/exe", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)
         "mov eax, {open_tree}",
         "mov edi, -100",
@@ -98,6 +109,9 @@ pub unsafe extern "C" fn husk_entry() -> ! {
         "lea r10, [r12 + 8 * r10 + 16]",
         "mov r8d, 0x1000",
         "syscall",
+        "5:",
+        "mov byte ptr [rip + {sealed}], 1",
+        "jmp 9f",
         "6:",
         "mov eax, {close}",
         "mov edi, r14d",
@@ -120,5 +134,6 @@ pub unsafe extern "C" fn husk_entry() -> ! {
         mount_setattr = const libc::SYS_mount_setattr,
         execveat = const libc::SYS_execveat,
         close = const libc::SYS_close,
+        sealed = sym SEALED,
     )
 }

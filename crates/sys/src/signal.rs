@@ -44,25 +44,22 @@ pub fn block_all_into_fd() -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
-/// Number of the next signal waiting in a signalfd, or None.
-pub fn next(signalfd: BorrowedFd<'_>) -> Option<i32> {
-    // SAFETY: all zero bytes are a valid signalfd_siginfo.
-    let mut info: libc::signalfd_siginfo = unsafe { mem::zeroed() };
-    // SAFETY: the kernel writes at most one structure.
+/// Numbers of signals that wait in a signalfd, at most eight: what is left makes it
+/// readable still.
+pub fn pending(signalfd: BorrowedFd<'_>) -> impl Iterator<Item = i32> {
+    // SAFETY: all zero bytes are valid structures.
+    let mut infos: [libc::signalfd_siginfo; 8] = unsafe { mem::zeroed() };
+    // SAFETY: the kernel writes whole structures, as many as there is room for.
     let length = check(unsafe {
         libc::syscall(
             libc::SYS_read,
             signalfd.as_raw_fd(),
-            &raw mut info,
-            mem::size_of::<libc::signalfd_siginfo>(),
+            &raw mut infos,
+            mem::size_of_val(&infos),
         )
     });
-    match length {
-        Ok(length) if length as usize == mem::size_of::<libc::signalfd_siginfo>() => {
-            Some(info.ssi_signo as i32)
-        }
-        _ => None,
-    }
+    let read = length.map_or(0, |length| length as usize / mem::size_of_val(&infos[0]));
+    infos.into_iter().take(read).map(|info| info.ssi_signo as i32)
 }
 
 /// What a program expects at its start: no signal blocked, and SIGPIPE, which

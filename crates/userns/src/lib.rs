@@ -6,6 +6,7 @@
 use std::sync::OnceLock;
 use std::{fmt, fs};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 /// Whether the caller lacks privilege over the host: another user than root, or
@@ -18,8 +19,15 @@ pub fn is_rootless() -> bool {
 pub fn in_user_namespace() -> bool {
     static MAPPED: OnceLock<bool> = OnceLock::new();
     *MAPPED.get_or_init(|| {
-        fs::read_to_string("/proc/self/uid_map")
-            .is_ok_and(|map| map.split_whitespace().ne(["0", "0", "4294967295"]))
+        // That of the first one is 33 bytes: more is another's.
+        let mut map = [0; 64];
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        rustix::fs::open(c"/proc/self/uid_map", flags, Mode::empty())
+            .and_then(|file| rustix::io::read(&file, &mut map))
+            .is_ok_and(|length| {
+                let fields = map[..length].split(u8::is_ascii_whitespace);
+                fields.filter(|field| !field.is_empty()).ne([&b"0"[..], b"0", b"4294967295"])
+            })
     })
 }
 

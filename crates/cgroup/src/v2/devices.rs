@@ -2,19 +2,20 @@
 //! `BPF_PROG_TYPE_CGROUP_DEVICE` that the kernel asks at every mknod(2) and open(2).
 
 use std::collections::BTreeSet;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use husk_sys::bpf;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 
+use super::known_program;
 use crate::devices::{ALL, DEFAULTS, Kind, Rule};
 use crate::error::Error;
 
 /// By this name an update finds the program that it replaces; others, such as
 /// systemd's for `DeviceAllow=`, stay.
-const NAME: &str = "husk_devices";
+pub(super) const NAME: &str = "husk_devices";
 
 /// Instructions of the classic encoding: `code | dst << 8 | src << 12 | off << 16 | imm << 32`.
 ///
@@ -236,21 +237,54 @@ impl Program {
 }
 
 /// Puts a program in force for a cgroup, in place of the one that is there.
-pub(crate) fn enforce(cgroup: &Path, program: &[u64]) -> Result<(), Error> {
-    let fail =
-        |operation: &'static str| move |errno: Errno| Error::system(operation, cgroup, errno);
-    let new = bpf::load_cgroup_device(program, NAME).map_err(fail("load a device filter for"))?;
+pub(crate) fn replace(path: &Path, program: &[u64]) -> Result<(), Error> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = openat(CWD, cgroup, flags, Mode::empty()).map_err(fail("open"))?;
-    let old = ours(directory.as_fd()).map_err(fail("list the device filters of"))?;
-    bpf::attach_device(directory.as_fd(), new.as_fd(), old.as_ref().map(AsFd::as_fd))
-        .map_err(fail("attach a device filter to"))
+    let cgroup = openat(CWD, path, flags, Mode::empty())
+        .map_err(|errno| Error::system("open", path, errno))?;
+    let old = ours(cgroup.as_fd())
+        .map_err(|errno| Error::system("list the device filters of", path, errno))?;
+    let new = load(path, program)?;
+    attach(cgroup.as_fd(), path, &new, old.as_ref())
 }
 
-fn ours(cgroup: std::os::fd::BorrowedFd) -> Result<Option<OwnedFd>, Errno> {
+/// Puts a program in force for a cgroup that has had none of ours. `path` is for
+/// messages; in `memory` is what programs are known.
+pub(crate) fn enforce(
+    cgroup: BorrowedFd,
+    path: &Path,
+    program: &[u64],
+    memory: &Path,
+) -> Result<(), Error> {
+    if let Some(known) = known_program::find(memory, program) {
+        return attach(cgroup, path, &known, None);
+    }
+    let new = load(path, program)?;
+    attach(cgroup, path, &new, None)?;
+    known_program::remember(memory, program, &new);
+    Ok(())
+}
+
+fn load(path: &Path, program: &[u64]) -> Result<OwnedFd, Error> {
+    bpf::load_cgroup_device(program, NAME)
+        .map_err(|errno| Error::system("load a device filter for", path, errno))
+}
+
+fn attach(
+    cgroup: BorrowedFd,
+    path: &Path,
+    program: &OwnedFd,
+    old: Option<&OwnedFd>,
+) -> Result<(), Error> {
+    bpf::attach_device(cgroup, program.as_fd(), old.map(AsFd::as_fd))
+        .map_err(|errno| Error::system("attach a device filter to", path, errno))
+}
+
+fn ours(cgroup: BorrowedFd) -> Result<Option<OwnedFd>, Errno> {
     for id in bpf::device_programs(cgroup)? {
         match bpf::program_by_id(id) {
-            Ok(program) if bpf::program_name(program.as_fd())? == NAME => return Ok(Some(program)),
+            Ok(program) if bpf::program_info(program.as_fd())?.name == NAME => {
+                return Ok(Some(program));
+            }
             // Detached and freed in between.
             Ok(_) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(errno),

@@ -6,6 +6,7 @@ pub(crate) mod cpuset;
 pub(crate) mod devices;
 pub(crate) mod hugetlb;
 pub(crate) mod io;
+mod known_program;
 pub(crate) mod memory;
 pub(crate) mod pids;
 pub(crate) mod rdma;

@@ -1,8 +1,7 @@
 //! `create`, and what it shares with `run`: the flags that make a container.
 
-use std::os::fd::OwnedFd;
-
 use husk_spec::Spec;
+use rustix::fs::{self, CWD, Mode, OFlags, ResolveFlags};
 
 use super::arguments::{Argument, Arguments, missing_id};
 use super::{Command, Exit, Global};
@@ -77,7 +76,6 @@ impl Flags {
     pub(super) fn resolve(
         self,
         global: &Global,
-        console: Option<OwnedFd>,
         waits_for_start: bool,
     ) -> Result<(Spec, Vec<u8>, Options)> {
         let id = self.id.ok_or_else(missing_id)?;
@@ -87,12 +85,11 @@ impl Flags {
         let bundle = absolute_bundle(self.bundle.as_deref().unwrap_or("."))?;
         let path = self.config.unwrap_or_else(|| format!("{bundle}/config.json"));
         let (spec, bytes) = read_config(&path)?;
-        let console = match (console, &self.console_socket) {
-            (Some(console), _) => Some(console),
-            (None, Some(socket)) => Some(connect(socket).map_err(|errno| {
+        let console = match &self.console_socket {
+            Some(socket) => Some(connect(socket).map_err(|errno| {
                 Error::kernel(format_args!("--console-socket ({socket})"), "connect", errno)
             })?),
-            (None, None) => None,
+            None => None,
         };
         let notify_directory = match notify::manager() {
             Some(_) => Some(format!("{}/notify", global.store()?.root().join(&id).display())),
@@ -177,17 +174,51 @@ fn run(global: &Global, mut arguments: Arguments) -> Exit {
             _ => return Err(argument.unexpected()),
         }
     }
-    let (spec, bytes, options) = flags.resolve(global, None, true)?;
+    let (spec, bytes, options) = flags.resolve(global, true)?;
     launch::launch(&global.store()?, &spec, &bytes, &options)?;
     Ok(0)
 }
 
 /// The bundle's path, absolute and without links.
 fn absolute_bundle(path: &str) -> Result<String> {
+    if is_canonical(path) {
+        return Ok(path.to_owned());
+    }
     let absolute = std::fs::canonicalize(path).map_err(|error| {
         Error::io(Code::InvalidConfig, format_args!("--bundle ({path})"), &error)
     })?;
     absolute.into_os_string().into_string().map_err(|_| {
         Error::new(Code::InvalidConfig, format_args!("--bundle ({path})"), "not UTF-8")
     })
+}
+
+/// Whether a path is absolute and plain and has no link in it, which the kernel
+/// sees at one look where realpath(3) asks for each component.
+fn is_canonical(path: &str) -> bool {
+    let mut components = path.split('/');
+    let plain = components.next() == Some("")
+        && components.all(|component| !matches!(component, "" | "." | ".."));
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    plain && fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn canonical_paths() {
+        let directory = std::env::temp_dir().canonicalize().unwrap();
+        let directory = directory.join(format!("husk-canonical-{}", std::process::id()));
+        std::fs::create_dir_all(directory.join("bundle")).unwrap();
+        std::os::unix::fs::symlink("bundle", directory.join("link")).unwrap();
+        let path = |name: &str| format!("{}/{name}", directory.display());
+        assert!(is_canonical(&path("bundle")));
+        for name in ["link", "missing", "", "bundle/", "./bundle", "link/../bundle"] {
+            assert!(!is_canonical(&path(name)), "{name:?}");
+        }
+        assert!(!is_canonical("."));
+        assert_eq!(absolute_bundle(&path("link")).unwrap(), path("bundle"));
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
 }

@@ -68,18 +68,16 @@ fn run(global: &Global, mut arguments: Arguments) -> Exit {
         false => Some(Signals::take()?),
     };
     let attended = !detach && flags.console_socket.is_none();
-    let (ours, theirs) = match attended {
-        true => console_pair().map(|(ours, theirs)| (Some(ours), Some(theirs)))?,
-        false => (None, None),
-    };
-    let (mut spec, bytes, mut options) = flags.resolve(global, theirs, false)?;
-    if attended && let Some(process) = &mut spec.process {
-        if process.terminal {
-            // Of the caller's size before the program can ask.
-            process.console_size = foreground::terminal_size().or(process.console_size.take());
-        } else {
-            options.console = None;
-        }
+    let (mut spec, bytes, mut options) = flags.resolve(global, false)?;
+    let mut ours = None;
+    if attended
+        && let Some(process) = &mut spec.process
+        && process.terminal
+    {
+        let (here, there) = console_pair()?;
+        (ours, options.console) = (Some(here), Some(there));
+        // Of the caller's size before the program can ask.
+        process.console_size = foreground::terminal_size().or(process.console_size.take());
     }
     if subreaper && !detach {
         // Processes that the program leaves behind come to us instead of to init.
@@ -90,7 +88,6 @@ fn run(global: &Global, mut arguments: Arguments) -> Exit {
     options.explains_seccomp = explain;
     options.block = block;
     let mut launched = launch::launch(&global.store()?, &spec, &bytes, &options)?;
-    let ours = ours.filter(|_| options.console.is_some() && attended);
     let status = match attend(&mut launched, signals, ours) {
         Ok(Some(status)) => status,
         Ok(None) => return Ok(0),

@@ -9,8 +9,11 @@ use crate::plan::Process;
 
 /// Becomes the process's user. Capabilities survive it, to be dropped next.
 pub fn become_user(process: &Process) -> Result<(), Fault> {
-    // Cleared by execve(2) anyhow; without it the change from 0 drops all at once.
-    rustix::thread::set_keep_capabilities(true).at(Step::User, 0, "prctl PR_SET_KEEPCAPS")?;
+    // Without it the change from 0 to another drops all at once.
+    let changes = process.uid != 0;
+    if changes {
+        rustix::thread::set_keep_capabilities(true).at(Step::User, 0, "prctl PR_SET_KEEPCAPS")?;
+    }
     let groups: Vec<Gid> = process.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
     match rustix::thread::set_thread_groups(&groups) {
         // Denied in a user namespace without a privileged map (user_namespaces(7),
@@ -22,7 +25,10 @@ pub fn become_user(process: &Process) -> Result<(), Fault> {
     rustix::thread::set_thread_res_gid(gid, gid, gid).at(Step::User, 0, "setresgid")?;
     let uid = Uid::from_raw(process.uid);
     rustix::thread::set_thread_res_uid(uid, uid, uid).at(Step::User, 0, "setresuid")?;
-    rustix::thread::set_keep_capabilities(false).at(Step::User, 0, "prctl PR_SET_KEEPCAPS")
+    if changes {
+        rustix::thread::set_keep_capabilities(false).at(Step::User, 0, "prctl PR_SET_KEEPCAPS")?;
+    }
+    Ok(())
 }
 
 /// Sets the umask that was asked for, or the usual one: the runtime's own is a

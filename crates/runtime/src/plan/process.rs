@@ -1,5 +1,6 @@
 //! `process`: what is run, as whom, with which limits.
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
 
 use husk_spec::Linux;
@@ -288,7 +289,7 @@ fn environment<'a>(
     property: &str,
 ) -> Result<(Vec<CString>, Option<&'a str>)> {
     let mut path = None;
-    let mut names = std::collections::HashMap::with_capacity(process.env.len());
+    let mut names: BTreeMap<&str, usize> = BTreeMap::new();
     let mut environment: Vec<CString> = Vec::with_capacity(process.env.len() + 3);
     for (index, entry) in process.env.iter().enumerate() {
         let property = format_args!("{property}.env[{index}]");
@@ -302,15 +303,12 @@ fn environment<'a>(
             path = Some(value);
         }
         let entry = cstring(property, entry)?;
-        match names.entry(name) {
-            std::collections::hash_map::Entry::Occupied(seen) => {
-                let at: usize = *seen.get();
+        match names.insert(name, environment.len()) {
+            Some(at) => {
                 environment[at] = entry;
+                names.insert(name, at);
             }
-            std::collections::hash_map::Entry::Vacant(new) => {
-                new.insert(environment.len());
-                environment.push(entry);
-            }
+            None => environment.push(entry),
         }
     }
     Ok((environment, path))
