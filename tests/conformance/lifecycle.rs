@@ -236,6 +236,8 @@ fn kill_sends_real_time_signals() {
     assert_eq!(said.line(), "ready");
     container.kill("37");
     assert_eq!(said.line(), "realtime");
+    case.runtime().args(["kill", "--all", container.id(), "37"]).ok();
+    assert_eq!(said.line(), "realtime", "with --all");
 }
 
 /// runtime.md, Kill: a container in the state created can be killed.

@@ -25,7 +25,7 @@ impl Cgroup {
     /// If that takes more than 10 s everything is let go again.
     pub fn freeze(&self) -> Result<(), Error> {
         let result = match (self.freezer_v1(), &self.v2) {
-            (Some(path), _) => freeze_v1(&path),
+            (Some(path), _) => freeze_v1(&path, PATIENCE),
             (None, Some(path)) => freeze_v2(path),
             (None, None) => Err(no_freezer()),
         };
@@ -38,7 +38,7 @@ impl Cgroup {
     /// Lets every process of the tree go on.
     pub fn thaw(&self) -> Result<(), Error> {
         match (self.freezer_v1(), &self.v2) {
-            (Some(path), _) => write_unless_gone(&path.join("freezer.state"), "THAWED"),
+            (Some(path), _) => thaw_v1(&path),
             (None, Some(path)) => write_unless_gone(&path.join("cgroup.freeze"), "0"),
             (None, None) => Err(no_freezer()),
         }
@@ -80,9 +80,14 @@ fn write_unless_gone(path: &Path, value: &str) -> Result<(), Error> {
     }
 }
 
-fn freeze_v1(path: &Path) -> Result<(), Error> {
+pub(crate) fn thaw_v1(path: &Path) -> Result<(), Error> {
+    write_unless_gone(&path.join("freezer.state"), "THAWED")
+}
+
+/// Does not let go what stands still when others do not in time.
+pub(crate) fn freeze_v1(path: &Path, patience: Duration) -> Result<(), Error> {
     let state = path.join("freezer.state");
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience;
     let mut pause = Duration::from_micros(20);
     while Instant::now() < deadline {
         // Written again each time: a process that was forking when the first
@@ -94,7 +99,7 @@ fn freeze_v1(path: &Path) -> Result<(), Error> {
         sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(10));
     }
-    Err(Error::Timeout { what: "freeze", path: path.to_owned(), seconds: PATIENCE.as_secs() })
+    Err(Error::Timeout { what: "freeze", path: path.to_owned(), seconds: patience.as_secs() })
 }
 
 fn freeze_v2(path: &Path) -> Result<(), Error> {

@@ -36,6 +36,7 @@ pub use error::Error;
 pub use layout::{Delegated, Hierarchy, Layout, Unified};
 pub use oom::OomWatch;
 pub use plan::{CgroupPlan, Manager, Request, V1, plan};
+pub use process::signal_listed;
 pub use rdt::Rdt;
 pub use stats::Stats;
 pub use systemd::{Failure, Placeholder, Unit};

@@ -1,19 +1,31 @@
 //! The processes of a cgroup, and how to signal or end all of them.
 
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::cgroup::Cgroup;
 use crate::error::Error;
+use crate::freeze::{freeze_v1, thaw_v1};
 use crate::kernfs;
 
+const SIGKILL: i32 = 9;
 /// How often the list of a v1 cgroup is killed before giving up; a fork bomb is
-/// frozen while it is listed and takes two or three.
+/// frozen while it is listed and takes one or two.
 const ROUNDS: u32 = 50;
+/// How many rounds without a new process mean that those that are left only wait for
+/// the end of a system call.
+const QUIET: u32 = 3;
+/// How long one round waits for all to stand still.
+const STILL: Duration = Duration::from_millis(100);
+/// How many processes are held by a descriptor at once, of the 1024 that a process may
+/// open by default.
+const AT_ONCE: usize = 128;
 
 impl Cgroup {
     /// The processes of the whole tree, as numbers of the caller's pid namespace.
@@ -21,77 +33,116 @@ impl Cgroup {
         self.census().map_or_else(|| Ok(Vec::new()), list_below)
     }
 
-    /// Sends a signal to every process of the tree.
+    /// Sends a signal, by its number, to every process of the tree.
     ///
     /// SIGKILL is [`Cgroup::kill_all`]. Any other one reaches the processes
     /// that are listed now, for a new one is not the caller's to signal.
-    pub fn kill(&self, signal: Signal) -> Result<(), Error> {
-        if signal == Signal::KILL {
+    ///
+    /// # Errors
+    ///
+    /// The first refusal; the other processes have their signal.
+    pub fn kill(&self, signal: i32) -> Result<(), Error> {
+        if signal == SIGKILL {
             return self.kill_all();
         }
-        for pid in self.processes()? {
-            send(pid, signal)?;
-        }
-        Ok(())
+        signal_listed(&self.processes()?, signal, || self.processes(), refused)
     }
 
     /// Kills every process of the tree, also those that fork meanwhile.
     ///
-    /// Returns when all have been sent SIGKILL; [`Cgroup::remove`] waits for their end.
+    /// Returns when all have been sent SIGKILL and none is held by a freezer;
+    /// [`Cgroup::remove`] waits for their end.
     pub fn kill_all(&self) -> Result<(), Error> {
-        let Some(v2) = &self.v2 else { return self.kill_frozen() };
-        let path = v2.join("cgroup.kill");
-        match kernfs::try_write(&path, "1") {
-            Ok(()) => {}
-            // Removed already, by a delete that was killed on its way.
-            Err(Errno::NOENT | Errno::NODEV) if !v2.exists() => {}
-            Err(errno) => return Err(Error::system("write", path, errno)),
+        if let Some(v2) = &self.v2 {
+            let path = v2.join("cgroup.kill");
+            match kernfs::try_write(&path, "1") {
+                Ok(()) => {}
+                // Removed already, by a delete that was killed on its way.
+                Err(Errno::NOENT | Errno::NODEV) if !v2.exists() => {}
+                Err(errno) => return Err(Error::system("write", path, errno)),
+            }
         }
-        let Some(freezer) = self.freezer_v1().filter(|directory| directory.exists()) else {
-            return Ok(());
-        };
         // On a hybrid host a process may have left the v2 cgroup alone; and one
         // that the v1 freezer holds dies when it is let go.
-        for pid in list_below(&freezer)? {
-            send(pid, Signal::KILL)?;
+        let freezer = self.freezer_v1();
+        let first = self.census().filter(|_| self.v2.is_none()).map(Path::to_owned);
+        match freezer.clone().or(first) {
+            Some(directory) => kill_below(&directory, freezer.is_some()),
+            None => Ok(()),
         }
-        self.thaw()
-    }
-
-    fn kill_frozen(&self) -> Result<(), Error> {
-        for round in 0..ROUNDS {
-            // Nothing forks in a frozen cgroup, so one list has them all. A
-            // freeze that hangs on a process in uninterruptible sleep still
-            // holds the others.
-            let frozen = self.freeze();
-            let pids = self.processes();
-            let killed = pids.and_then(|pids| {
-                pids.iter().try_for_each(|pid| send(*pid, Signal::KILL)).map(|()| pids.is_empty())
-            });
-            let thawed = self.thaw();
-            if killed? {
-                return Ok(());
-            }
-            thawed?;
-            if round + 1 == ROUNDS {
-                frozen?;
-            }
-            sleep(Duration::from_millis(u64::from(round.min(20))));
-        }
-        Err(Error::Timeout {
-            what: "kill all processes of",
-            path: self.census().unwrap_or(Path::new("")).to_owned(),
-            seconds: 1,
-        })
     }
 }
 
-fn send(pid: i32, signal: Signal) -> Result<(), Error> {
-    let Some(target) = Pid::from_raw(pid) else { return Ok(()) };
-    match kill_process(target, signal) {
-        Ok(()) | Err(Errno::SRCH) => Ok(()),
-        Err(errno) => Err(Error::system("kill a process of", format!("pid {pid}"), errno)),
+/// Kills what is in a v1 cgroup and below: no file of v1 does it.
+fn kill_below(directory: &Path, has_freezer: bool) -> Result<(), Error> {
+    let mut known = BTreeSet::new();
+    let mut quiet = 0;
+    for round in 0..ROUNDS {
+        if list_below(directory)?.is_empty() {
+            return Ok(());
+        }
+        // Nothing forks in a frozen cgroup, and nothing does so with SIGKILL pending: one
+        // list has them all. A freeze that hangs on a process in uninterruptible sleep
+        // still holds the others, but a fork may be on its way.
+        let still = has_freezer && freeze_v1(directory, STILL).is_ok();
+        let listed = list_below(directory);
+        let killed = listed.and_then(|listed| {
+            signal_listed(&listed, SIGKILL, || list_below(directory), refused).map(|()| listed)
+        });
+        if has_freezer {
+            // The container may have frozen cgroups of its own below.
+            tree(directory)?.iter().try_for_each(|below| thaw_v1(below))?;
+        }
+        let killed = killed?;
+        let new = killed.iter().filter(|pid| known.insert(**pid)).count();
+        quiet = if new == 0 { quiet + 1 } else { 0 };
+        if still || quiet == QUIET {
+            return Ok(());
+        }
+        sleep(Duration::from_millis(u64::from(round.min(20))));
     }
+    let what = "kill all processes of";
+    Err(Error::Timeout { what, path: directory.to_owned(), seconds: 1 })
+}
+
+/// Sends a signal to each process of a list that `list` still names when it is held by a
+/// pidfd: a number may have become another process's since.
+///
+/// # Errors
+///
+/// What `refused` makes of the first refusal: the system call, the process and the errno. The
+/// other processes have their signal.
+pub fn signal_listed<E>(
+    listed: &[i32],
+    signal: i32,
+    list: impl Fn() -> Result<Vec<i32>, E>,
+    refused: impl Fn(&'static str, i32, Errno) -> E,
+) -> Result<(), E> {
+    let mut first = Ok(());
+    for some in listed.chunks(AT_ONCE) {
+        let mut held: Vec<(i32, OwnedFd)> = Vec::with_capacity(some.len());
+        for pid in some {
+            match Pid::from_raw(*pid).map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
+                Some(Ok(pidfd)) => held.push((*pid, pidfd)),
+                Some(Err(Errno::SRCH)) | None => {}
+                Some(Err(errno)) => first = first.and(Err(refused("pidfd_open", *pid, errno))),
+            }
+        }
+        let still: BTreeSet<i32> = list()?.into_iter().collect();
+        for (pid, pidfd) in held.iter().filter(|(pid, _)| still.contains(pid)) {
+            match husk_sys::signal::send(pidfd.as_fd(), signal) {
+                Ok(()) | Err(Errno::SRCH) => {}
+                Err(errno) => {
+                    first = first.and(Err(refused("pidfd_send_signal", *pid, errno)));
+                }
+            }
+        }
+    }
+    first
+}
+
+fn refused(operation: &'static str, pid: i32, errno: Errno) -> Error {
+    Error::system(operation, format!("process {pid}"), errno)
 }
 
 /// The processes of a cgroup and of all below it; none if it is gone.
@@ -144,4 +195,41 @@ fn children(directory: &Path) -> Result<Vec<PathBuf>, Errno> {
         }
     }
     Ok(children)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test's failure")]
+
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::Command;
+
+    use super::*;
+
+    /// Between list and signal a process ends, and a stranger gets its number.
+    #[test]
+    fn a_number_that_is_anothers_by_now_is_not_signalled() {
+        let mut sleepers = [(); 2].map(|()| Command::new("sleep").arg("1000").spawn().unwrap());
+        let [own, stranger] = sleepers.each_ref().map(|child| child.id().cast_signed());
+        signal_listed(&[stranger, own], SIGKILL, || Ok(vec![own]), refused).unwrap();
+        assert_eq!(sleepers[0].wait().unwrap().signal(), Some(SIGKILL));
+        // It is alive, or it would not end by this signal.
+        signal_listed(&[stranger], 15, || Ok(vec![stranger]), refused).unwrap();
+        assert_eq!(sleepers[1].wait().unwrap().signal(), Some(15));
+    }
+
+    /// More processes than descriptors are held at once, and one that is gone.
+    #[test]
+    fn every_process_of_a_long_list_has_its_signal() {
+        let count = AT_ONCE + 2;
+        let mut sleepers: Vec<_> =
+            (0..count).map(|_| Command::new("sleep").arg("1000").spawn().unwrap()).collect();
+        let mut listed: Vec<i32> = sleepers.iter().map(|child| child.id().cast_signed()).collect();
+        // Beyond the largest number that a process can have (PID_MAX_LIMIT).
+        listed.insert(1, 1 << 23);
+        signal_listed(&listed, 37, || Ok(listed.clone()), refused).unwrap();
+        for sleeper in &mut sleepers {
+            assert_eq!(sleeper.wait().unwrap().signal(), Some(37));
+        }
+    }
 }

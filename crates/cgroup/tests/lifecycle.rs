@@ -117,6 +117,55 @@ fn a_fork_bomb_in_sub_cgroups_is_killed_as_a_whole() {
     }
 }
 
+/// What the container has frozen in a v1 hierarchy does not die of a signal.
+#[test]
+fn what_is_frozen_below_is_killed() {
+    let Some(host) = host("lifecycle-11") else { return };
+    let cgroup = plan(&host.request(), &host.layout).unwrap().create().unwrap();
+    let inner: Vec<_> = cgroup.directories().map(|path| path.join("inner")).collect();
+    let sleeper = Sleeper::start();
+    cgroup.attach(sleeper.pid()).unwrap();
+    for inner in &inner {
+        let frozen = ["freezer.state", "cgroup.freeze"].map(|file| inner.join(file));
+        std::fs::create_dir(inner).unwrap();
+        let value = if frozen[0].exists() { "FROZEN" } else { "1" };
+        let Some(file) = frozen.iter().find(|file| file.exists()) else { continue };
+        std::fs::write(inner.join("cgroup.procs"), sleeper.pid().to_string()).unwrap();
+        std::fs::write(file, value).unwrap();
+    }
+    let killed = cgroup.kill_all();
+    let removed = cgroup.remove();
+    // Nobody dies in there if it was not let go.
+    for inner in &inner {
+        let _ = std::fs::write(inner.join("freezer.state"), "THAWED");
+    }
+    killed.and(removed).unwrap();
+    assert_eq!(sleeper.signal(), Some(9));
+}
+
+/// On a hybrid host a process that has root can leave the v2 cgroup alone.
+#[test]
+fn a_fork_bomb_that_left_v2_is_killed_as_a_whole() {
+    let Some(host) = host("lifecycle-12") else { return };
+    let Some(unified) = host.layout.v2.as_ref().filter(|_| !host.layout.v1.is_empty()) else {
+        return host::skip("not a hybrid layout");
+    };
+    let resources = host.resources(r#"{"pids":{"limit":200}}"#);
+    let request = husk_cgroup::Request { resources: resources.as_ref(), ..host.request() };
+    let cgroup = plan(&request, &host.layout).unwrap().create().unwrap();
+    let bomb = "for i in 1 2 3 4 5 6 7 8 9; do (while :; do (:) & wait; done) & done; wait";
+    let mut shell = host::Shell::inside(&cgroup, bomb);
+    std::fs::write(unified.mount.join("cgroup.procs"), shell.pid().to_string()).unwrap();
+    shell.go();
+    let tasks = cgroup.v1[0].path.join("cgroup.procs");
+    while std::fs::read_to_string(&tasks).unwrap().lines().count() < 10 {
+        std::thread::yield_now();
+    }
+    cgroup.kill_all().unwrap();
+    cgroup.remove().unwrap();
+    assert!(!cgroup.exists());
+}
+
 #[test]
 fn a_refused_limit_leaves_nothing() {
     let Some(host) = host("lifecycle-5") else { return };

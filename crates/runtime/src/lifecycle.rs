@@ -164,33 +164,14 @@ pub fn kill(store: &Store, id: &str, signal: i32, all: bool) -> Result<()> {
 /// Sends a signal to every process of the container.
 fn kill_all(record: &Record, signal: i32) -> Result<()> {
     if !record.cgroup.is_none() {
-        return record.cgroup.kill(signal_of(signal)?).map_err(cgroup_error);
+        return record.cgroup.kill(signal).map_err(cgroup_error);
     }
     if signal == SIGKILL && record.own_pid_namespace {
         return kill_whole(record);
     }
-    for pid in census::processes(record)? {
-        // By pidfd: between look-up and signal the number could become another process's.
-        let Some(pid) = rustix::process::Pid::from_raw(pid) else { continue };
-        let flags = rustix::process::PidfdFlags::empty();
-        let Ok(pidfd) = rustix::process::pidfd_open(pid, flags) else { continue };
-        match husk_sys::signal::send(pidfd.as_fd(), signal) {
-            Ok(()) | Err(Errno::SRCH) => {}
-            Err(errno) => {
-                return Err(Error::kernel(
-                    format_args!("container {}", record.id),
-                    "pidfd_send_signal",
-                    errno,
-                ));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn signal_of(number: i32) -> Result<rustix::process::Signal> {
-    rustix::process::Signal::from_named_raw(number).ok_or_else(|| {
-        Error::new(Code::Usage, format_args!("signal {number}"), "cannot be sent to a whole cgroup")
+    let list = || census::processes(record);
+    husk_cgroup::signal_listed(&list()?, signal, list, |operation, pid, errno| {
+        Error::kernel(format_args!("container {}: process {pid}", record.id), operation, errno)
     })
 }
 
