@@ -136,6 +136,7 @@ impl Cgroup {
     /// drivers: where that says something else, what was there is written again.
     fn tell(&self, settings: &[Setting], devices: Option<&v1::devices::List>) -> Result<(), Error> {
         let Some(unit) = &self.unit else { return Ok(()) };
+        let settings = &self.with_whole_quota(settings)?;
         let directory = self.v1.iter().find(|directory| directory.has(Controller::Devices));
         let Some(directory) = directory.filter(|_| devices.is_none()) else {
             return unit.set(settings, devices);
@@ -151,6 +152,31 @@ impl Cgroup {
         let mut again = Settings::default();
         list.settings(&mut again.of(Controller::Devices, false));
         apply(&again.list, &self.v1, None, &mut Vec::new())
+    }
+
+    /// What systemd is to be told: it keeps quota and period as one property and the other, of
+    /// which an update may name one alone.
+    fn with_whole_quota(&self, settings: &[Setting]) -> Result<Vec<Setting>, Error> {
+        let mut whole = settings.to_vec();
+        let stands = |like: &Setting, file: &str| {
+            place(like, &self.v1, self.v2.as_deref()).and_then(|at| kernfs::read(&at.join(file)))
+        };
+        for setting in whole.iter_mut().filter(|setting| setting.v2 && setting.file == "cpu.max") {
+            if let Some((_, period)) = stands(setting, "cpu.max")?.trim_end().split_once(' ')
+                && !setting.value.contains(' ')
+            {
+                setting.value = format!("{} {period}", setting.value);
+            }
+        }
+        let files = ["cpu.cfs_quota_us", "cpu.cfs_period_us"];
+        let given = |file: &str| settings.iter().find(|s| !s.v2 && s.file == file);
+        if let ([Some(one), None], [_, file]) | ([None, Some(one)], [file, _]) =
+            (files.map(given), files)
+        {
+            let value = stands(one, file)?.trim_end().to_owned();
+            whole.push(Setting { file: file.into(), value, ..one.clone() });
+        }
+        Ok(whole)
     }
 
     /// What stands in files that hold two properties.
@@ -359,7 +385,44 @@ fn unreclaimable(directory: &Path) -> Result<i64, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::former;
+    #![allow(clippy::unwrap_used, reason = "a test's failure")]
+
+    use super::*;
+    use crate::plan::V1;
+
+    /// systemd computes a second's quota, for which it needs the period in force.
+    #[test]
+    fn quota_and_period_are_told_together() {
+        let directory = std::env::temp_dir().join(format!("husk-quota-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        for (file, text) in [
+            ("cpu.max", "10000 50000\n"),
+            ("cpu.cfs_quota_us", "10000\n"),
+            ("cpu.cfs_period_us", "50000\n"),
+        ] {
+            std::fs::write(directory.join(file), text).unwrap();
+        }
+        let v1 = V1 {
+            controllers: vec!["cpu".to_owned()],
+            mount: directory.clone(),
+            path: directory.clone(),
+        };
+        let cgroup = Cgroup { v2: Some(directory.clone()), v1: vec![v1], ..Cgroup::none() };
+        let whole = |v2: bool, file: &'static str, value: &str| {
+            let mut settings = Settings::default();
+            settings.of(Controller::Cpu, v2).set("p", file, value);
+            let whole = cgroup.with_whole_quota(&settings.list).unwrap();
+            whole.into_iter().map(|s| format!("{} {}", s.file, s.value)).collect::<Vec<_>>()
+        };
+        assert_eq!(whole(true, "cpu.max", "20000"), ["cpu.max 20000 50000"]);
+        assert_eq!(whole(true, "cpu.max", "max 7000"), ["cpu.max max 7000"]);
+        assert_eq!(whole(true, "cpu.weight", "7"), ["cpu.weight 7"]);
+        let both = ["cpu.cfs_quota_us 20000", "cpu.cfs_period_us 50000"];
+        assert_eq!(whole(false, "cpu.cfs_quota_us", "20000"), both);
+        let both = ["cpu.cfs_period_us 7000", "cpu.cfs_quota_us 10000"];
+        assert_eq!(whole(false, "cpu.cfs_period_us", "7000"), both);
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
 
     #[test]
     fn what_is_written_back() {

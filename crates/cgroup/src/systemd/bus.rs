@@ -43,12 +43,7 @@ pub(super) struct Socket {
 pub(super) fn sockets(user: bool, variable: impl Fn(&str) -> Option<String>) -> Vec<Socket> {
     let direct = |path: String| Socket { path: path.into(), direct: true };
     let bus = |path: String| Socket { path: path.into(), direct: false };
-    // "unix:path=/run/dbus/x,guid=...;tcp:..."
-    let named = |name: &str| {
-        let addresses = variable(name)?;
-        let path = addresses.split(';').find_map(|one| one.strip_prefix("unix:path="))?;
-        Some(bus(path.split(',').next().unwrap_or(path).to_owned()))
-    };
+    let named = |name: &str| path_of(&variable(name)?).map(bus);
     if !user {
         let standard = bus("/run/dbus/system_bus_socket".into());
         let private = direct("/run/systemd/private".into());
@@ -58,6 +53,7 @@ pub(super) fn sockets(user: bool, variable: impl Fn(&str) -> Option<String>) -> 
             .collect();
     }
     let runtime = variable("XDG_RUNTIME_DIR")
+        .filter(|directory| !directory.is_empty())
         .unwrap_or_else(|| format!("/run/user/{}", rustix::process::getuid().as_raw()));
     let private = direct(format!("{runtime}/systemd/private"));
     let standard = bus(format!("{runtime}/bus"));
@@ -67,24 +63,48 @@ pub(super) fn sockets(user: bool, variable: impl Fn(&str) -> Option<String>) -> 
         .collect()
 }
 
+/// The first path among addresses such as "unix:guid=1,path=/run/x;tcp:host=y", its bytes
+/// as they are where they are escaped (D-Bus Specification, "Server Addresses").
+fn path_of(addresses: &str) -> Option<String> {
+    let sockets = addresses.split(';').filter_map(|one| one.strip_prefix("unix:"));
+    let path =
+        sockets.flat_map(|keys| keys.split(',')).find_map(|key| key.strip_prefix("path="))?;
+    let mut parts = path.split('%');
+    let mut bytes = parts.next()?.as_bytes().to_vec();
+    for part in parts {
+        bytes.push(u8::from_str_radix(part.get(..2)?, 16).ok()?);
+        bytes.extend(part.get(2..)?.as_bytes());
+    }
+    String::from_utf8(bytes).ok()
+}
+
 /// A connection on which calls can be made.
 #[derive(Debug)]
 pub(super) struct Bus {
     stream: UnixStream,
     socket: PathBuf,
     serial: u32,
+    /// The manager's name on the bus, as its answers say; empty where no bus is between.
+    manager: String,
     /// Jobs that ended before they were asked about, with their results.
     ended: Vec<(String, String)>,
     deadline: Instant,
 }
 
 impl Bus {
-    /// Connects to the first socket that answers.
+    /// Connects to the first socket behind which there is a manager that takes our calls.
     pub(super) fn connect(sockets: &[Socket]) -> Result<Self, Failure> {
         let mut tried = Vec::new();
+        let mut first = None;
         for socket in sockets {
             match UnixStream::connect(&socket.path) {
-                Ok(stream) => return Self::start(stream, socket),
+                Ok(stream) => match Self::start(stream, socket) {
+                    // Another way to the same manager would keep the caller waiting again.
+                    Err(failure) if !matches!(failure, Failure::Timeout { .. }) => {
+                        first.get_or_insert(failure);
+                    }
+                    done => return done,
+                },
                 Err(error) => {
                     let errno = rustix::io::Errno::from_io_error(&error);
                     let why = errno.map_or_else(|| error.to_string(), crate::error::text);
@@ -92,7 +112,7 @@ impl Bus {
                 }
             }
         }
-        Err(Failure::Connect { tried: tried.join("; ") })
+        Err(first.unwrap_or(Failure::Connect { tried: tried.join("; ") }))
     }
 
     fn start(stream: UnixStream, socket: &Socket) -> Result<Self, Failure> {
@@ -100,6 +120,7 @@ impl Bus {
             stream,
             socket: socket.path.clone(),
             serial: 0,
+            manager: String::new(),
             ended: Vec::new(),
             deadline: Instant::now() + PATIENCE,
         };
@@ -196,6 +217,9 @@ impl Bus {
             let message = self.message()?;
             match message.kind {
                 wire::RETURN if message.reply_to == serial => {
+                    if target.destination == DESTINATION {
+                        self.manager.clone_from(&message.sender);
+                    }
                     return message.arguments().map_err(|what| self.malformed(what));
                 }
                 wire::ERROR if message.reply_to == serial => {
@@ -224,7 +248,9 @@ impl Bus {
     }
 
     fn note(&mut self, message: &Message) -> Result<(), Failure> {
+        // Everybody may send signals to us on a bus.
         let removed = message.kind == wire::SIGNAL
+            && message.sender == self.manager
             && message.interface == MANAGER
             && message.member == "JobRemoved";
         if !removed {
@@ -256,7 +282,10 @@ impl Bus {
 
     fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         let result = self.stream.set_write_timeout(Some(PATIENCE));
-        result.and_then(|()| self.stream.write_all(bytes)).map_err(|error| self.lost(&error))
+        result.and_then(|()| self.stream.write_all(bytes)).map_err(|error| match error.kind() {
+            std::io::ErrorKind::WouldBlock => Failure::Timeout { seconds: PATIENCE.as_secs() },
+            _ => self.lost(&error),
+        })
     }
 
     fn receive(&mut self, mut buffer: &mut [u8]) -> Result<(), Failure> {

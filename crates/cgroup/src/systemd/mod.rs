@@ -153,10 +153,14 @@ impl ScopePlan {
         properties.push(Property::new("PIDs", Value::Numbers(vec![pid.cast_unsigned()])));
         let mut started = start(&mut bus, unit, &properties);
         if matches!(&started, Err(Failure::Refused { name, .. }) if name.ends_with(".UnitExists")) {
-            // One that failed stays until it is forgotten; a living one stays.
+            // One that failed stays until it is forgotten; a living one stays. One that has
+            // ended may be gone since.
             let mut body = Writer::default();
             body.text(unit);
-            bus.manager("ResetFailedUnit", "s", body).map_err(fail)?;
+            match bus.manager("ResetFailedUnit", "s", body) {
+                Err(Failure::Refused { name, .. }) if name.ends_with(".NoSuchUnit") => {}
+                reset => drop(reset.map_err(fail)?),
+            }
             started = start(&mut bus, unit, &properties);
         }
         started.map_err(fail)?;

@@ -45,6 +45,7 @@ fn of_setting(setting: &Setting) -> Vec<Property> {
     let value = setting.value.as_str();
     let amount = || match value {
         "max" => Some(u64::MAX),
+        digits if setting.file.starts_with("memory.") => bytes(digits),
         digits => digits.parse().ok(),
     };
     let one = |name: &str| {
@@ -80,6 +81,15 @@ fn of_setting(setting: &Setting) -> Vec<Property> {
     }
 }
 
+/// An amount as the kernel takes it (memparse of lib/cmdline.c): "64M" is one.
+fn bytes(text: &str) -> Option<u64> {
+    let unit = |letter: char| "kmgtpe".find(letter.to_ascii_lowercase());
+    match text.char_indices().last().and_then(|(at, letter)| Some((at, unit(letter)?))) {
+        Some((at, power)) => text[..at].parse::<u64>().ok()?.checked_mul(1024 << (10 * power)),
+        None => text.parse().ok(),
+    }
+}
+
 /// In the range of io.weight, 1 to 10000, which systemd also takes for BFQ's.
 fn io_weight(setting: &Setting) -> Vec<Property> {
     let of = |file: &str, value: &str| match file {
@@ -102,7 +112,7 @@ fn quota(value: &str) -> Vec<Property> {
     let a_second = match quota {
         Some(quota) => {
             let exact = quota.saturating_mul(1_000_000) / period.unwrap_or(100_000);
-            exact.next_multiple_of(QUOTA_STEP)
+            exact.checked_next_multiple_of(QUOTA_STEP).unwrap_or(u64::MAX)
         }
         None => u64::MAX,
     };
@@ -189,6 +199,11 @@ mod tests {
         let one = |name: &str, value| vec![(name.to_owned(), value)];
         use Controller::{Cpu, Cpuset, Memory, Pids};
         assert_eq!(properties(Memory, "memory.max", "5"), one("MemoryMax", Value::U64(5)));
+        assert_eq!(
+            properties(Memory, "memory.high", "64M"),
+            one("MemoryHigh", Value::U64(64 << 20))
+        );
+        assert_eq!(properties(Memory, "memory.high", "16E"), []);
         let none = Value::U64(u64::MAX);
         assert_eq!(properties(Memory, "memory.swap.max", "max"), one("MemorySwapMax", none));
         assert_eq!(properties(Pids, "pids.max", "7"), one("TasksMax", Value::U64(7)));
@@ -201,6 +216,8 @@ mod tests {
                 ("CPUQuotaPeriodUSec".to_owned(), Value::U64(50_000)),
             ]
         );
+        let much = properties(Cpu, "cpu.max", "18446744073709551615 1");
+        assert_eq!(much[0].1, Value::U64(u64::MAX));
         assert_eq!(
             properties(Cpu, "cpu.max", "max"),
             one("CPUQuotaPerSecUSec", Value::U64(u64::MAX))

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use super::bus::Socket;
-use super::wire::tests::message;
+use super::wire::tests::{message, message_from};
 use super::wire::{ERROR, PREFIX, RETURN, SIGNAL, Value, length};
 use super::*;
 
@@ -103,6 +103,27 @@ fn job(result: &'static str, early: bool) -> Answer {
     })
 }
 
+/// An answer or a signal of the job, as it comes over a bus.
+fn over_a_bus(of: &'static [(&'static str, &'static str)]) -> Answer {
+    Box::new(move |serial| {
+        let mut bytes = Vec::new();
+        for (sender, result) in of {
+            let signal = |body: &mut Writer| {
+                body.number(1);
+                body.text("/job/7");
+                body.text("husk-c1.scope");
+                body.text(result);
+            };
+            let names = (MANAGER, "JobRemoved");
+            bytes.extend(match result.is_empty() {
+                true => message_from(sender, RETURN, serial, ("", ""), "o", |b| b.text("/job/7")),
+                false => message_from(sender, SIGNAL, 0, names, "uoss", signal),
+            });
+        }
+        bytes
+    })
+}
+
 fn refuses(name: &'static str, text: &'static str) -> Answer {
     Box::new(move |serial| message(ERROR, serial, ("", name), "s", |body| body.text(text)))
 }
@@ -159,6 +180,41 @@ fn a_bus_is_greeted_first() {
     for (call, part) in calls.iter().zip(["Hello", "AddMatch", "Subscribe", "StartTransientUnit"]) {
         assert!(call.contains(part), "{part}: {call}");
     }
+}
+
+/// On the system bus every user may send a signal to whom he likes.
+#[test]
+fn the_end_of_a_job_is_told_by_the_manager_alone() {
+    let answers = vec![
+        returns("s", &[":1.5"]),
+        returns("", &[]),
+        over_a_bus(&[(":1.1", "")]),
+        over_a_bus(&[(":1.9", "failed"), (":1.1", ""), (":1.9", "failed"), (":1.1", "done")]),
+        control_group(GROUP),
+    ];
+    let server = Server::new("forged", false, LOGIN, answers);
+    scope().start_at(&server.sockets(), 42).unwrap();
+}
+
+#[test]
+fn the_next_socket_is_tried_where_the_first_refuses() {
+    let refusing = Server::new("refusing", true, b"REJECTED\r\n", vec![]);
+    let answers = vec![job("done", false), control_group(GROUP)];
+    let willing = Server::new("willing", true, LOGIN, answers);
+    let sockets = [refusing.sockets(), willing.sockets()].concat();
+    scope().start_at(&sockets, 42).unwrap();
+}
+
+#[test]
+fn a_unit_that_goes_meanwhile_is_not_in_the_way() {
+    let answers = vec![
+        refuses("org.freedesktop.systemd1.UnitExists", "Unit husk-c1.scope already exists."),
+        refuses("org.freedesktop.systemd1.NoSuchUnit", "Unit husk-c1.scope not loaded."),
+        job("done", false),
+        control_group(GROUP),
+    ];
+    let server = Server::new("going", true, LOGIN, answers);
+    scope().start_at(&server.sockets(), 42).unwrap();
 }
 
 #[test]
@@ -269,6 +325,23 @@ fn sockets_of_both_managers() {
         sockets.into_iter().map(|socket| socket.path.display().to_string()).collect()
     };
     assert_eq!(paths(true), ["/run/user/7/systemd/private", "/s/bus", "/run/user/7/bus"]);
+    let named = |address: &'static str| {
+        let variable = |name: &str| match name {
+            "XDG_RUNTIME_DIR" => Some(String::new()),
+            "DBUS_SESSION_BUS_ADDRESS" => Some(address.to_owned()),
+            _ => None,
+        };
+        let sockets = bus::sockets(true, variable);
+        let paths = sockets.into_iter().map(|socket| socket.path.display().to_string());
+        paths.collect::<Vec<_>>()
+    };
+    let own = format!("/run/user/{}", rustix::process::getuid().as_raw());
+    let [private, bus] = [format!("{own}/systemd/private"), format!("{own}/bus")];
+    let escaped = named("unix:guid=1,path=/s%20b/%c3%bc%25");
+    assert_eq!(escaped, [&*private, "/s b/ü%", &*bus]);
+    for wrong in ["unix:abstract=/x,guid=1", "unix:path=/a%2", "unix:path=/a%zz", ""] {
+        assert_eq!(named(wrong), [&*private, &*bus], "{wrong}");
+    }
     assert_eq!(paths(false), ["/run/systemd/private", "/run/dbus/system_bus_socket"]);
 }
 

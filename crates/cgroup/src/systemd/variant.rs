@@ -99,6 +99,7 @@ impl Reader<'_> {
             match letters.next() {
                 None => return Err("text without its closing quote".to_owned()),
                 letter if letter == quote => break,
+                Some('\0') => return Err("text with a NUL byte, which D-Bus cannot carry".into()),
                 Some('\\') => text.push(match letters.next() {
                     Some('n') => '\n',
                     Some('t') => '\t',
@@ -138,12 +139,15 @@ fn number(kind: &str, digits: &str) -> Result<Value, String> {
     if matches!(kind, "double" | "d") {
         return digits.parse().map(Value::Double).map_err(|_| wrong());
     }
-    let plain = digits.strip_prefix('-');
-    let magnitude = match plain.unwrap_or(digits).strip_prefix("0x") {
-        Some(hex) => i128::from_str_radix(hex, 16),
-        None => plain.unwrap_or(digits).parse(),
+    let negative = digits.strip_prefix('-');
+    let plain = negative.or(digits.strip_prefix('+')).unwrap_or(digits);
+    // A second sign is none of a number's letters; std would take it.
+    let (radix, plain) = plain.strip_prefix("0x").map_or((10, plain), |hex| (16, hex));
+    let magnitude = match plain.starts_with(['+', '-']) {
+        true => return Err(wrong()),
+        false => i128::from_str_radix(plain, radix).map_err(|_| wrong())?,
     };
-    let value: i128 = magnitude.map_err(|_| wrong())? * if plain.is_some() { -1 } else { 1 };
+    let value = if negative.is_some() { -magnitude } else { magnitude };
     match kind {
         "byte" | "y" => value.try_into().map(Value::Byte),
         "int16" | "n" => value.try_into().map(Value::I16),
@@ -173,6 +177,8 @@ mod tests {
             ("@t 5", Value::U64(5)),
             ("int64 -5", Value::I64(-5)),
             ("7", Value::I32(7)),
+            ("+7", Value::I32(7)),
+            ("-0x10", Value::I32(-16)),
             ("0x10", Value::I32(16)),
             ("1.5", Value::Double(1.5)),
             ("byte 255", Value::Byte(255)),
@@ -202,6 +208,10 @@ mod tests {
             "{'a': 1}",
             "99999999999",
             "@(st) 1",
+            "'a\0b'",
+            "-+5",
+            "0x-5",
+            "-0x-80000000000000000000000000000000",
         ] {
             assert!(parse(text).is_err(), "{text}");
         }

@@ -211,6 +211,8 @@ pub(super) struct Message {
     pub(super) interface: String,
     pub(super) member: String,
     pub(super) error_name: String,
+    /// Its unique name on the bus; a manager's own socket names none.
+    pub(super) sender: String,
     pub(super) signature: String,
     pub(super) body: Vec<u8>,
 }
@@ -253,6 +255,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Message, &'static str> {
             (2, "s") => message.interface = header.text()?,
             (3, "s") => message.member = header.text()?,
             (4, "s") => message.error_name = header.text()?,
+            (7, "s") => message.sender = header.text()?,
             (5, "u") => message.reply_to = header.number()?,
             (8, "g") => message.signature = header.signature()?,
             (_, "s" | "o") => drop(header.text()?),

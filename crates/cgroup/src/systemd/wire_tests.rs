@@ -10,6 +10,18 @@ pub(in crate::systemd) fn message(
     signature: &str,
     body: impl FnOnce(&mut Writer),
 ) -> Vec<u8> {
+    message_from("", kind, reply_to, names, signature, body)
+}
+
+/// As it comes over a bus, which adds the sender's name.
+pub(in crate::systemd) fn message_from(
+    sender: &str,
+    kind: u8,
+    reply_to: u32,
+    names: (&str, &str),
+    signature: &str,
+    body: impl FnOnce(&mut Writer),
+) -> Vec<u8> {
     let mut content = Writer::default();
     body(&mut content);
     let mut message = Writer::default();
@@ -18,7 +30,8 @@ pub(in crate::systemd) fn message(
     message.number(77);
     message.array(8, |writer| {
         let (interface, member) = names;
-        for (code, text) in [(2, interface), (if kind == ERROR { 4 } else { 3 }, member)] {
+        let member_code = if kind == ERROR { 4 } else { 3 };
+        for (code, text) in [(2, interface), (member_code, member), (7, sender)] {
             if !text.is_empty() {
                 writer.align(8);
                 writer.byte(code);
