@@ -42,6 +42,20 @@ pub fn parse(text: &str) -> Option<u64> {
     u64::try_from(seconds).ok()
 }
 
+/// Local time as Docker's listings have it, `2006-01-02 15:04:05 -0700 MST`, of RFC 3339; as it
+/// is where it is no time.
+pub fn local(text: &str) -> String {
+    let zoned = parse(text).and_then(|utc| {
+        let (offset, name) = husk_sys::local_time::zone(i64::try_from(utc).ok()?)?;
+        Some((utc.checked_add_signed(offset)?, offset, name))
+    });
+    let Some((seconds, offset, name)) = zoned else { return text.to_owned() };
+    let (sign, minutes) = (if offset < 0 { '-' } else { '+' }, offset.unsigned_abs() / 60);
+    let clock = rfc3339(seconds, 0).replace('T', " ");
+    let clock = clock.get(..19).unwrap_or_default();
+    format!("{clock} {sign}{:02}{:02} {name}", minutes / 60, minutes % 60)
+}
+
 /// Seconds and nanoseconds since 1970.
 pub type Instant = (u64, u32);
 

@@ -84,8 +84,7 @@ impl Runtime {
         if !output.status.success() {
             return Err(Error::Runtime { message: said(&words), status: ENGINE_FAILED });
         }
-        // Warnings: something was asked for and is done otherwise, or not at all.
-        notice::write(words.as_bytes());
+        pass_on(&words);
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
@@ -163,13 +162,22 @@ fn said(words: &str) -> String {
     last.strip_prefix("husk-oci: ").unwrap_or(last).to_owned()
 }
 
-/// What a log says of an execution that is over: its warnings, and the exit code that the
-/// last error stands for, if there is one.
-pub fn outcome(log: &Path) -> (Vec<String>, Option<u8>) {
+/// Tells its warnings: something was asked for and is done otherwise, or not at all.
+pub fn pass_on(words: &str) {
+    for line in words.lines() {
+        notice::notice(line.strip_prefix("husk-oci: ").unwrap_or(line));
+    }
+}
+
+/// What a log says of an execution that is over: its warnings, and the last error, if there is
+/// one.
+pub fn outcome(log: &Path) -> (Vec<String>, Option<Error>) {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
     let lines: Vec<Line> = lines.collect();
-    let failure = lines.iter().rfind(|line| line.level == "error").map(status_of);
+    let failure = lines.iter().rfind(|line| line.level == "error");
+    let failure =
+        failure.map(|line| Error::Runtime { status: status_of(line), message: line.msg.clone() });
     let warnings = lines.into_iter().filter(|line| line.level == "warning");
     (warnings.map(|line| line.msg).collect(), failure)
 }

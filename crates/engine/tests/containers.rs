@@ -137,7 +137,9 @@ fn a_life_detached() {
     assert_eq!(engine.run(&["logs", "life"]).out, "out\n");
     let exec = engine.run(&["exec", "-e", "X=y", &id[..6], "sh", "-c", "echo $X; exit 3"]);
     assert_eq!((exec.code, exec.out.as_str()), (3, "y\n"), "{exec:?}");
-    assert_eq!(engine.run(&["exec", "life", "nowhere"]).code, 127);
+    let absent = engine.run(&["exec", "life", "nowhere"]);
+    assert_eq!((absent.code, absent.err.lines().count()), (127, 1), "{absent:?}");
+    assert!(absent.err.starts_with("husk: ") && !absent.err.contains("husk-oci"), "{absent:?}");
     assert_eq!(engine.run(&["start", "life"]).code, 0, "a running one is left running");
     assert_eq!(engine.run(&["rm", "life"]).code, 1);
     assert_eq!(engine.ok(&["stop", "life"]), "life");

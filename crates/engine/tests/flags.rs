@@ -322,6 +322,8 @@ fn what_cannot_be_honoured_is_refused_with_its_reason() {
         (&["--cgroup-parent", "user.slice"], "slice of systemd"),
         (&["--cgroup-parent", "/a/../.."], "is not the path of a cgroup"),
         (&["--memory-swappiness", "101"], "is not 0 to 100"),
+        (&["--cpus", "8193"], "range of CPUs is from 0.01 to "),
+        (&["--cpus", "8193"], " CPUs available"),
         (&["--blkio-weight", "5"], "is not 10 to 1000"),
         (&["--blkio-weight-device", "/dev/null:100"], "is no block device"),
         (&["--device-read-bps", "/no/where:1m"], "No such file"),

@@ -59,16 +59,17 @@ fn stats_tell_what_is_used() {
 fn limits_change_while_it_runs_and_stay() {
     let engine = engine!(new);
     start(&engine, "limited", &["--memory", "64m", "--pids-limit", "50"], "sleep 600");
-    let limits = "{{.HostConfig.Memory}} {{.HostConfig.PidsLimit}} {{.HostConfig.CpuQuota}}";
+    let limits = "{{.HostConfig.Memory}} {{.HostConfig.PidsLimit}} {{.HostConfig.NanoCpus}} \
+                  {{.HostConfig.CpuQuota}}";
     let reported = |engine: &Engine| {
         let format = "{{.MemUsage}}";
         engine.ok(&["stats", "--no-stream", "--format", format, "limited"])
     };
     assert_eq!(engine.ok(&["update", "-m", "96m", "--cpus", "0.5", "limited"]), "limited");
-    assert_eq!(engine.inspect("limited", limits), "100663296 50 50000");
+    assert_eq!(engine.inspect("limited", limits), "100663296 50 500000000 0");
     assert!(reported(&engine).ends_with("/ 96.00MiB"), "{}", reported(&engine));
     engine.ok(&["container", "update", "--pids-limit", "20", "limited"]);
-    assert_eq!(engine.inspect("limited", limits), "100663296 20 50000");
+    assert_eq!(engine.inspect("limited", limits), "100663296 20 500000000 0");
     engine.ok(&["restart", "-t", "0", "limited"]);
     assert!(reported(&engine).ends_with("/ 96.00MiB"), "after a restart: {}", reported(&engine));
     engine.ok(&["kill", "limited"]);
@@ -76,10 +77,11 @@ fn limits_change_while_it_runs_and_stay() {
     engine.ok(&["update", "--memory", "80m", "limited"]);
     engine.ok(&["start", "limited"]);
     assert!(reported(&engine).ends_with("/ 80.00MiB"), "changed while it did not run");
-    let cases: [(&[&str], i32, &str); 7] = [
+    let cases: [(&[&str], i32, &str); 8] = [
         (&["update", "limited"], 1, "no limit is given"),
         (&["update", "-m", "64m", "nobody"], 1, "no such container: nobody"),
         (&["update", "-m", "1m", "limited"], 1, "below the least"),
+        (&["update", "--cpus", "8193", "limited"], 1, "range of CPUs is from 0.01 to "),
         (&["update", "-m", "lots", "limited"], 1, "is not a size"),
         (&["update", "--cpuset-cpus", "4095", "limited"], 1, "cpuset"),
         (&["update", "--restart", "always", "limited"], 1, "--restart is not built yet"),
@@ -89,8 +91,11 @@ fn limits_change_while_it_runs_and_stay() {
         let done = engine.run(arguments);
         assert_eq!(done.code, code, "{arguments:?}: {done:?}");
         assert!(done.err.contains(expected), "{arguments:?}: {done:?}");
-        assert_eq!(engine.inspect("limited", limits), "83886080 20 50000", "{arguments:?}");
+        assert_eq!(engine.inspect("limited", limits), "83886080 20 500000000 0", "{arguments:?}");
     }
+    engine.ok(&["update", "--cpu-quota", "70000", "limited"]);
+    assert_eq!(engine.inspect("limited", limits), "83886080 20 0 70000");
+    assert_eq!(engine.inspect("limited", "{{.HostConfig.CpuPeriod}}"), "100000");
     engine.ok(&["rm", "-f", "limited"]);
     engine.assert_nothing_left();
 }

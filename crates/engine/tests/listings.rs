@@ -104,6 +104,11 @@ fn templates_as_scripts_write_them() {
     ] {
         assert_eq!(engine.inspect("web", template), expected, "{template}");
     }
+    let of_bridge = "{{.NetworkSettings.Networks.bridge.Gateway}} \
+                     {{.NetworkSettings.Networks.bridge.MacAddress}}";
+    let top = engine.inspect("web", "{{.NetworkSettings.Gateway}} {{.NetworkSettings.MacAddress}}");
+    assert_eq!(top, engine.inspect("web", of_bridge));
+    assert!(!top.starts_with(' ') && !top.ends_with(' '), "{top}");
     let env = engine.inspect("web", "{{range .Config.Env}}{{println .}}{{end}}");
     assert!(env.lines().any(|line| line == "A=1"), "{env}");
     let env: Vec<String> =
@@ -115,6 +120,13 @@ fn templates_as_scripts_write_them() {
     let lines: Vec<&str> = table.lines().collect();
     assert!(lines[0].starts_with("NAMES     STATE     CREATED AT"), "{table}");
     assert!(lines[1].starts_with("web       running   20"), "{table}");
+    // A zone that needs no file: two hours and a half east of Greenwich.
+    let mut listing = engine.command(&["ps", "--format", "{{.CreatedAt}}"]);
+    let listed = listing.env("TZ", "XYZ-2:30").output().unwrap().stdout;
+    let listed = String::from_utf8(listed).unwrap();
+    let digits = listed.replace(|c: char| c.is_ascii_digit(), "9");
+    assert_eq!(digits, "9999-99-99 99:99:99 +9999 XYZ\n", "{listed}");
+    assert!(listed.contains(" +0230 "), "{listed}");
     let row: serde_json::Value =
         serde_json::from_str(&engine.ok(&["ps", "--format", "json"])).unwrap();
     assert_eq!(row["Labels"], "a.b=c,d");

@@ -171,6 +171,8 @@ pub struct Log {
     pub json: bool,
     /// `--debug`.
     pub debug: bool,
+    /// `--log-only`: what the file has is not written to standard error as well.
+    pub only: bool,
 }
 
 static LOG: OnceLock<Log> = OnceLock::new();
@@ -220,7 +222,7 @@ fn write_line(level: &str, message: &str, error: Option<&Error>) {
         };
         // One write, so that lines of several processes do not mix.
         let _ = file.write_all(line.as_bytes());
-        if matches!(level, "warning" | "debug") {
+        if log.only || matches!(level, "warning" | "debug") {
             // Standard error is the container's by now, and ends up in its log.
             return;
         }

@@ -14,6 +14,7 @@ pub mod heap;
 pub mod interface;
 pub mod keyring;
 pub mod landlock;
+pub mod local_time;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;

@@ -368,7 +368,11 @@ impl Exec {
         let mut ended = None;
         let runtime = Runtime::of(home, &container)?;
         let mut command = runtime.command();
-        command.arg("--log").arg(&log).args(["--log-format", "json", "exec"]);
+        command.arg("--log").arg(&log).args(["--log-format", "json"]);
+        if runtime.is_own() {
+            command.arg("--log-only");
+        }
+        command.arg("exec");
         for (given, flag) in [(self.detach, "--detach"), (self.tty, "--tty")] {
             if given {
                 command.arg(flag);
@@ -405,8 +409,9 @@ impl Exec {
             crate::notice::notice(warning);
         }
         match (failure, ended) {
+            (Some(failure), _) if runtime.is_own() => Err(failure),
             // It has said so itself.
-            (Some(status), _) => Ok(status),
+            (Some(failure), _) => Ok(failure.status()),
             (None, Some(code)) => Ok(u8::try_from(code).unwrap_or(255)),
             (None, None) => Err(Error::other("husk-oci exec was killed")),
         }

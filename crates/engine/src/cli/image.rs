@@ -126,7 +126,7 @@ impl Images {
             "Tag": reference.and_then(Reference::tag).map_or_else(none, str::to_owned),
             "Digest": target.to_string(),
             "ID": if self.no_trunc { record.id.to_string() } else { record.id.short() },
-            "CreatedAt": created,
+            "CreatedAt": clock::local(&created),
             "CreatedSince": since,
             "Size": output::size(size),
         })

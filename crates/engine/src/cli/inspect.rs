@@ -121,27 +121,29 @@ fn bindings(config: &Config) -> Result<BTreeMap<String, Vec<Value>>> {
     Ok(bindings)
 }
 
+/// Where a container is in a network, or all of it empty.
+fn endpoint(one: Option<&husk_net::Endpoint>) -> Value {
+    let (v4, v6) = (one.and_then(|e| e.address(false)), one.and_then(|e| e.address(true)));
+    let text = |ip: std::net::IpAddr| ip.to_string();
+    json!({
+        "IPAddress": v4.map_or_else(String::new, |a| text(a.address)),
+        "IPPrefixLen": v4.map_or(0, |a| a.prefix),
+        "Gateway": v4.map_or_else(String::new, |a| text(a.gateway)),
+        "GlobalIPv6Address": v6.map_or_else(String::new, |a| text(a.address)),
+        "GlobalIPv6PrefixLen": v6.map_or(0, |a| a.prefix),
+        "IPv6Gateway": v6.map_or_else(String::new, |a| text(a.gateway)),
+        "MacAddress": one.map_or_else(String::new, |e| husk_net::format_mac(e.mac)),
+    })
+}
+
 fn describe(home: &Home, container: &Container) -> Result<Value> {
     let state = container.state()?;
     let record = &container.record;
     let config = &record.config;
     let nets = home.networks()?;
     let mut networks = BTreeMap::new();
-    for endpoint in nets.endpoints(None)?.into_iter().filter(|one| one.container == record.id) {
-        let v4 = endpoint.address(false);
-        let v6 = endpoint.address(true);
-        let text = |ip: std::net::IpAddr| ip.to_string();
-        networks.insert(
-            endpoint.network.clone(),
-            json!({
-                "IPAddress": v4.map_or_else(String::new, |a| text(a.address)),
-                "IPPrefixLen": v4.map_or(0, |a| a.prefix),
-                "Gateway": v4.map_or_else(String::new, |a| text(a.gateway)),
-                "GlobalIPv6Address": v6.map_or_else(String::new, |a| text(a.address)),
-                "GlobalIPv6PrefixLen": v6.map_or(0, |a| a.prefix),
-                "MacAddress": husk_net::format_mac(endpoint.mac),
-            }),
-        );
+    for one in nets.endpoints(None)?.into_iter().filter(|one| one.container == record.id) {
+        networks.insert(one.network.clone(), endpoint(Some(&one)));
     }
     let mut published: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for claim in nets.claims(Some(&record.id))? {
@@ -151,11 +153,10 @@ fn describe(home: &Home, container: &Container) -> Result<Value> {
         published.entry(key).or_default().push(entry);
     }
     let (entrypoint, cmd) = config.args.split_at(config.entrypoint_length.min(config.args.len()));
-    let address = networks
-        .values()
-        .next()
-        .and_then(|one| one.get("IPAddress").cloned())
-        .unwrap_or_else(|| json!(""));
+    // As Docker's, those of the network "bridge" alone.
+    let mut settings = networks.get("bridge").cloned().unwrap_or_else(|| endpoint(None));
+    settings["Ports"] = json!(published);
+    settings["Networks"] = json!(networks);
     Ok(json!({
         "Id": record.id,
         "Created": record.created,
@@ -217,6 +218,7 @@ fn describe(home: &Home, container: &Container) -> Result<Value> {
             "Memory": config.limits.memory.unwrap_or(0),
             "MemorySwap": config.limits.memory_swap.unwrap_or(0),
             "MemoryReservation": config.limits.memory_reservation.unwrap_or(0),
+            "NanoCpus": config.limits.nano_cpus.unwrap_or(0),
             "CpuQuota": config.limits.cpu_quota.unwrap_or(0),
             "CpuPeriod": config.limits.cpu_period.unwrap_or(0),
             "CpuShares": config.limits.cpu_shares.unwrap_or(0),
@@ -224,10 +226,6 @@ fn describe(home: &Home, container: &Container) -> Result<Value> {
             "PidsLimit": config.limits.pids,
             "OomScoreAdj": config.oom_score_adj.unwrap_or(0),
         },
-        "NetworkSettings": {
-            "IPAddress": address,
-            "Ports": published,
-            "Networks": networks,
-        },
+        "NetworkSettings": settings,
     }))
 }

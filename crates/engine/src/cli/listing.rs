@@ -169,7 +169,7 @@ impl Ps {
             "ID": id,
             "Image": container.record.image,
             "Command": command,
-            "CreatedAt": container.record.created,
+            "CreatedAt": clock::local(&container.record.created),
             "RunningFor": format!("{} ago", since(&container.record.created)),
             "Status": status_text(state),
             "State": status_word(state),

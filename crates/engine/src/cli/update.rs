@@ -80,19 +80,30 @@ fn apply(home: &Home, container: &Container, wanted: &Limits, merged: &Limits) -
     let output = child.wait_with_output().map_err(file("wait for", "husk-oci"))?;
     let words = String::from_utf8_lossy(&output.stderr);
     if output.status.success() {
-        crate::notice::write(words.as_bytes());
+        crate::runtime::pass_on(&words);
         return Ok(());
     }
     Err(Error::other(words.trim_end().trim_start_matches("husk-oci: ")))
 }
 
 fn merge(known: &Limits, wanted: &Limits) -> Limits {
+    // The last that was asked for counts: --cpus, or --cpu-quota and --cpu-period.
+    let parts = wanted.cpu_quota.is_some() || wanted.cpu_period.is_some();
+    let nano_cpus = wanted.nano_cpus.or(known.nano_cpus.filter(|_| !parts));
+    let (cpu_quota, cpu_period) = match nano_cpus {
+        Some(_) => (None, None),
+        None => {
+            let (quota, period) = known.quota();
+            (wanted.cpu_quota.or(quota), wanted.cpu_period.or(period))
+        }
+    };
     Limits {
         memory: wanted.memory.or(known.memory),
         memory_swap: wanted.memory_swap.or(known.memory_swap),
         memory_reservation: wanted.memory_reservation.or(known.memory_reservation),
-        cpu_quota: wanted.cpu_quota.or(known.cpu_quota),
-        cpu_period: wanted.cpu_period.or(known.cpu_period),
+        nano_cpus,
+        cpu_quota,
+        cpu_period,
         cpu_shares: wanted.cpu_shares.or(known.cpu_shares),
         cpuset_cpus: wanted.cpuset_cpus.clone().or_else(|| known.cpuset_cpus.clone()),
         cpuset_mems: wanted.cpuset_mems.clone().or_else(|| known.cpuset_mems.clone()),

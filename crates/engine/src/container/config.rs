@@ -188,7 +188,9 @@ pub struct Limits {
     pub memory_swap: Option<i64>,
     /// Bytes.
     pub memory_reservation: Option<i64>,
-    /// `--cpus`, in microseconds of every 100000.
+    /// `--cpus`, in billionths of a processor.
+    pub nano_cpus: Option<i64>,
+    /// `--cpu-quota`, microseconds of each period.
     pub cpu_quota: Option<i64>,
     /// Microseconds.
     pub cpu_period: Option<u64>,
@@ -216,6 +218,16 @@ pub struct Limits {
     pub throttles: Vec<Throttle>,
     /// `--cgroup-parent`.
     pub cgroup_parent: Option<String>,
+}
+
+impl Limits {
+    /// Quota and period of the processors, in microseconds.
+    pub fn quota(&self) -> (Option<i64>, Option<u64>) {
+        match self.nano_cpus {
+            Some(nano) => (Some(nano / 10_000), Some(100_000)),
+            None => (self.cpu_quota, self.cpu_period),
+        }
+    }
 }
 
 /// A limit of a block device's use.

@@ -19,10 +19,11 @@ pub fn limits(limits: &Limits) -> Result<Resources> {
         disable_oom_killer: limits.oom_kill_disable.then_some(true),
         ..Memory::default()
     };
+    let (quota, period) = limits.quota();
     let cpu = Cpu {
         shares: limits.cpu_shares,
-        quota: limits.cpu_quota,
-        period: limits.cpu_period,
+        quota,
+        period,
         cpus: limits.cpuset_cpus.clone(),
         mems: limits.cpuset_mems.clone(),
         realtime_runtime: limits.cpu_rt_runtime,

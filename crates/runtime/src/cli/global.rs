@@ -16,6 +16,7 @@ pub(super) const FLAGS: &[(&str, &str)] = &[
         "where the state of containers is kept (/run/husk-oci; without root $XDG_RUNTIME_DIR/husk-oci)",
     ),
     ("--log FILE", "write messages to a file as well"),
+    ("--log-only", "write messages to that file alone"),
     ("--log-format text|json", "format of messages (text)"),
     ("--debug", "tell more"),
     ("--systemd-cgroup", "have systemd make the cgroups"),
@@ -68,6 +69,7 @@ impl Global {
                 "root" => global.root = Some(arguments.value()?),
                 "log" => log_file = Some(arguments.value()?),
                 "log-format" => log.json = log_format(&arguments.value()?)?,
+                "log-only" => log.only = arguments.switch("log-only")?,
                 "debug" => log.debug = arguments.switch("debug")?,
                 "systemd-cgroup" => {
                     if arguments.switch("systemd-cgroup")? {

@@ -124,6 +124,24 @@ impl LimitFlags {
         }
     }
 
+    /// `--cpus`, which like Docker's does not exceed what the machine has.
+    fn nano_cpus(&self) -> Result<Option<i64>> {
+        let Some(cpus) = &self.cpus else { return Ok(None) };
+        let all = rustix::thread::sched_getaffinity(None).map_or(8192, |set| set.count());
+        let value = cpus.parse::<f64>().ok().filter(|n| (0.01..=f64::from(all)).contains(n));
+        let Some(value) = value else {
+            let problem = format!(
+                "range of CPUs is from 0.01 to {all}.00, as there are only {all} CPUs available"
+            );
+            return Err(Error::flag("--cpus", cpus, problem));
+        };
+        if self.cpu_quota.is_some() || self.cpu_period.is_some() {
+            let problem = "cannot stand beside --cpu-quota and --cpu-period";
+            return Err(Error::flag("--cpus", cpus, problem));
+        }
+        Ok(Some((value * 1e9).round() as i64))
+    }
+
     pub(in crate::cli) fn resolve(&self) -> Result<Limits> {
         let memory = self.memory.as_deref().map(|text| bytes("--memory", text)).transpose()?;
         if memory.is_some_and(|memory| memory < 6 << 20) {
@@ -135,16 +153,6 @@ impl LimitFlags {
             Some(text) => Some(bytes("--memory-swap", text)?),
             None => None,
         };
-        let (mut cpu_quota, mut cpu_period) = (self.cpu_quota, self.cpu_period);
-        if let Some(cpus) = &self.cpus {
-            let value = cpus.parse::<f64>().ok().filter(|n| (0.01..=8192.0).contains(n));
-            let value = value.ok_or_else(|| Error::flag("--cpus", cpus, "is not 0.01 to 8192"))?;
-            if cpu_quota.is_some() || cpu_period.is_some() {
-                let problem = "cannot stand beside --cpu-quota and --cpu-period";
-                return Err(Error::flag("--cpus", cpus, problem));
-            }
-            (cpu_quota, cpu_period) = (Some((value * 100_000.0) as i64), Some(100_000));
-        }
         Ok(Limits {
             memory,
             memory_swap,
@@ -153,8 +161,9 @@ impl LimitFlags {
                 .as_deref()
                 .map(|text| bytes("--memory-reservation", text))
                 .transpose()?,
-            cpu_quota,
-            cpu_period,
+            nano_cpus: self.nano_cpus()?,
+            cpu_quota: self.cpu_quota,
+            cpu_period: self.cpu_period,
             cpu_shares: self.cpu_shares,
             cpuset_cpus: self.cpuset_cpus.clone(),
             cpuset_mems: self.cpuset_mems.clone(),
