@@ -1,5 +1,5 @@
-//! Images in files: OCI layouts (directory or tar) and docker-archives, in and out, and
-//! a bare rootfs in.
+//! Images in files: OCI layouts and docker-archives as tars, in and out, and OCI layouts as
+//! directories and a bare rootfs in.
 //!
 //! An archive is read once, front to back, so it may come from a pipe: every file goes
 //! into the store under the digest of its content, and the documents say afterwards
@@ -21,7 +21,7 @@ use crate::unpack::TarError;
 
 pub use import::{ImportOptions, import};
 pub use load::{load_directory, load_stream};
-pub use save::{Format, save_directory, save_stream};
+pub use save::{Format, save_stream};
 
 /// An image that was loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub enum ArchiveError {
     /// Not a tar.
     #[error("archive: {0}")]
     Tar(#[from] TarError),
-    /// A file of a layout directory could not be read or written.
+    /// A file of a layout directory could not be read.
     #[error("{operation} {}: {source}", path.display())]
     File {
         /// What was tried.

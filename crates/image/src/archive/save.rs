@@ -1,9 +1,7 @@
 //! Saving: images out of the store, byte for byte.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{Read, Write};
-use std::path::Path;
 
 use serde::Serialize;
 
@@ -140,36 +138,4 @@ fn append(
         0 => Ok(()),
         left => Err(ArchiveError::Invalid(format!("{name} is {left} bytes shorter than it was"))),
     }
-}
-
-/// Writes images with their names as an OCI layout directory, which must not have an
-/// `index.json` yet.
-///
-/// # Errors
-/// [`ArchiveError`].
-pub fn save_directory(
-    store: &Store,
-    images: &[(ImageRecord, Vec<Reference>)],
-    directory: &Path,
-) -> Result<(), ArchiveError> {
-    let _activity = store.activity()?;
-    let plan = plan(store, images)?;
-    let failed = |operation, path: &Path| {
-        let path = path.to_owned();
-        move |source| ArchiveError::File { operation, path, source }
-    };
-    let blobs = directory.join("blobs/sha256");
-    std::fs::create_dir_all(&blobs).map_err(failed("make", &blobs))?;
-    for digest in &plan.blobs {
-        let path = directory.join(blob_path(digest));
-        let mut file = File::create(&path).map_err(failed("create", &path))?;
-        let mut blob = store.open_blob(digest)?;
-        std::io::copy(&mut blob, &mut file).map_err(failed("write", &path))?;
-    }
-    for (name, bytes) in [("oci-layout", LAYOUT), ("index.json", plan.index.as_slice())] {
-        let path = directory.join(name);
-        let mut file = File::create_new(&path).map_err(failed("create", &path))?;
-        file.write_all(bytes).map_err(failed("write", &path))?;
-    }
-    Ok(())
 }

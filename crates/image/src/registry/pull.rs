@@ -424,17 +424,6 @@ fn is_contents_fault(error: &RegistryError) -> bool {
 }
 
 impl RegistryError {
-    /// Whether the image itself is at fault: pulling again gives the same.
-    #[must_use]
-    pub fn is_images_fault(&self) -> bool {
-        match self {
-            RegistryError::Document { source, .. } => {
-                !matches!(source, DocumentError::NotJson { .. })
-            }
-            error => is_contents_fault(error),
-        }
-    }
-
     /// Whether the transfer is at fault: what has come is right and of use to another attempt.
     fn is_broken_off(&self) -> bool {
         matches!(

@@ -67,12 +67,6 @@ impl ImageRecord {
         }
     }
 
-    /// Bytes of the layers as they are transferred.
-    #[must_use]
-    pub fn compressed_size(&self) -> u64 {
-        self.layers.iter().map(|layer| layer.size).sum()
-    }
-
     /// The chain ids of the layers, lowest first.
     #[must_use]
     pub fn chain_ids(&self) -> Vec<Digest> {

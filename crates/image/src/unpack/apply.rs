@@ -4,7 +4,7 @@
 //! attribute (kernel: Documentation/filesystems/overlayfs.rst; image-spec "layer.md").
 //! Both hide lower layers only, whatever their order in the archive.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -14,7 +14,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::entry::{Entry, Kind, TarReader, shown};
-use super::tree::{Tree, components, is_below, open_directory_for_reading};
+use super::tree::{Tree, below, components, open_directory_for_reading};
 use super::{Owners, UnpackError, UnpackOptions, UnpackReport};
 
 const WHITEOUT: &[u8] = b".wh.";
@@ -28,7 +28,7 @@ pub(crate) struct Apply<'a> {
     options: &'a UnpackOptions,
     /// Modification times (and modes, where the caller is not privileged) of
     /// directories, set last: each entry made in one changes its time.
-    directories: HashMap<Vec<u8>, DirectoryEnd>,
+    directories: BTreeMap<Vec<u8>, DirectoryEnd>,
     report: UnpackReport,
 }
 
@@ -60,7 +60,7 @@ impl<'a> Apply<'a> {
         Apply {
             tree: Tree::new(root, options.whiteouts.opaque_attribute()),
             options,
-            directories: HashMap::new(),
+            directories: BTreeMap::new(),
             report: UnpackReport::default(),
         }
     }
@@ -157,7 +157,12 @@ impl<'a> Apply<'a> {
         let kind = FileType::from_raw_mode(found.st_mode);
         if kind == FileType::Directory {
             let gone = self.tree.path_of(name);
-            self.directories.retain(|path, _| !is_below(path, &gone));
+            self.directories.remove(&gone);
+            let below: Vec<Vec<u8>> =
+                self.directories.range(below(&gone)).map(|(path, _)| path.clone()).collect();
+            for path in below {
+                self.directories.remove(&path);
+            }
         }
         self.tree.remove(name).map_err(at(entry, "replace"))?;
         Ok(kind == FileType::CharacterDevice && found.st_rdev == 0)
@@ -455,10 +460,8 @@ impl<'a> Apply<'a> {
 
     /// Sets what must come last and gives the report.
     pub(crate) fn finish(mut self) -> Result<UnpackReport, UnpackError> {
-        let mut directories: Vec<(Vec<u8>, DirectoryEnd)> = self.directories.drain().collect();
         // Children first: a parent's final mode may shut this process out of it.
-        directories.sort_unstable_by(|a, b| b.0.cmp(&a.0));
-        for (path, end) in directories {
+        for (path, end) in std::mem::take(&mut self.directories).into_iter().rev() {
             let failed = |operation| {
                 let path = shown(&path);
                 move |source: io::Error| UnpackError::Entry { path, operation, source }

@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags};
@@ -190,8 +191,11 @@ impl Tree {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(Errno::ISDIR) => {
                 let gone = self.path_of(name);
-                let below = |path: &Vec<u8>| is_below(path, &gone);
-                self.implied.retain(|path| !below(path));
+                self.implied.remove(&gone);
+                let below: Vec<Vec<u8>> = self.implied.range(below(&gone)).cloned().collect();
+                for path in below {
+                    self.implied.remove(&path);
+                }
                 remove_directory(self.current(), name, 0)
             }
             Err(errno) => Err(errno.into()),
@@ -199,9 +203,11 @@ impl Tree {
     }
 }
 
-/// Whether `path` is `directory` or lies below it.
-pub(crate) fn is_below(path: &[u8], directory: &[u8]) -> bool {
-    path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+/// The paths below `directory`, in the order of bytes: a layer may hold a million
+/// directories and replace as many, so none looks through all of them.
+pub(crate) fn below(directory: &[u8]) -> Range<Vec<u8>> {
+    let next = b'/' + 1;
+    [directory, b"/"].concat()..[directory, &[next]].concat()
 }
 
 pub(crate) fn open_directory(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
@@ -253,8 +259,10 @@ mod tests {
 
     #[test]
     fn below_is_by_components() {
-        assert!(is_below(b"a/b", b"a"));
-        assert!(is_below(b"a", b"a"));
-        assert!(!is_below(b"ab", b"a"));
+        let is_below = |path: &[u8]| below(b"a").contains(&path.to_vec());
+        assert!(is_below(b"a/b") && is_below(b"a/\xff/x") && is_below(b"a/"));
+        for other in [&b"a"[..], b"ab", b"a-b/c", b"a0", b"b/a"] {
+            assert!(!is_below(other), "{other:?}");
+        }
     }
 }
