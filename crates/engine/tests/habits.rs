@@ -130,3 +130,16 @@ fn a_line_of_an_env_file_has_no_space_in_its_name() {
     std::fs::write(&path, "A=with space\n").unwrap();
     assert!(engine.ok(&run).contains("A=with space"));
 }
+
+#[test]
+fn a_login_that_cannot_be_is_refused_before_the_password() {
+    let engine = engine!(new);
+    for (arguments, expected) in [
+        (["login", "-u", "a:b", "r.invalid"], "--username \"a:b\""),
+        (["login", "-u", "", "r.invalid"], "--username"),
+        (["login", "-u", "a", "r.invalid/x y"], "is no registry"),
+    ] {
+        let done = engine.run(&arguments);
+        assert!(done.code != 0 && done.err.contains(expected), "{arguments:?}: {done:?}");
+    }
+}

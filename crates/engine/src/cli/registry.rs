@@ -3,7 +3,7 @@
 use std::io::{BufRead, IsTerminal};
 
 use clap::Args;
-use husk_image::reference::{DEFAULT_REGISTRY, Reference};
+use husk_image::reference::{DEFAULT_REGISTRY, Reference, is_registry};
 use husk_image::registry::{
     Client, ClientOptions, Credentials, DockerConfig, PullOptions, Pulled, PushOptions,
     RegistryError,
@@ -133,7 +133,11 @@ fn server(text: Option<&str>) -> String {
         }
         Some(text) => {
             let bare = text.trim_start_matches("https://").trim_start_matches("http://");
-            bare.trim_end_matches('/').to_owned()
+            let bare = bare.trim_end_matches('/');
+            let api = |bare: &str| {
+                ["/v1", "/v2"].iter().find_map(|api| bare.strip_suffix(api).map(str::to_owned))
+            };
+            api(bare).unwrap_or_else(|| bare.to_owned())
         }
     }
 }
@@ -160,10 +164,19 @@ pub(super) struct Login {
 impl Login {
     pub(super) fn run(&self) -> Result<u8> {
         let server = server(self.server.as_deref());
+        if !is_registry(&server) {
+            return Err(Error::other(format_args!(
+                "{server:?} is no registry (host or host:port)"
+            )));
+        }
         let user = match &self.username {
             Some(user) => user.clone(),
             None => prompt("Username: ")?,
         };
+        // What stands before the first colon is the user, to registries as in the file.
+        if user.is_empty() || user.contains(':') {
+            return Err(Error::flag("--username", user, "is no user: empty, or with a colon"));
+        }
         let password = match (&self.password, self.password_stdin) {
             (Some(password), _) => password.clone(),
             (None, true) => read_line()?,
