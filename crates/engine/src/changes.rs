@@ -3,16 +3,18 @@
 //! Its programs may change that directory meanwhile: it is walked by descriptors, and no
 //! link is followed in it nor in the image.
 
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use husk_image::overlay::OverlayPlan;
-use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat2};
 use rustix::io::Errno;
 
 use crate::container::{Container, Source};
 use crate::error::{Error, Result, file};
 use crate::home::Home;
 use crate::rootfs;
+use crate::spec::MOUNT_POINTS;
 use crate::tree::{open_directory, open_entry};
 
 /// More directories in each other are no tree of a person's.
@@ -52,8 +54,9 @@ pub fn of(home: &Home, container: &Container) -> Result<Vec<(Kind, String)>> {
             rustix::fs::openat(CWD, "/", flags, Mode::empty()).map_err(file("open", "/"))?
         }
     };
-    let mut walk = Walk { lower, found: Vec::new() };
+    let mut walk = Walk { lower, found: Vec::new(), filled: BTreeSet::new() };
     walk.directory(opened.as_fd(), "", 0)?;
+    walk.without_mount_points();
     walk.found.sort_by(|(_, a), (_, b)| a.cmp(b));
     Ok(walk.found)
 }
@@ -61,6 +64,9 @@ pub fn of(home: &Home, container: &Container) -> Result<Vec<(Kind, String)>> {
 struct Walk {
     lower: OwnedFd,
     found: Vec<(Kind, String)>,
+    /// Of the mount points those with content, or with another mode or owner than the image's:
+    /// no mere mount points.
+    filled: BTreeSet<String>,
 }
 
 impl Walk {
@@ -99,9 +105,43 @@ impl Walk {
         }
         let change = if self.has(&path) { Kind::Changed } else { Kind::Added };
         self.found.push((change, path.clone()));
+        if MOUNT_POINTS.contains(&path.as_str()) {
+            let access = |stat: &Stat| (stat.st_mode, stat.st_uid, stat.st_gid);
+            let plain = match self.open(&path).and_then(fstat) {
+                Ok(before) => kind == FileType::Directory && access(&before) == access(&stat),
+                Err(_) => kind == FileType::Directory || stat.st_size == 0,
+            };
+            if !plain {
+                self.filled.insert(path.clone());
+            }
+        }
         match kind {
             FileType::Directory => self.directory(inode, &path, depth + 1),
             _ => Ok(()),
+        }
+    }
+
+    /// Leaves out the places that were made to be mounted over, as Docker's init layer does,
+    /// and their directory where it holds no other change.
+    fn without_mount_points(&mut self) {
+        let mut made = false;
+        for place in MOUNT_POINTS {
+            let below = format!("{place}/");
+            let alone = !self.found.iter().any(|(_, path)| path.starts_with(&below));
+            let found = self.found.iter().position(|(_, path)| path == place);
+            let Some(at) = found.filter(|_| alone && !self.filled.contains(place)) else {
+                continue;
+            };
+            // An image's directory changes by a place that is made in it; it comes after that.
+            let is_place = match self.found[at].0 {
+                Kind::Added => true,
+                Kind::Changed => made && place == "/etc",
+                Kind::Deleted => false,
+            };
+            if is_place {
+                made = true;
+                self.found.remove(at);
+            }
         }
     }
 

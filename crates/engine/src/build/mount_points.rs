@@ -10,10 +10,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::error::{Result, file};
-
-/// Deepest first.
-const TARGETS: [&str; 7] =
-    ["etc/resolv.conf", "etc/hostname", "etc/hosts", "etc", "proc", "sys", "dev"];
+use crate::spec::MOUNT_POINTS;
 
 /// Those that were missing.
 #[derive(Debug)]
@@ -45,7 +42,8 @@ fn times(stat: &Stat) -> Timestamps {
 impl MountPoints {
     /// Looks before the step; `more` are the places of its own mounts.
     pub(super) fn missing(root: &OwnedFd, more: &[&str]) -> Result<Self> {
-        let mut places: Vec<String> = TARGETS.iter().map(|path| (*path).to_owned()).collect();
+        let mut places: Vec<String> =
+            MOUNT_POINTS.iter().map(|path| path[1..].to_owned()).collect();
         for target in more {
             // With the directories above it, which may be made for it too.
             let mut path = target.trim_matches('/');

@@ -9,7 +9,7 @@ mod limits;
 mod mount;
 pub mod seccomp;
 
-pub use mount::FILES;
+pub use mount::{FILES, MOUNT_POINTS};
 use std::path::{Path, PathBuf};
 
 use husk_image::user::Identity;

@@ -20,6 +20,11 @@ fn mount(destination: &str, typ: &str, source: &str, options: &[&str]) -> Mount 
 pub const FILES: [(&str, &str); 3] =
     [("/etc/resolv.conf", "resolv.conf"), ("/etc/hostname", "hostname"), ("/etc/hosts", "hosts")];
 
+/// What is mounted over in every container, deepest first: the runtime makes in the root what
+/// the image has it not.
+pub const MOUNT_POINTS: [&str; 7] =
+    ["/etc/resolv.conf", "/etc/hostname", "/etc/hosts", "/etc", "/proc", "/sys", "/dev"];
+
 /// All of them, in the order in which they cover each other: a mount below another one's
 /// target comes after it, whatever the flags' order; those of the system first.
 pub(super) fn mounts(config: &Config, facts: &Facts<'_>) -> Result<Vec<Mount>> {
