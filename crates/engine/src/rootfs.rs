@@ -78,7 +78,12 @@ fn host_plan(container: &Container) -> Result<OverlayPlan> {
     let work = changes.join("work");
     make_directory(&work)?;
     let writable = Writable { upper, work, volatile: false };
-    Ok(OverlayPlan { lower: vec![PathBuf::from("/")], writable: Some(writable), userxattr: false })
+    Ok(OverlayPlan {
+        lower: vec![PathBuf::from("/")],
+        writable: Some(writable),
+        userxattr: false,
+        directory: container.directory.clone(),
+    })
 }
 
 /// Where a container's changes are.

@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -34,6 +35,8 @@ pub struct OverlayPlan {
     pub writable: Option<Writable>,
     /// Attributes are `user.overlay.*`: for mounts in a user namespace.
     pub userxattr: bool,
+    /// A directory of the caller's, where Linux before 6.8 gets a mount point for a moment.
+    pub directory: PathBuf,
 }
 
 /// The directories of a container's changes.
@@ -135,7 +138,7 @@ impl OverlayPlan {
             Some(layer) => layer.record.userxattr,
             None => !UnpackOptions::of_this_process().devices,
         };
-        Ok(OverlayPlan { lower, writable: None, userxattr })
+        Ok(OverlayPlan { lower, writable: None, userxattr, directory: directory.to_owned() })
     }
 
     /// Mounts it, attached nowhere: the descriptor is for move_mount(2), and entries can
@@ -185,14 +188,20 @@ impl OverlayPlan {
         userxattr.into_iter().chain(volatile.then_some("volatile"))
     }
 
-    /// For Linux before 6.8: mount(2), on the upper directory for a moment, and a
+    /// For Linux before 6.8: mount(2), on a directory of its own for a moment, and a
     /// detached clone of that.
     fn mount_in_one_page(&self) -> Result<OwnedFd, OverlayError> {
-        let target = match (&self.writable, self.lower.last()) {
-            (Some(writable), _) => &writable.upper,
-            (None, Some(lowest)) => lowest,
-            (None, None) => return Err(OverlayError::TooManyLayers(0)),
-        };
+        // No directory that others may be mounting at this moment: they would see the mount.
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let target = self.directory.join(format!("mount-{}-{count}", std::process::id()));
+        make(&target)?;
+        let tree = self.mount_in_one_page_at(&target);
+        let removed = std::fs::remove_dir(&target).map_err(at("remove", &target));
+        tree.and_then(|tree| removed.map(|()| tree))
+    }
+
+    fn mount_in_one_page_at(&self, target: &Path) -> Result<OwnedFd, OverlayError> {
         let mut opened = Vec::new();
         let mut names = Vec::new();
         for lower in &self.lower {
@@ -382,6 +391,26 @@ mod tests {
             assert!(read(&mount, "own0").is_some());
             let many = OverlayPlan { lower: vec![layers[0].path.clone(); 400], ..plan };
             assert!(matches!(many.mount_in_one_page(), Err(OverlayError::TooManyLayers(400))));
+        });
+    }
+
+    #[test]
+    fn an_older_kernel_gets_many_mounts_of_the_same_layers_at_once() {
+        with_root("overlay-at-once", |root| {
+            let layers = layers(root, 3);
+            let mount = || {
+                let plan = OverlayPlan::read_only(&layers, root).unwrap();
+                let mount = plan.mount_in_one_page().map_err(|error| error.to_string())?;
+                Ok::<_, String>((read(&mount, "same"), read(&mount, "own0")))
+            };
+            let expected = Ok((Some("2".to_owned()), Some(String::new())));
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| (0..50).for_each(|_| assert_eq!(mount(), expected)));
+                }
+            });
+            let left = std::fs::read_dir(root).unwrap().count();
+            assert_eq!(left, layers.len());
         });
     }
 
