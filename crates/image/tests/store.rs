@@ -132,6 +132,26 @@ fn records_that_a_power_failure_emptied_are_not_there() {
 }
 
 #[test]
+fn lock_files_of_killed_makers_are_collected() {
+    let scratch = Scratch::new("store");
+    let store = store(&scratch);
+    let digest = Digest::of(b"being made");
+    let LayerClaim::Absent(build) = store.claim_layer(&digest, &|| {}).unwrap() else { panic!() };
+    let locks = store.root().join("locks");
+    let killed = Digest::of(b"x").hex();
+    for name in [format!("layer-{killed}"), format!("blob-{killed}"), "cache-x".to_owned()] {
+        std::fs::write(locks.join(name), b"").unwrap();
+    }
+    store.collect().unwrap();
+    let entries = std::fs::read_dir(&locks).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut left: Vec<String> = names.collect();
+    left.sort();
+    assert_eq!(left, ["activity", "cache-x", &format!("layer-{}", digest.hex()), "names"]);
+    drop(build);
+}
+
+#[test]
 fn a_blob_that_a_power_failure_cut_is_made_anew() {
     let scratch = Scratch::new("store");
     let store = store(&scratch);

@@ -67,6 +67,7 @@ impl Store {
             }
         }
         self.remove_scratch()?;
+        self.remove_locks()?;
         drop(lock);
         Ok(collected)
     }
@@ -85,6 +86,20 @@ impl Store {
                 if entry.file_name().as_encoded_bytes().starts_with(b".") {
                     let path = entry.path();
                     std::fs::remove_file(&path).map_err(io_error("remove", &path))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the lock files of layers and blobs whose makers were killed.
+    fn remove_locks(&self) -> Result<(), StoreError> {
+        for name in self.names_in("locks")? {
+            if name.starts_with("layer-") || name.starts_with("blob-") {
+                let path = self.lock_path(&name);
+                let held = FileLock::try_exclusive(&path).map_err(io_error("lock", &path))?;
+                if held.is_some() {
+                    let _ = std::fs::remove_file(&path);
                 }
             }
         }

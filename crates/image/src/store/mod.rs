@@ -8,8 +8,9 @@
 //! names/NAME              one file a reference: which image it names
 //! cache/HEX.json          results of build steps
 //! pins/ID                 one file a container: the image it runs on
-//! locks/                  one file while a blob or a layer is being made, and three
-//!                         that stay: `names`, `activity`, `pins`
+//! cache-mounts/HEX/       directories that steps of builds keep
+//! locks/                  one file while a blob or a layer is being made, and those
+//!                         that stay: `names`, `activity`, one a cache mount
 //! tmp/                    what is being made; never read by anything else
 //! ```
 //!
