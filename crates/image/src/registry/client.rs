@@ -391,9 +391,8 @@ impl Client {
                     let header = answer.header("retry-after").and_then(|text| text.parse().ok());
                     Duration::from_secs(header.unwrap_or(1 << attempt).min(30))
                 }
-                Err(RegistryError::Connect { problem, .. }) if is_broken_off(&problem) => {
-                    Duration::from_millis(200 << attempt)
-                }
+                // Also of the token server, whose answers are none of the registry's.
+                Err(error) if is_passing(&error) => Duration::from_millis(200 << attempt),
                 other => return other,
             };
             std::thread::sleep(wait);
@@ -430,7 +429,8 @@ pub(super) fn is_transient(status: StatusCode) -> bool {
 
 /// A connection that was there and went, as against one that was never made.
 fn is_broken_off(problem: &str) -> bool {
-    ["reset", "closed", "unexpected end", "Peer disconnected", "broken pipe"]
+    let problem = problem.to_ascii_lowercase();
+    ["reset", "closed", "unexpected end", "peer disconnected", "broken pipe"]
         .iter()
         .any(|word| problem.contains(word))
 }
@@ -438,4 +438,21 @@ fn is_broken_off(problem: &str) -> bool {
 fn scope(reference: &Reference, access: Access) -> String {
     let actions = if access == Access::Push { "pull,push" } else { "pull" };
     format!("repository:{}:{actions}", reference.repository())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_went_is_told_from_one_that_never_was() {
+        use rustix::io::Errno;
+        let problem = |errno: Errno| std::io::Error::from(errno).to_string();
+        for went in [Errno::PIPE, Errno::CONNRESET] {
+            assert!(is_broken_off(&problem(went)), "{}", problem(went));
+        }
+        for never in [Errno::CONNREFUSED, Errno::HOSTUNREACH] {
+            assert!(!is_broken_off(&problem(never)), "{}", problem(never));
+        }
+    }
 }

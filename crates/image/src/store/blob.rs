@@ -59,7 +59,10 @@ impl Store {
     /// [`StoreError::NoBlob`].
     pub fn blob_size(&self, digest: &Digest) -> Result<u64, StoreError> {
         let path = self.blob_path(digest);
-        std::fs::metadata(&path).map(|meta| meta.len()).map_err(|_| StoreError::NoBlob(*digest))
+        std::fs::metadata(&path).map(|meta| meta.len()).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => StoreError::NoBlob(*digest),
+            _ => io_error("stat", &path)(error),
+        })
     }
 
     /// Opens a blob for reading.
