@@ -6,6 +6,8 @@ use std::env::var;
 fn main() {
     let directory = var("CARGO_MANIFEST_DIR").unwrap_or_default();
     println!("cargo::rustc-link-arg-bins=-Wl,--no-eh-frame-hdr");
+    // Functions of the same code are one: nothing here compares their addresses.
+    println!("cargo::rustc-link-arg-bins=-Wl,--icf=all");
     for script in ["no-unwind-tables.ld", "start-order.ld"] {
         println!("cargo::rerun-if-changed={script}");
         println!("cargo::rustc-link-arg-bins=-Wl,-T,{directory}/{script}");

@@ -7,7 +7,7 @@
 //! - else the first of the conditional rules, in the order of [`crate::order`],
 //!   whose conditions all hold; else the default action.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use husk_spec::Seccomp;
 
@@ -55,7 +55,7 @@ impl<'a> Profile<'a> {
         let mut rules = Vec::with_capacity(source.syscalls.len());
         let mut calls = Vec::with_capacity(source.syscalls.iter().map(|s| s.names.len()).sum());
         let mut unknown: Vec<String> = Vec::new();
-        let mut told = HashSet::new();
+        let mut told = BTreeSet::new();
         for (index, entry) in source.syscalls.iter().enumerate() {
             if entry.names.is_empty() {
                 return Err(CompileError::NoNames { rule: index });
@@ -294,7 +294,7 @@ mod tests {
         for arch in SeccompArch::ALL {
             let abi = Abi::of(*arch);
             let set = RuleSet::of(&profile, abi).expect("no rules");
-            let mut seen = HashSet::new();
+            let mut seen = BTreeSet::new();
             for row in table::rows() {
                 if let Some(number) = row.number(abi.column) {
                     let slot = set.slot_of(number);

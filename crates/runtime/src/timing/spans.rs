@@ -48,8 +48,10 @@ impl Trace {
 
 /// Unlike every other in all likelihood; nothing is kept secret by it.
 fn random() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(std::process::id())
+    let mut bytes = [0; 8];
+    // Fails only before the machine has gathered any.
+    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::INSECURE);
+    u64::from_le_bytes(bytes)
 }
 
 #[derive(Serialize)]
