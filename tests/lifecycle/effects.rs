@@ -43,6 +43,39 @@ fn a_fork_too_many_is_refused() {
     assert_eq!(all.stdout, "all\n", "{all:?}");
 }
 
+/// What a manager keeps in a new cgroup until the container is there counts as well.
+#[test]
+fn one_process_and_no_other() {
+    let case = Case::new();
+    let mut bundle = case.bundle();
+    bundle.set("/linux/resources", json!({ "pids": { "limit": 1 } }));
+    bundle.args(["/bin/sleep", "1000"]);
+    let container = case.start(&bundle);
+    assert_eq!(read(&container, "pids", PIDS), "1");
+    container.exec(&[], &["/bin/true"]).output().refused();
+}
+
+/// systemd writes all that it knows of when one limit changes.
+#[test]
+fn what_an_update_does_not_name_stays() {
+    let case = Case::new();
+    let (idle, quota) = (["cpu.idle"; 2], ["cpu.cfs_quota_us", "cpu.max"]);
+    for (cpu, change, files, expected) in [
+        (json!({ "idle": 1 }), json!({}), idle, "1"),
+        (json!({ "quota": 10_000, "period": 50_000 }), json!({ "quota": 20_000 }), quota, "20000"),
+    ] {
+        let mut bundle = case.bundle();
+        bundle.args(["/bin/sleep", "1000"]);
+        bundle.set("/linux/resources", json!({ "cpu": cpu }));
+        let container = case.start(&bundle);
+        for resources in [json!({ "cpu": change }), json!({ "pids": { "limit": 40 } })] {
+            update(&case, &container, &resources);
+            let text = read(&container, "cpu", files);
+            assert_eq!(text.split(' ').next(), Some(expected), "{resources}");
+        }
+    }
+}
+
 #[test]
 fn a_busy_program_gets_its_quota() {
     let case = Case::new();

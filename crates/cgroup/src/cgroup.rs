@@ -74,6 +74,9 @@ impl Cgroup {
 
     /// Opens the ways in.
     pub fn entry(&self) -> Result<Entry, Error> {
+        if let Some(path) = &self.v2 {
+            self.placeholder.make_room(path)?;
+        }
         let into = match &self.v2 {
             Some(path) => Some(
                 openat(

@@ -151,7 +151,7 @@ fn a_fork_bomb_that_left_v2_is_killed_as_a_whole() {
         return host::skip("not a hybrid layout");
     };
     let resources = host.resources(r#"{"pids":{"limit":200}}"#);
-    let request = husk_cgroup::Request { resources: resources.as_ref(), ..host.request() };
+    let request = Request { resources: resources.as_ref(), ..host.request() };
     let cgroup = plan(&request, &host.layout).unwrap().create().unwrap();
     let bomb = "for i in 1 2 3 4 5 6 7 8 9; do (while :; do (:) & wait; done) & done; wait";
     let mut shell = host::Shell::inside(&cgroup, bomb);

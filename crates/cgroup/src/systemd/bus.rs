@@ -181,6 +181,13 @@ impl Bus {
         self.call(target, signature, body)
     }
 
+    /// The manager's version, 252 for "252.38-1~deb12u1"; 0 where it says none.
+    pub(super) fn version(&mut self) -> Result<u32, Failure> {
+        let text = self.property(PATH, MANAGER, "Version")?;
+        let number = text.trim_start_matches('v').split(|c: char| !c.is_ascii_digit()).next();
+        Ok(number.and_then(|digits| digits.parse().ok()).unwrap_or(0))
+    }
+
     /// Reads a property that is text.
     pub(super) fn property(
         &mut self,

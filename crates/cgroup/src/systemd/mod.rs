@@ -14,6 +14,8 @@ mod wire;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use self::bus::{Bus, Socket};
@@ -22,6 +24,7 @@ pub use self::placeholder::Placeholder;
 use self::wire::{Property, Value, Writer};
 use crate::error::Error;
 use crate::kernfs;
+use crate::layout::{self, Layout};
 use crate::setting::Setting;
 use crate::v1::devices::List;
 
@@ -84,6 +87,16 @@ pub enum Failure {
         /// How long was waited.
         seconds: u64,
     },
+    /// The kernel lets a user move processes within what is his alone (cgroups(7),
+    /// "Delegation containment").
+    #[error(
+        "it cannot be entered from {from}, which is another manager's; run it within one's own: \
+         systemd-run --user --scope COMMAND"
+    )]
+    OutOfReach {
+        /// The caller's cgroup.
+        from: String,
+    },
 }
 
 fn no_manager_hint(tried: &str) -> &'static str {
@@ -142,14 +155,22 @@ impl ScopePlan {
 
     /// Starts the scope with a process in it and returns its cgroup, from the root.
     pub(crate) fn start(&self, pid: i32) -> Result<PathBuf, Error> {
-        self.start_at(&sockets(self.user), pid)
+        let path = self.start_at(&sockets(self.user), pid)?;
+        let own = if self.user { kernfs::read(Path::new("/proc/self/cgroup"))? } else { "".into() };
+        match own.lines().find_map(|line| line.strip_prefix("0::")) {
+            Some(own) if !may_enter(own, &path)? => {
+                let failure = Failure::OutOfReach { from: own.to_owned() };
+                Err(Error::Systemd { unit: self.name.unit.clone(), failure })
+            }
+            _ => Ok(path),
+        }
     }
 
     fn start_at(&self, sockets: &[Socket], pid: i32) -> Result<PathBuf, Error> {
         let unit = &self.name.unit;
         let fail = |failure| Error::Systemd { unit: unit.clone(), failure };
         let mut bus = Bus::connect(sockets).map_err(fail)?;
-        let mut properties = self.properties.clone();
+        let mut properties = understood(&mut bus, &self.properties).map_err(fail)?;
         properties.push(Property::new("PIDs", Value::Numbers(vec![pid.cast_unsigned()])));
         let mut started = start(&mut bus, unit, &properties);
         if matches!(&started, Err(Failure::Refused { name, .. }) if name.ends_with(".UnitExists")) {
@@ -176,6 +197,36 @@ impl ScopePlan {
         }
         Ok(path)
     }
+}
+
+/// Whether the caller may make processes in a cgroup: `cgroup.procs` of what holds both.
+fn may_enter(own: &str, path: &Path) -> Result<bool, Error> {
+    let Some(v2) = Layout::detect()?.v2 else { return Ok(true) };
+    let common = common(Path::new(own), path);
+    let file = layout::below(&v2.mount, &common).join("cgroup.procs");
+    match accessat(CWD, &file, Access::WRITE_OK, AtFlags::EACCESS) {
+        Ok(()) => Ok(true),
+        Err(Errno::ACCESS | Errno::PERM) => Ok(false),
+        // Out of our sight in a cgroup namespace: the kernel says what it means.
+        Err(Errno::NOENT) => Ok(true),
+        Err(errno) => Err(Error::system("access", file, errno)),
+    }
+}
+
+/// The deepest directory that holds both.
+fn common(one: &Path, other: &Path) -> PathBuf {
+    one.components().zip(other.components()).take_while(|(a, b)| a == b).map(|(a, _)| a).collect()
+}
+
+/// Those that a manager of its version takes. An older one refuses what it does not know of,
+/// and does not undo it.
+fn understood(bus: &mut Bus, properties: &[Property]) -> Result<Vec<Property>, Failure> {
+    let mut properties = properties.to_vec();
+    let idle = property::idle();
+    if properties.contains(&idle) && bus.version()? < 252 {
+        properties.retain(|property| *property != idle);
+    }
+    Ok(properties)
 }
 
 fn start(bus: &mut Bus, unit: &str, properties: &[Property]) -> Result<(), Failure> {
@@ -233,7 +284,7 @@ impl Unit {
         body.text(&self.name);
         // For this run only: nothing is written to /etc.
         body.truth(true);
-        body.properties(properties);
+        body.properties(&understood(&mut bus, properties).map_err(fail)?);
         bus.manager("SetUnitProperties", "sba(sv)", body).map_err(fail)?;
         // The answer comes before systemd has written the files. It takes up the next
         // call only when it has, so that the answer to one says that ours now stay.

@@ -11,6 +11,11 @@ use crate::setting::Setting;
 use crate::v1::devices::List;
 
 const ANNOTATION: &str = "org.systemd.property.";
+/// systemd's word for `cpu.idle`, from version 252 on; it would undo the file else.
+pub(super) fn idle() -> Property {
+    Property::new("CPUWeight", Value::U64(0))
+}
+
 /// Microseconds of quota that systemd rounds to.
 const QUOTA_STEP: u64 = 10_000;
 
@@ -74,6 +79,11 @@ fn of_setting(setting: &Setting) -> Vec<Property> {
         "memory.min" => one("MemoryMin"),
         "memory.swap.max" => one("MemorySwapMax"),
         "cpu.weight" => one("CPUWeight"),
+        "cpu.idle" => vec![match value {
+            "1" => idle(),
+            // What the kernel takes up again; a weight of one's own is told after it.
+            _ => Property::new("CPUWeight", Value::U64(100)),
+        }],
         "cpu.max" => quota(value),
         "cpuset.cpus" => mask("AllowedCPUs", value),
         "cpuset.mems" => mask("AllowedMemoryNodes", value),
@@ -204,6 +214,8 @@ mod tests {
             one("MemoryHigh", Value::U64(64 << 20))
         );
         assert_eq!(properties(Memory, "memory.high", "16E"), []);
+        assert_eq!(properties(Cpu, "cpu.idle", "1"), one("CPUWeight", Value::U64(0)));
+        assert_eq!(properties(Cpu, "cpu.idle", "0"), one("CPUWeight", Value::U64(100)));
         let none = Value::U64(u64::MAX);
         assert_eq!(properties(Memory, "memory.swap.max", "max"), one("MemorySwapMax", none));
         assert_eq!(properties(Pids, "pids.max", "7"), one("TasksMax", Value::U64(7)));

@@ -274,6 +274,37 @@ fn every_lie_of_a_server_is_one_line() {
     }
 }
 
+/// systemd has a word for an idle cgroup from 252 on, and refuses it before.
+#[test]
+fn idle_is_told_to_those_who_know_it() {
+    let mut settings = crate::setting::Settings::default();
+    settings.of(crate::controller::Controller::Cpu, true).set("p", "cpu.idle", 1);
+    let settings = settings.list;
+    for (name, version, told) in [
+        ("new", "252.38-1~deb12u1", true),
+        ("newer", "v257.2", true),
+        ("old", "249.11-0ubuntu3", false),
+    ] {
+        let answers = vec![control_group(version), job("done", false), control_group(GROUP)];
+        let server = Server::new(name, true, LOGIN, answers);
+        let plan = plan(None, "c1", &BTreeMap::new(), false, &settings, None).unwrap();
+        plan.start_at(&server.sockets(), 42).unwrap();
+        let calls = server.calls();
+        assert!(calls[0].contains("Version"), "{calls:?}");
+        assert_eq!(calls[1].contains("CPUWeight"), told, "{version}");
+    }
+}
+
+#[test]
+fn what_holds_two_cgroups() {
+    let both = |a: &str, b: &str| common(Path::new(a), Path::new(b)).display().to_string();
+    let own = "/user.slice/user-7.slice/session-1.scope";
+    let scope = "/user.slice/user-7.slice/user@7.service/user.slice/husk-c1.scope";
+    assert_eq!(both(own, scope), "/user.slice/user-7.slice");
+    assert_eq!(both("/user.slice/x", "/user.slice/xy"), "/user.slice");
+    assert_eq!(both("/", "/a/b"), "/");
+}
+
 #[test]
 fn a_missing_socket_is_named() {
     let sockets = [Socket { path: "/nonexistent/private".into(), direct: true }];
