@@ -261,6 +261,29 @@ fn an_export_is_the_root_without_its_mounts() {
 }
 
 #[test]
+fn what_import_and_load_leave_out_is_said() {
+    let engine = engine!(new);
+    let tar = engine.path("odd.tar").display().to_string();
+    let mut archive = tar::Builder::new(std::fs::File::create(&tar).unwrap());
+    let mut header = tar::Header::new_ustar();
+    header.set_entry_type(tar::EntryType::Char);
+    header.set_size(0);
+    header.set_device_major(0).unwrap();
+    header.set_device_minor(0).unwrap();
+    archive.append_data(&mut header, "odd", std::io::empty()).unwrap();
+    archive.finish().unwrap();
+    let told = "husk: warning: \"odd\": left out";
+    let done = engine.run(&["import", &tar, "odd"]);
+    assert!(done.code == 0 && done.err.contains(told), "{done:?}");
+    let saved = engine.path("saved.tar").display().to_string();
+    engine.ok(&["save", "-o", &saved, "odd"]);
+    engine.ok(&["rmi", "odd"]);
+    let done = engine.run(&["load", "-i", &saved]);
+    assert!(done.code == 0 && done.err.contains(told), "{done:?}");
+    engine.assert_nothing_left();
+}
+
+#[test]
 fn an_imported_image_takes_the_instructions_of_a_dockerfile() {
     let engine = engine!(new);
     let tar = engine.path("bb.tar").display().to_string();

@@ -6,12 +6,12 @@ use std::path::Path;
 use clap::Args;
 use husk_image::archive::{self, Format, ImportOptions};
 use husk_image::config::RunConfig;
-use husk_image::progress::Silent;
 use husk_image::reference::Reference;
 use husk_image::registry::PullOptions;
 use husk_image::store::ImageRecord;
 
-use super::{output, progress};
+use super::output;
+use super::progress::Warnings;
 use crate::error::{Error, Result, file};
 use crate::home::Home;
 
@@ -81,13 +81,13 @@ impl Load {
         let options = PullOptions::default();
         let loaded = match &self.input {
             Some(path) if Path::new(path).is_dir() => {
-                archive::load_directory(&store, Path::new(path), &options, &Silent)?
+                archive::load_directory(&store, Path::new(path), &options, &Warnings)?
             }
             Some(path) => {
                 let opened = std::fs::File::open(path).map_err(file("open", path))?;
-                archive::load_stream(&store, BufReader::new(opened), &options, &Silent)?
+                archive::load_stream(&store, BufReader::new(opened), &options, &Warnings)?
             }
-            None => archive::load_stream(&store, std::io::stdin().lock(), &options, &Silent)?,
+            None => archive::load_stream(&store, std::io::stdin().lock(), &options, &Warnings)?,
         };
         for one in loaded.iter().filter(|_| !self.quiet) {
             match one.names.is_empty() {
@@ -128,10 +128,10 @@ impl Import {
         let store = home.images()?;
         let options = PullOptions::default();
         let record = match self.file.as_str() {
-            "-" => archive::import(&store, std::io::stdin().lock(), import, &options, &Silent)?,
+            "-" => archive::import(&store, std::io::stdin().lock(), import, &options, &Warnings)?,
             path => {
                 let opened = std::fs::File::open(path).map_err(file("open", path))?;
-                archive::import(&store, BufReader::new(opened), import, &options, &Silent)?
+                archive::import(&store, BufReader::new(opened), import, &options, &Warnings)?
             }
         };
         output::line(record.id)?;
@@ -139,7 +139,7 @@ impl Import {
     }
 
     fn config(&self) -> Result<RunConfig> {
-        husk_image::build::config_of(&self.change, &*progress::of(false))
+        husk_image::build::config_of(&self.change, &Warnings)
             .map_err(|error| Error::flag("--change", &error.line, error.message))
     }
 }

@@ -20,6 +20,17 @@ pub(super) fn of(quiet: bool) -> Box<dyn Progress> {
     }
 }
 
+/// Nothing but what the user should see.
+pub(super) struct Warnings;
+
+impl Progress for Warnings {
+    fn event(&self, event: Event<'_>) {
+        if let Event::Warning(text) = event {
+            notice::notice(format_args!("warning: {text}"));
+        }
+    }
+}
+
 /// Plain lines: what began, what is done.
 #[derive(Default)]
 pub(super) struct Lines {
