@@ -16,7 +16,7 @@ use crate::plan::{CgroupPlan, Manager, V1, V2Plan};
 use crate::process;
 use crate::rdt::{Rdt, RdtPlan};
 use crate::setting::{Refusal, Setting, hint};
-use crate::systemd::{Placeholder, Unit};
+use crate::systemd::{Placeholder, ScopePlan, Unit};
 use crate::v2;
 
 /// How often a directory is tried again whose parent another process removes.
@@ -88,10 +88,14 @@ impl CgroupPlan {
         if self.manager == Manager::Disabled {
             return Cgroup::none();
         }
+        // Where a user's manager makes it is not known yet: there the scope goes by itself
+        // with its last process.
+        let unit = self.scope.as_ref().map(ScopePlan::unit).filter(|unit| !unit.user);
         Cgroup {
             manager: self.manager,
             v1: self.v1.clone(),
             v2: self.v2.as_ref().map(|v2| v2.path.clone()),
+            unit,
             ..Cgroup::none()
         }
     }

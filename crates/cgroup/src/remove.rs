@@ -37,9 +37,9 @@ impl Cgroup {
             }
         }
         // Removed under its hands, the scope would stay: it waits for an event
-        // of the cgroup that is gone.
-        let stopped = self.unit.as_ref().map_or(Ok(()), Unit::stop);
-        first.and(stopped)
+        // of the cgroup that is gone. One that is busy may be another container's.
+        first?;
+        self.unit.as_ref().map_or(Ok(()), Unit::stop)
     }
 }
 

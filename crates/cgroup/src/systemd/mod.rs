@@ -13,6 +13,8 @@ mod wire;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
@@ -27,6 +29,11 @@ use crate::kernfs;
 use crate::layout::{self, Layout};
 use crate::setting::Setting;
 use crate::v1::devices::List;
+
+/// How often a scope is asked for whose name is taken, and how long each time is waited:
+/// half a second, in which one that has lost its last process goes.
+const ATTEMPTS: usize = 25;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A container's scope, kept with its state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,9 +180,14 @@ impl ScopePlan {
         let mut properties = understood(&mut bus, &self.properties).map_err(fail)?;
         properties.push(Property::new("PIDs", Value::Numbers(vec![pid.cast_unsigned()])));
         let mut started = start(&mut bus, unit, &properties);
-        if matches!(&started, Err(Failure::Refused { name, .. }) if name.ends_with(".UnitExists")) {
+        for _ in 0..ATTEMPTS {
+            if !matches!(&started, Err(Failure::Refused { name, .. }) if name.ends_with(".UnitExists"))
+            {
+                break;
+            }
             // One that failed stays until it is forgotten; a living one stays. One that has
-            // ended may be gone since.
+            // ended may be gone since, and that of a create that was killed goes by itself
+            // when systemd has seen that nobody is left in it.
             let mut body = Writer::default();
             body.text(unit);
             match bus.manager("ResetFailedUnit", "s", body) {
@@ -183,6 +195,9 @@ impl ScopePlan {
                 reset => drop(reset.map_err(fail)?),
             }
             started = start(&mut bus, unit, &properties);
+            if started.is_err() {
+                sleep(PAUSE);
+            }
         }
         started.map_err(fail)?;
         let interface = "org.freedesktop.systemd1.Scope";

@@ -230,7 +230,22 @@ fn a_failed_unit_of_the_same_name_is_forgotten() {
     scope().start_at(&server.sockets(), 42).unwrap();
     assert!(server.calls()[1].contains("ResetFailedUnit"));
     let again = || refuses(exists, "Unit husk-c1.scope already exists.");
-    let server = Server::new("living", true, LOGIN, vec![again(), returns("", &[]), again()]);
+    // That of a create that was killed goes when systemd has seen the end of its process.
+    let answers = vec![
+        again(),
+        returns("", &[]),
+        again(),
+        returns("", &[]),
+        job("done", false),
+        control_group(GROUP),
+    ];
+    let server = Server::new("ending", true, LOGIN, answers);
+    scope().start_at(&server.sockets(), 42).unwrap();
+    let mut answers = vec![again()];
+    for _ in 0..ATTEMPTS {
+        answers.extend([returns("", &[]), again()]);
+    }
+    let server = Server::new("living", true, LOGIN, answers);
     assert_eq!(
         scope().start_at(&server.sockets(), 42).unwrap_err().to_string(),
         "systemd: husk-c1.scope: StartTransientUnit: Unit husk-c1.scope already exists. \
@@ -397,7 +412,7 @@ fn a_real_bus_understands_us() {
         if path.exists() {
             break;
         }
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        sleep(Duration::from_millis(10));
     }
     let error = scope().start_at(&[Socket { path, direct: false }], 42).unwrap_err();
     daemon.kill().unwrap();
