@@ -227,8 +227,8 @@ impl Case {
         entries
             .flatten()
             .map(|e| e.file_name().to_string_lossy().into_owned())
-            // What a runtime keeps for all its containers starts with a dot.
-            .filter(|name| !name.starts_with('.'))
+            // What a runtime keeps for all its containers is no container's name.
+            .filter(|name| !name.starts_with(['.', '@']))
             .collect()
     }
 

@@ -250,7 +250,7 @@ impl Launch<'_> {
     ) -> Result<(Pid, OwnedFd)> {
         // Before anything is made that the record is needed to find again.
         self.directory()?.write_config(config)?;
-        self.directory()?.write(&self.record)?;
+        self.directory()?.begin(&self.record)?;
         if let (Some(_), Some(manager)) =
             (&self.options.request.notify_directory, notify::manager())
         {

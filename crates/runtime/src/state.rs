@@ -177,7 +177,9 @@ impl Directory {
     /// The record; None where `create` did not come far enough to write one.
     pub fn read(&self) -> Result<Option<Record>> {
         match self.read_file(RECORD)? {
+            // Empty: `create` is between making it and writing it.
             None => Ok(None),
+            Some(bytes) if bytes.is_empty() => Ok(None),
             Some(bytes) => {
                 husk_spec::parse(&bytes).map(Some).map_err(|error| self.damaged(RECORD, error))
             }
@@ -207,6 +209,13 @@ impl Directory {
     /// Keeps the configuration.
     pub fn write_config(&self, bytes: &[u8]) -> Result<()> {
         self.write_file(CONFIG, bytes)
+    }
+
+    /// Writes the first record. Nobody waits for it: where there is none yet, or an empty
+    /// one, the container is being made.
+    pub fn begin(&self, record: &Record) -> Result<()> {
+        let bytes = serde_json::to_vec(record).map_err(|error| self.damaged(RECORD, error))?;
+        self.write_file(RECORD, &bytes)
     }
 
     /// Replaces the record as a whole: a reader sees the old or the new one.

@@ -5,6 +5,7 @@
 
 #![deny(clippy::print_stderr, clippy::print_stdout, reason = "both panic where nobody reads")]
 
+pub mod arena;
 pub mod bpf;
 mod call;
 pub mod clone;
@@ -16,6 +17,8 @@ pub mod keyring;
 pub mod landlock;
 pub mod local_time;
 pub mod mount;
+#[cfg(all(target_env = "gnu", target_arch = "x86_64"))]
+mod musl;
 pub mod namespace;
 pub mod netlink;
 pub mod schedule;
