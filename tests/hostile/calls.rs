@@ -173,7 +173,10 @@ impl Failed {
             return false;
         }
         let worked = works_or_says_why(&self.output, &self.what);
-        let told = self.output.stderr.contains("Cannot allocate memory");
+        // The texts of glibc and of musl.
+        let told = ["Cannot allocate memory", "Out of memory"]
+            .iter()
+            .any(|text| self.output.stderr.contains(text));
         assert!(worked || told, "{}: no cause: {}", self.what, self.output.stderr);
         worked
     }

@@ -21,6 +21,7 @@ const fn need(package: &'static str, purpose: &'static str) -> Need {
 pub(crate) const TESTS: &[Need] = &[
     need("gcc", "linking, and the test programs in C"),
     need("libc6-dev", "the static C library that husk-oci is linked with"),
+    need("musl-dev", "the C library that a released husk-oci is linked with"),
     need("libseccomp-dev", "the comparison of seccomp programs with libseccomp's"),
     need("golang-github-containers-common", "podman's default seccomp profile"),
     need("busybox-static", "the root filesystem of the black-box suites"),
@@ -43,6 +44,7 @@ pub(crate) const TESTS: &[Need] = &[
 pub(crate) const BENCH: &[Need] = &[
     need("gcc", "the floor"),
     need("libc6-dev", "the floor"),
+    need("musl-dev", "the C library that a released husk-oci is linked with"),
     need("busybox-static", "the root filesystem that is run"),
     need("runc", "a peer"),
     need("crun", "a peer"),

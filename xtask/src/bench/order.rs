@@ -33,6 +33,7 @@ pub(super) fn build() -> anyhow::Result<Mapped> {
     let mut build = cargo::command();
     build.args(["rustc", "--release", "--package", "husk-runtime", "--bin", "husk-oci"]);
     build.arg("--target-dir").arg(&directory).env("CARGO_PROFILE_RELEASE_STRIP", "false");
+    build.env(cargo::MUSL, cargo::musl());
     build.arg("--").arg(format!("-Clink-arg=-Wl,-Map={}", map.display()));
     if !build.status().context("cargo")?.success() {
         bail!("cargo rustc failed");
