@@ -7,10 +7,6 @@ use std::env::var;
 fn main() {
     let directory = var("CARGO_MANIFEST_DIR").unwrap_or_default();
     println!("cargo::rustc-link-arg-bins=-Wl,--no-eh-frame-hdr");
-    // Functions of the same code are one: nothing here compares their addresses.
-    println!("cargo::rustc-link-arg-bins=-Wl,--icf=all");
-    // Constants in one segment with the code: one mapping less in each of three processes.
-    println!("cargo::rustc-link-arg-bins=-Wl,--no-rosegment");
     for script in ["no-unwind-tables.ld", "start-order.ld"] {
         println!("cargo::rerun-if-changed={script}");
         println!("cargo::rustc-link-arg-bins=-Wl,-T,{directory}/{script}");
@@ -20,6 +16,11 @@ fn main() {
     // The targets that crates/sys/src/entry.rs has instructions for.
     if target == ["linux", "gnu", "x86_64"] {
         println!("cargo::rustc-link-arg-bins=-Wl,-e,husk_entry");
+        // Of lld, which Rust brings along for this target alone.
+        // Functions of the same code are one: nothing here compares their addresses.
+        println!("cargo::rustc-link-arg-bins=-Wl,--icf=all");
+        // Constants in one segment with the code: one mapping less in each of three processes.
+        println!("cargo::rustc-link-arg-bins=-Wl,--no-rosegment");
         println!("cargo::rerun-if-env-changed=HUSK_MUSL");
         if let Some(library) = var("HUSK_MUSL").ok().filter(|library| !library.is_empty()) {
             link_with_musl(&library);

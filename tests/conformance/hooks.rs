@@ -1,6 +1,7 @@
 //! config.md, POSIX-platform Hooks; runtime.md, Lifecycle.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use husk_tests::bundle::Bundle;
 use husk_tests::case::Case;
@@ -119,7 +120,7 @@ fn a_hook_without_args_has_its_path_as_name() {
     let script = case.path("hook.sh");
     let out = case.path("out");
     fs::write(&script, format!("#!/bin/sh\necho \"$0 $#\" >{}\n", out.display())).unwrap();
-    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
     bundle.set("/hooks/createRuntime", json!([{ "path": script }])).args(["/bin/true"]);
     case.run(&bundle).ok();
     assert_eq!(fs::read_to_string(&out).unwrap(), format!("{} 0\n", script.display()));
@@ -281,6 +282,13 @@ fn create_container_hooks_begin_in_the_callers_directory() {
     bundle.args(["/bin/true"]);
     case.running(&bundle, &[]).current_dir("/usr").output().ok();
     assert_eq!(fs::read_to_string(&out).unwrap(), "/usr\n");
+    // In a user namespace its process may not look up anything there.
+    let closed = case.path("closed");
+    fs::create_dir(&closed).unwrap();
+    fs::set_permissions(&closed, PermissionsExt::from_mode(0o700)).unwrap();
+    bundle.set("/hooks/createContainer", json!([hook(&format!("echo ran >{}", out.display()))]));
+    case.running(&bundle, &[]).current_dir(&closed).output().ok();
+    assert_eq!(fs::read_to_string(&out).unwrap(), "ran\n");
 }
 
 /// runtime.md, Lifecycle 3 to 5: a hook that fails is an error, the program

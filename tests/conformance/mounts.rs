@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use husk_tests::case::Case;
+use husk_tests::runtime;
 use serde_json::json;
 
 use crate::root::mount_at;
@@ -35,6 +36,25 @@ fn a_later_mount_hides_an_earlier_one() {
     }
     bundle.args(["/bin/cat", "/mnt/name"]);
     assert_eq!(case.print(&bundle), "second");
+}
+
+/// That one mount of a filesystem is read-only says nothing of another mount of it.
+#[test]
+fn a_readonly_mount_of_sysfs_leaves_others_writable() {
+    if runtime::name() != "husk-oci" {
+        return;
+    }
+    let case = Case::new();
+    let mut bundle = case.bundle();
+    for (destination, option) in [("/mnt/read", "ro"), ("/mnt/write", "rw")] {
+        let options = ["nosuid", option];
+        bundle.mount(json!({ "destination": destination, "type": "sysfs", "source": "sysfs",
+                             "options": options }));
+    }
+    bundle.args(["/bin/cat", "/proc/self/mountinfo"]);
+    let table = case.print(&bundle);
+    let line = table.lines().find(|line| line.contains(" /mnt/write ")).unwrap();
+    assert!(line.rsplit(' ').next().unwrap().starts_with("rw"), "{line}");
 }
 
 /// config.md, mounts.destination: a relative one starts at "/".

@@ -108,3 +108,19 @@ fn the_runtimes_processes_are_not_writable() {
         .unwrap_or_else(|e| panic!("{link}: neither on a read-only mount nor sealed: {e}"));
     assert!(seals.contains(SealFlags::WRITE), "{link}: {seals:?}");
 }
+
+/// A runtime that cannot be executed from where nobody writes does nothing.
+#[test]
+fn a_runtime_that_cannot_be_sealed_runs_nothing() {
+    if runtime::name() != "husk-oci" {
+        return;
+    }
+    let case = Case::new();
+    let bundle = case.bundle();
+    let inject = ["-f", "-o", "/dev/null", "-e", "inject=execveat:error=EPERM"];
+    let strace = case.program("strace").args(inject).arg(runtime::path());
+    let run = strace.arg("--root").arg(case.state_root()).args(["run", "--bundle"]);
+    let refused = run.arg(bundle.dir()).arg(bundle.id()).output();
+    assert!(!refused.status.success(), "{refused:?}");
+    assert!(refused.stderr.contains("sealing the own executable"), "{refused:?}");
+}

@@ -63,7 +63,7 @@ const TAKE_PATHS: [&str; 47] = [
 ];
 
 /// Filesystems that are of no device.
-const WITHOUT_DEVICE: [&str; 5] = ["proc", "tmpfs", "devpts", "mqueue", "sysfs"];
+const WITHOUT_DEVICE: [&str; 4] = ["proc", "tmpfs", "devpts", "mqueue"];
 
 /// The strings in a call's arguments.
 fn strings(line: &str) -> Vec<&str> {

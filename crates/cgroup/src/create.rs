@@ -156,7 +156,8 @@ impl CgroupPlan {
 pub struct DeviceGuard {
     program: Option<Vec<u64>>,
     rootless: bool,
-    /// No program can be there yet.
+    /// No program is there yet; at most one of another `create` that takes the same path at
+    /// this moment, and then the rules of both are in force.
     new: bool,
 }
 

@@ -225,21 +225,15 @@ impl<'a> Init<'a> {
     fn set_up_root(&mut self) -> Result<Option<OwnedFd>, Fault> {
         let plan = self.plan;
         let root = rootfs::bind(&plan.root)?;
-        // Mounts change it, and hooks begin where the runtime was called.
-        let directory = match plan.hooks.create_container.is_empty() {
-            true => None,
-            false => {
-                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                Some(rustix::fs::open(c".", flags, Mode::empty()).at(Step::Root, 0, "open .")?)
-            }
-        };
+        // Hooks begin where the runtime was called, where this process may not get back to.
+        let may_move = plan.hooks.create_container.is_empty();
         for (index, one) in plan.mounts.iter().enumerate() {
             let tree = self.trees.get_mut(index).and_then(Option::take);
             let done = match &one.source {
                 MountSource::Cgroup(source) => {
                     cgroup_mount::attach(one, source, root.as_fd(), &self.record.cgroup)
                 }
-                _ => mount::attach(one, root.as_fd(), tree),
+                _ => mount::attach(one, root.as_fd(), tree, may_move),
             };
             done.map_err(|refused| refused.at(Step::Mount, index))?;
             inject::after(Step::Mount, index)?;
@@ -249,9 +243,6 @@ impl<'a> Init<'a> {
             device::populate(&plan.devices, root.as_fd())?;
         }
         timing::done(Phase::Nodes);
-        if let Some(directory) = directory {
-            rustix::process::fchdir(directory).at(Step::Root, 0, "fchdir")?;
-        }
         self.run_create_hooks()?;
         let slave = self.open_terminal(Some(root.as_fd()))?;
         mask::make_readonly(&plan.readonly_paths, root.as_fd())?;

@@ -221,8 +221,8 @@ fn write_line(level: &str, message: &str, error: Option<&Error>) {
             format!("time=\"{time}\" level={level} msg={message:?}\n")
         };
         // One write, so that lines of several processes do not mix.
-        let _ = file.write_all(line.as_bytes());
-        if log.only || matches!(level, "warning" | "debug") {
+        let written = file.write_all(line.as_bytes()).is_ok();
+        if (log.only && written) || matches!(level, "warning" | "debug") {
             // Standard error is the container's by now, and ends up in its log.
             return;
         }

@@ -211,11 +211,16 @@ impl Directory {
         self.write_file(CONFIG, bytes)
     }
 
-    /// Writes the first record. Nobody waits for it: where there is none yet, or an empty
-    /// one, the container is being made.
+    /// Writes the first record in its place: where there is none yet, or an empty one, the
+    /// container is being made. One of more than a page could be seen half.
     pub fn begin(&self, record: &Record) -> Result<()> {
+        const PAGE: usize = 4096;
         let bytes = serde_json::to_vec(record).map_err(|error| self.damaged(RECORD, error))?;
-        self.write_file(RECORD, &bytes)
+        if bytes.len() <= PAGE {
+            return self.write_file(RECORD, &bytes);
+        }
+        self.write_file(NEXT_RECORD, &bytes)?;
+        self.commit()
     }
 
     /// Replaces the record as a whole: a reader sees the old or the new one.

@@ -109,6 +109,7 @@ pub unsafe extern "C" fn husk_entry() -> ! {
         "lea r10, [r12 + 8 * r10 + 16]",
         "mov r8d, 0x1000",
         "syscall",
+        "jmp 6f",
         "5:",
         "mov byte ptr [rip + {sealed}], 1",
         "jmp 9f",

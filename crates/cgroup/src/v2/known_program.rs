@@ -44,6 +44,7 @@ pub(crate) fn remember(directory: &Path, program: &[u64], loaded: &OwnedFd) {
     record.extend(info.id.to_le_bytes());
     record.extend(info.loaded.to_le_bytes());
     record.extend(program.iter().flat_map(|word| word.to_le_bytes()));
+    // What is left where this process is killed goes with the next of its number.
     let own = directory.join(format!("{FILE}.{}", std::process::id()));
     let written =
         write(&own, &record).and_then(|()| renameat(CWD, &own, CWD, directory.join(FILE)));

@@ -23,12 +23,17 @@ const MAX_SETTING: usize = 255;
 const ATTR_RDONLY: u64 = 1;
 
 /// Makes one mount that is not of type `cgroup`. `tree` is its source where the
-/// runtime has opened it already.
-pub fn attach(mount: &Mount, root: BorrowedFd<'_>, tree: Option<OwnedFd>) -> Result<(), Refused> {
+/// runtime has opened it already; with `may_move` the working directory may change.
+pub fn attach(
+    mount: &Mount,
+    root: BorrowedFd<'_>,
+    tree: Option<OwnedFd>,
+    may_move: bool,
+) -> Result<(), Refused> {
     let tree = match (&mount.source, tree) {
         (_, Some(tree)) => tree,
         (MountSource::Filesystem { kind, settings }, None) => {
-            return attach_filesystem(mount, root, kind, settings);
+            return attach_filesystem(mount, root, kind, settings, may_move);
         }
         (MountSource::Bind { path, recursive }, None) => open_bind(path, *recursive)?,
         (MountSource::Remount { settings }, None) => return remount(mount, root, settings),
@@ -63,6 +68,7 @@ fn attach_filesystem(
     root: BorrowedFd<'_>,
     kind: &CStr,
     settings: &[Setting],
+    may_move: bool,
 ) -> Result<(), Refused> {
     // What a tmpfs covers lends it its mode, as with runc, unless one is given.
     let covered = match kind.to_bytes() {
@@ -70,7 +76,8 @@ fn attach_filesystem(
         _ => None,
     };
     let target = open_target(mount, root, Missing::Directory)?;
-    let plain = covered.is_none()
+    let plain = may_move
+        && covered.is_none()
         && !mount.copy_up
         && mount.propagation.is_empty()
         && mount.recursive_attributes == MountAttr::default();

@@ -11,9 +11,10 @@ use rustix::mount::{MountFlags, mount};
 
 use crate::plan::Setting;
 
-/// Filesystems whose options are the same as one text as one by one, and which belong to
-/// one container: `MS_RDONLY` is for the superblock, too.
-const KINDS: [&CStr; 5] = [c"proc", c"tmpfs", c"devpts", c"mqueue", c"sysfs"];
+/// Filesystems whose options are the same as one text as one by one, and which are one
+/// mount's alone: `MS_RDONLY` is for the superblock, too, and that of sysfs would be
+/// read-only for all containers of a network namespace.
+const KINDS: [&CStr; 4] = [c"proc", c"tmpfs", c"devpts", c"mqueue"];
 
 /// What mount(2) takes as options: a page (mount(2), "data").
 const MAX_OPTIONS: usize = 4095;
@@ -34,7 +35,7 @@ const FLAGS: [(u64, MountFlags); 8] = [
 /// Mounts on a directory, and tells whether it did. Whatever this cannot express and
 /// whatever the kernel refuses is for the other way, which has words for what is wrong.
 ///
-/// The working directory is the target from then on, in either case.
+/// The working directory may be the target from then on, in either case.
 pub fn attach(kind: &CStr, settings: &[Setting], attributes: u64, target: BorrowedFd<'_>) -> bool {
     let (Some(flags), Some((source, options))) = (flags(attributes), texts(settings)) else {
         return false;
@@ -54,13 +55,15 @@ fn flags(attributes: u64) -> Option<MountFlags> {
 
 /// The source, and the other settings as one text.
 fn texts(settings: &[Setting]) -> Option<(&CStr, Option<CString>)> {
-    let mut source = c"none";
+    let mut source = None;
     let mut options = Vec::new();
     for setting in settings {
         let (key, value) = match setting {
             Setting::Flag(key) => (key, None),
             Setting::Value(key, value) if key.as_c_str() == c"source" => {
-                source = value;
+                if source.replace(value.as_c_str()).is_some() {
+                    return None;
+                }
                 continue;
             }
             Setting::Value(key, value) => (key, Some(value)),
@@ -73,6 +76,10 @@ fn texts(settings: &[Setting]) -> Option<(&CStr, Option<CString>)> {
             options.push(b'=');
             options.extend(value.as_bytes());
         }
+        // mount(2) takes no notice of an option without a name.
+        if key.as_bytes().is_empty() {
+            return None;
+        }
         // It would be the end of the option.
         if [Some(key), value].into_iter().flatten().any(|text| text.as_bytes().contains(&b',')) {
             return None;
@@ -83,7 +90,7 @@ fn texts(settings: &[Setting]) -> Option<(&CStr, Option<CString>)> {
         1..=MAX_OPTIONS => Some(CString::new(options).ok()?),
         _ => return None,
     };
-    Some((source, options))
+    Some((source.unwrap_or(c"none"), options))
 }
 
 #[cfg(test)]
@@ -109,6 +116,9 @@ mod tests {
     #[test]
     fn what_one_text_cannot_say() {
         assert_eq!(texts(&[value(c"mpol", c"bind:0,2")]), None);
+        // What fsconfig(2) refuses in its own words.
+        assert_eq!(texts(&[value(c"", c"x")]), None);
+        assert_eq!(texts(&[value(c"source", c"a"), value(c"source", c"b")]), None);
         let long = CString::new(vec![b'x'; MAX_OPTIONS]).unwrap();
         assert_eq!(texts(&[value(c"context", &long)]), None);
     }
