@@ -32,6 +32,11 @@ fn fails_on_demand(case: &Case) -> bool {
     !run.status.success()
 }
 
+/// Whether EIO is named, as glibc or as musl has it.
+fn tells_of_io(text: &str) -> bool {
+    text.contains("Input/output error") || text.contains("I/O error")
+}
+
 /// Issue 5, "Fault injection": each step of `run`, by its name.
 #[test]
 fn every_step_of_run_can_fail() {
@@ -74,7 +79,8 @@ fn every_step_of_run_can_fail() {
         let bundle = bundle(&case);
         let run = case.running(&bundle, &[]).env("HUSK_FAULT", &step).output();
         assert!(!run.status.success(), "{step} is not on the way");
-        run.refused_in_one_line(&[property, "Input/output error"]);
+        let run = run.refused_in_one_line(&[property]);
+        assert!(tells_of_io(&run.stderr), "{step}: {}", run.stderr);
         case.assert_nothing_left();
     }
 }
@@ -102,7 +108,7 @@ fn every_step_of_exec_can_fail() {
     ] {
         let exec = container.exec(&[], &["/bin/true"]).env("HUSK_FAULT", step).output();
         assert!(!exec.status.success(), "{step} is not on the way");
-        assert!(exec.stderr.contains("Input/output error"), "{step}: {}", exec.stderr);
+        assert!(tells_of_io(&exec.stderr), "{step}: {}", exec.stderr);
         assert_eq!(exec.stderr.trim_end().lines().count(), 1, "{step}: {}", exec.stderr);
         assert_eq!(container.status(), "running", "{step}");
     }

@@ -75,6 +75,7 @@ pub(crate) fn build(
 ) -> anyhow::Result<BTreeMap<String, PathBuf>> {
     let mut command = command();
     command.args(["build", "--bins"]);
+    // The tests, too, are of what is released.
     command.env(MUSL, musl());
     match profile {
         // One package alone would have its dependencies built anew, with the features that

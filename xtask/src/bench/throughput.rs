@@ -5,6 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
+
 use super::peer::{Peer, succeed};
 use super::site::{Kind, Site};
 use crate::interrupt;
@@ -43,6 +45,7 @@ pub(crate) fn measure(
         for (peer, burst) in peers.iter().zip(&mut bursts) {
             interrupt::check()?;
             let Ok((total, times)) = &mut burst.result else { continue };
+            settle()?;
             match part_of(site, peer, kind, width, each, part) {
                 Ok((time, part)) => {
                     *total += time;
@@ -53,6 +56,45 @@ pub(crate) fn measure(
         }
     }
     Ok(bursts)
+}
+
+/// Waits until the processors have next to nothing to do, two seconds at most. The kernel
+/// clears network namespaces away when their processes are long gone: what one peer has left
+/// of them must not be done in the next one's time, least of all what the fastest has left.
+fn settle() -> anyhow::Result<()> {
+    const LONGEST: Duration = Duration::from_secs(2);
+    // Ten ticks of each processor's clock.
+    const LOOK: Duration = Duration::from_millis(100);
+    let start = Instant::now();
+    let mut before = Ticks::now()?;
+    while start.elapsed() < LONGEST {
+        thread::sleep(LOOK);
+        let now = Ticks::now()?;
+        let (idle, all) = (now.idle - before.idle, now.all - before.all);
+        if idle * 10 >= all * 9 {
+            break;
+        }
+        before = now;
+    }
+    Ok(())
+}
+
+/// What the processors have done since boot, proc_stat(5).
+struct Ticks {
+    idle: u64,
+    all: u64,
+}
+
+impl Ticks {
+    fn now() -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string("/proc/stat").context("/proc/stat")?;
+        let line = text.lines().next().unwrap_or_default();
+        let ticks: Vec<u64> =
+            line.split_ascii_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
+        let idle = ticks.get(3).copied().context("/proc/stat has no idle time")?;
+        // What is done for guests counts as user time already.
+        Ok(Self { idle, all: ticks.iter().take(8).sum() })
+    }
 }
 
 fn part_of(
