@@ -21,10 +21,19 @@ fn main() {
         println!("cargo::rustc-link-arg-bins=-Wl,--icf=all");
         // Constants in one segment with the code: one mapping less in each of three processes.
         println!("cargo::rustc-link-arg-bins=-Wl,--no-rosegment");
-        println!("cargo::rerun-if-env-changed=HUSK_MUSL");
-        if let Some(library) = var("HUSK_MUSL").ok().filter(|library| !library.is_empty()) {
-            link_with_musl(&library);
-        }
+    }
+    println!("cargo::rerun-if-env-changed=HUSK_MUSL");
+    let Some(library) = var("HUSK_MUSL").ok().filter(|library| !library.is_empty()) else {
+        return;
+    };
+    if target != ["linux", "gnu", "x86_64"] {
+        println!("cargo::error=HUSK_MUSL is for the target x86_64-unknown-linux-gnu alone");
+    } else if !std::path::Path::new(&library).join("rcrt1.o").exists() {
+        println!(
+            "cargo::error=HUSK_MUSL ({library}): no musl there, which has rcrt1.o (Debian package musl-dev: /usr/lib/x86_64-linux-musl)"
+        );
+    } else {
+        link_with_musl(&library);
     }
 }
 

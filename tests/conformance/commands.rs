@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use husk_tests::case::Case;
+use husk_tests::runtime;
 use serde_json::{Value, json};
 
 /// `list --format json`: what each state has.
@@ -74,7 +75,7 @@ fn ps_lists_the_processes() {
     let table = case.runtime().args(["ps", container.id()]).ok().stdout;
     assert!(table.contains("PID"), "{table}");
     let rows: Vec<&str> = table.lines().filter(|l| l.contains("sleep")).collect();
-    let husk_or_runc = husk_tests::runtime::name() != "crun";
+    let husk_or_runc = runtime::name() != "crun";
     if husk_or_runc {
         assert_eq!(rows.len(), 2, "{table}");
         let table = case.runtime().args(["ps", container.id(), "-o", "pid,comm"]).ok().stdout;
@@ -105,7 +106,7 @@ fn spec_writes_a_configuration_that_runs() {
     config["process"]["args"] = json!(["sh", "-c", "echo it runs"]);
     // Without the device rules, whose eBPF form not every host lets crun load.
     config["linux"].as_object_mut().unwrap().remove("resources");
-    config["linux"]["cgroupsPath"] = husk_tests::runtime::cgroups_path(bundle.id()).into();
+    config["linux"]["cgroupsPath"] = runtime::cgroups_path(bundle.id()).into();
     bundle.config = config;
     assert_eq!(case.print(&bundle), "it runs\n");
 }
@@ -139,9 +140,9 @@ fn spec_rootless_has_a_user_namespace() {
 fn version_names_the_runtime_and_the_spec() {
     let case = Case::new();
     for flag in ["--version", "-v"] {
-        let version = case.program(husk_tests::runtime::path().to_str().unwrap()).arg(flag).ok();
+        let version = case.program(runtime::path().to_str().unwrap()).arg(flag).ok();
         let first = version.lines()[0];
-        assert!(first.starts_with(&husk_tests::runtime::name()), "{first}");
+        assert!(first.starts_with(&runtime::name()), "{first}");
         assert!(first.contains("version"), "{first}");
         let spec = version.lines().into_iter().find_map(|l| l.strip_prefix("spec: "));
         assert!(spec.is_some_and(|s| s.starts_with("1.")), "{}", version.stdout);
@@ -152,7 +153,7 @@ fn version_names_the_runtime_and_the_spec() {
 #[test]
 fn help_names_the_commands() {
     let case = Case::new();
-    let help = case.program(husk_tests::runtime::path().to_str().unwrap()).arg("--help").ok();
+    let help = case.program(runtime::path().to_str().unwrap()).arg("--help").ok();
     for command in ["create", "start", "state", "kill", "delete", "run", "exec", "list", "ps"] {
         assert!(help.stdout.contains(command), "{command} is not in the help");
     }
@@ -244,4 +245,15 @@ fn state_is_private() {
     let dir = case.state_root().join(bundle.id());
     let mode = fs::metadata(&dir).unwrap().permissions().mode();
     assert_eq!(mode & 0o077, 0, "{mode:o}");
+}
+
+/// Without a file it would have nowhere to write.
+#[test]
+fn messages_for_the_log_alone_need_a_log() {
+    if runtime::name() != "husk-oci" {
+        return;
+    }
+    let case = Case::new();
+    let refused = case.runtime().args(["--log-only", "list"]).output();
+    refused.refused_in_one_line(&["--log-only", "goes with --log FILE"]);
 }

@@ -89,6 +89,9 @@ impl Global {
         if let Some(path) = log_file.filter(|path| !path.is_empty()) {
             log.file = Some(open_log(&path)?);
         }
+        if log.only && log.file.is_none() {
+            return Err(Error::new(Code::Usage, "--log-only", "goes with --log FILE"));
+        }
         set_log(log);
         Ok(global)
     }
