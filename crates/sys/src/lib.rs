@@ -26,6 +26,7 @@ pub mod seccomp;
 pub mod shared;
 pub mod signal;
 pub mod signal_name;
+pub mod spawn;
 pub mod startup;
 pub mod text;
 
