@@ -6,4 +6,5 @@
 mod core_scheduling;
 mod landlock;
 mod seccomp_explain;
+mod seccomp_last;
 mod seccomp_notify;

@@ -17,7 +17,7 @@ use crate::explain::Explainer;
 use crate::fault::{Context, Fault, Step};
 use crate::host;
 use crate::mech::proc::Proc;
-use crate::mech::{core_scheduling, limit, seccomp, terminal, userns};
+use crate::mech::{core_scheduling, limit, pivot_root, seccomp, terminal, userns};
 use crate::plan::{self, Process, clone_flag};
 use crate::record::Record;
 use crate::report::{self, Code, Error, Result};
@@ -31,6 +31,8 @@ use crate::wire::{self, Message, Wire};
 pub struct Options {
     /// Where the terminal's other end goes.
     pub console: Option<OwnedFd>,
+    /// Whether the terminal is copied to and from this command's standard streams.
+    pub foreground: bool,
     /// Where a pidfd of the process goes, `--pidfd-socket`.
     pub pidfd_socket: Option<String>,
     /// `--pid-file`.
@@ -129,6 +131,9 @@ pub fn enter(
     plan.plan_kernel_settings(&linux)?;
     plan.plan_annotations(&target.config.annotations, &host, &mut warnings)?;
     plan.preserve_fds = options.preserve_fds;
+    if let Some(terminal) = &mut plan.terminal {
+        terminal.keeps_line_feeds = options.foreground;
+    }
     for warning in &warnings {
         report::warning(warning);
     }
@@ -146,7 +151,9 @@ pub fn enter(
         false => None,
     };
     timing::done(Phase::Plan);
-    let enter = Enter { target, plan: &plan, described, options, proc };
+    let has_mounts = linux.namespaces.iter().any(|one| one.typ == NamespaceType::Mount);
+    let root = if has_mounts { None } else { Some(target.root()?) };
+    let enter = Enter { target, plan: &plan, described, options, proc, root };
     enter.run(explainer)
 }
 
@@ -156,6 +163,8 @@ struct Enter<'a> {
     described: Described<'a>,
     options: &'a Options,
     proc: Proc,
+    /// The container's root, where that does not come with its mount namespace.
+    root: Option<OwnedFd>,
 }
 
 impl Enter<'_> {
@@ -166,7 +175,7 @@ impl Enter<'_> {
             self.plan.initial_affinity.as_deref(),
             rustix::process::getpid(),
         )?;
-        core_scheduling::join(self.plan, self.target.record.pid)?;
+        core_scheduling::join(self.plan, self.target.record.first())?;
         let (wire, theirs) =
             wire::pair().map_err(|e| Error::kernel("husk-oci", "socketpair", e))?;
         let Some((pid, pidfd)) = self.give_birth(theirs)? else {
@@ -290,6 +299,8 @@ impl Enter<'_> {
         for (index, (_, file)) in tasks.into_iter().enumerate() {
             rustix::io::write(&file, b"0").at(Step::Cgroup, index, "write tasks")?;
         }
+        // `final`, if it is given, is set once this is ready.
+        limit::reset_affinity();
         birth::set_not_dumpable()?;
         if namespaces & clone_flag(NamespaceType::User) != 0 {
             limit::raise_hard(self.plan, None)?;
@@ -305,6 +316,9 @@ impl Enter<'_> {
             || !rustix::process::geteuid().is_root()
         {
             userns::become_joined_root()?;
+        }
+        if let Some(root) = &self.root {
+            pivot_root::chroot_into(root)?;
         }
         rustix::process::setsid().at(Step::Sync, 0, "setsid")?;
         timing::done(Phase::Enter);

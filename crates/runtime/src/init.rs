@@ -12,13 +12,15 @@ use rustix::net::SocketFlags;
 use crate::birth;
 use crate::fault::{Context, Fault, Step};
 use crate::inject;
+use crate::mech::hook::{self, Place};
 use crate::mech::namespace::Opened;
 use crate::mech::proc::Proc;
+use crate::mech::resolve::{self, Missing};
 use crate::mech::{
-    cgroup_mount, device, hook, mask, mount, namespace, pivot_root, rootfs, sysctl, terminal,
+    cgroup_mount, device, limit, mask, mount, namespace, pivot_root, rootfs, sysctl, terminal,
     userns,
 };
-use crate::plan::{LaunchPlan, MountSource, clone_flag};
+use crate::plan::{LaunchPlan, MountSource, RootPlace, clone_flag};
 use crate::record::Record;
 use crate::tail::{Prepared, Tail};
 use crate::timing::{self, Phase};
@@ -58,14 +60,21 @@ pub fn run(mut init: Init<'_>) -> ! {
         None => init.wire,
         Some(listener) => {
             drop(init.wire);
+            husk_sys::signal::end_on_termination();
             match await_start(listener) {
                 Ok(caller) => caller,
                 Err(_) => exec::exit_now(1),
             }
         }
     };
+    let place = Place {
+        directory: None,
+        environment: Some(prepared.environment()),
+        confine: Some(&|| prepared.confine_hook()),
+    };
     let hooks = &plan.hooks.start_container;
-    if let Err(fault) = run_hooks(Step::StartContainer, hooks, init.record, Status::Created) {
+    if let Err(fault) = run_hooks(Step::StartContainer, hooks, init.record, Status::Created, &place)
+    {
         tell(&caller, fault);
     }
     tell(&caller, prepared.execute())
@@ -86,7 +95,13 @@ fn await_start(listener: OwnedFd) -> Result<Wire, Errno> {
 
 /// Runs hooks in the container's namespaces, with its process id as it is there
 /// (runtime.md, "State").
-fn run_hooks(step: Step, hooks: &[Hook], record: &Record, status: Status) -> Result<(), Fault> {
+fn run_hooks(
+    step: Step,
+    hooks: &[Hook],
+    record: &Record,
+    status: Status,
+    place: &Place<'_>,
+) -> Result<(), Fault> {
     if hooks.is_empty() {
         return Ok(());
     }
@@ -95,7 +110,8 @@ fn run_hooks(step: Step, hooks: &[Hook], record: &Record, status: Status) -> Res
     let state = serde_json::to_vec(&state)
         .map_err(|error| Fault::because(step, 0, format!("the state: {error}")))?;
     for (index, one) in hooks.iter().enumerate() {
-        hook::run(one, &state).map_err(|failed| Fault::because(step, index, failed.to_string()))?;
+        hook::run(one, &state, place)
+            .map_err(|failed| Fault::because(step, index, failed.to_string()))?;
     }
     Ok(())
 }
@@ -137,11 +153,12 @@ impl<'a> Init<'a> {
         sysctl::write(&plan.sysctls, self.proc)?;
         self.set_names()?;
         timing::done(Phase::Enter);
-        let slave = match plan.namespaces.has_mount() {
-            true => self.set_up_root()?,
-            false => {
-                self.run_create_hooks()?;
-                pivot_root::chroot_into(&plan.root.path)?;
+        let slave = match plan.root.place {
+            RootPlace::OwnNamespace | RootPlace::RuntimesNamespace => self.set_up_root()?,
+            RootPlace::Bare => {
+                let root = rootfs::open(&plan.root)?;
+                self.run_create_hooks(root.as_fd())?;
+                pivot_root::chroot_into(&root)?;
                 self.open_terminal(None)?
             }
         };
@@ -204,6 +221,7 @@ impl<'a> Init<'a> {
         for (index, (_, file)) in self.tasks.drain(..).enumerate() {
             rustix::io::write(&file, b"0").at(Step::Cgroup, index, "write tasks")?;
         }
+        limit::reset_affinity();
         Ok(())
     }
 
@@ -225,17 +243,19 @@ impl<'a> Init<'a> {
     fn set_up_root(&mut self) -> Result<Option<OwnedFd>, Fault> {
         let plan = self.plan;
         let root = rootfs::bind(&plan.root)?;
-        // Hooks begin where the runtime was called, where this process may not get back to.
-        let may_move = plan.hooks.create_container.is_empty();
+        // What stays writable until everything below it is there.
+        let mut readonly = Vec::new();
         for (index, one) in plan.mounts.iter().enumerate() {
             let tree = self.trees.get_mut(index).and_then(Option::take);
             let done = match &one.source {
                 MountSource::Cgroup(source) => {
                     cgroup_mount::attach(one, source, root.as_fd(), &self.record.cgroup)
+                        .map(|()| None)
                 }
-                _ => mount::attach(one, root.as_fd(), tree, may_move),
+                _ => mount::attach(one, root.as_fd(), tree),
             };
-            done.map_err(|refused| refused.at(Step::Mount, index))?;
+            let tree = done.map_err(|refused| refused.at(Step::Mount, index))?;
+            readonly.extend(tree.map(|tree| (index, tree)));
             inject::after(Step::Mount, index)?;
         }
         timing::done(Phase::Mounts);
@@ -243,17 +263,27 @@ impl<'a> Init<'a> {
             device::populate(&plan.devices, root.as_fd())?;
         }
         timing::done(Phase::Nodes);
-        self.run_create_hooks()?;
+        self.run_create_hooks(root.as_fd())?;
         let slave = self.open_terminal(Some(root.as_fd()))?;
+        if plan.root.readonly || !plan.readonly_paths.is_empty() || !readonly.is_empty() {
+            // What is wrong with it is told when it is entered.
+            let _ = resolve::open_or_make(root.as_fd(), &plan.process.cwd, Missing::Directory);
+        }
+        for (index, tree) in readonly {
+            mount::make_readonly(&tree).map_err(|refused| refused.at(Step::Mount, index))?;
+        }
         mask::make_readonly(&plan.readonly_paths, root.as_fd())?;
         mask::mask(&plan.masked_paths, root.as_fd())?;
         if plan.root.readonly {
             rootfs::make_readonly(&root)?;
         }
         timing::done(Phase::Masks);
-        match plan.root.no_pivot {
-            true => pivot_root::move_over(&root)?,
-            false => pivot_root::pivot(&root, rootfs::is_shared(&plan.root))?,
+        match (plan.root.place, plan.root.no_pivot) {
+            (RootPlace::OwnNamespace, false) => {
+                pivot_root::pivot(&root, rootfs::is_shared(&plan.root))?;
+            }
+            (RootPlace::OwnNamespace, true) => pivot_root::move_over(&root, self.proc)?,
+            _ => pivot_root::chroot_into(&root)?,
         }
         rootfs::finish_propagation(&plan.root)?;
         timing::done(Phase::Pivot);
@@ -261,7 +291,8 @@ impl<'a> Init<'a> {
     }
 
     /// The hooks that see the container's namespaces before its root is entered.
-    fn run_create_hooks(&self) -> Result<(), Fault> {
+    /// createContainer hooks begin in the root, by its path on the host, as with runc.
+    fn run_create_hooks(&self, root: BorrowedFd<'_>) -> Result<(), Fault> {
         let plan = self.plan;
         let hooks = &plan.hooks;
         if hooks.prestart.is_empty()
@@ -273,7 +304,9 @@ impl<'a> Init<'a> {
         }
         self.wire.send(&Message::Hooks).at(Step::Sync, 0, "sendmsg")?;
         self.await_go()?;
-        run_hooks(Step::CreateContainer, &hooks.create_container, self.record, Status::Creating)
+        let place = Place { directory: Some(root), ..Place::default() };
+        let hooks = &hooks.create_container;
+        run_hooks(Step::CreateContainer, hooks, self.record, Status::Creating, &place)
     }
 
     /// Makes the terminal and sends its other end away.
@@ -292,7 +325,7 @@ impl<'a> Init<'a> {
             }
         };
         let pair = terminal::open(root, wanted, &self.plan.process)?;
-        if self.plan.namespaces.has_mount() {
+        if self.plan.root.place != RootPlace::Bare {
             terminal::bind_console(root, &pair.slave)?;
         }
         terminal::send_master(console, &pair.master)?;

@@ -23,8 +23,11 @@ use crate::init::{self, Init};
 use crate::mech::namespace::Opened;
 use crate::mech::notify::{self, Notify};
 use crate::mech::proc::Proc;
-use crate::mech::{core_scheduling, idmap, limit, mount, namespace, net_device, seccomp, userns};
-use crate::plan::{Host, LaunchPlan, MountSource, Request};
+use crate::mech::{
+    core_scheduling, idmap, limit, mount, namespace, net_device, rootfs, seccomp, userns,
+};
+use crate::placement;
+use crate::plan::{Host, LaunchPlan, MountSource, Request, RootPlace};
 use crate::record::{Record, process_start};
 use crate::report::{self, Code, Error, Result};
 use crate::state::{Directory, Store};
@@ -75,12 +78,16 @@ pub struct Launched {
 pub fn launch(store: &Store, spec: &Spec, config: &[u8], options: &Options) -> Result<Launched> {
     timing::about(&options.request.id);
     timing::done(Phase::Read);
-    let layout = husk_cgroup::Layout::detect().map_err(host::cgroup_error)?;
+    let layout = placement::layout(spec, options)?;
     let host = host::facts(spec, spec.process.as_ref(), layout);
     let mut plan = LaunchPlan::new(spec, &options.request, &host)?;
     for warning in &plan.warnings {
         report::warning(warning);
     }
+    report::debug(|| {
+        let (id, bundle) = (&options.request.id, &options.request.bundle);
+        format!("container {id}: bundle {bundle}, {}", host.layout.describe())
+    });
     let profile = spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
     let explainer = match options.explains_seccomp {
         true => Explainer::prepare(&mut plan.process, profile)?,
@@ -92,7 +99,7 @@ pub fn launch(store: &Store, spec: &Spec, config: &[u8], options: &Options) -> R
     let joined =
         plan.namespaces.joined().iter().map(namespace::open).collect::<Result<Vec<Opened>>>()?;
     let proc = Proc::open().map_err(|errno| Error::kernel("/proc", "open", errno))?;
-    let cgroup_plan = plan_cgroup(spec, options, &host)?;
+    let cgroup_plan = placement::plan(spec, options, &host)?;
     timing::done(Phase::Plan);
     let directory = store.create(&options.request.id)?;
     let mut launch = Launch {
@@ -129,21 +136,6 @@ pub fn launch(store: &Store, spec: &Spec, config: &[u8], options: &Options) -> R
     }
 }
 
-fn plan_cgroup(spec: &Spec, options: &Options, host: &Host) -> Result<husk_cgroup::CgroupPlan> {
-    let linux = spec.linux.as_ref();
-    let request = husk_cgroup::Request {
-        manager: options.cgroup_manager,
-        id: &options.request.id,
-        cgroups_path: linux.and_then(|linux| linux.cgroups_path.as_deref()),
-        resources: linux.and_then(|linux| linux.resources.as_ref()),
-        annotations: &spec.annotations,
-        rootless: options.rootless,
-        intel_rdt: linux.and_then(|linux| linux.intel_rdt.as_ref()),
-    };
-    let plan = husk_cgroup::plan(&request, &host.layout).map_err(host::cgroup_error)?;
-    Ok(plan)
-}
-
 fn record(spec: &Spec, plan: &LaunchPlan, options: &Options, cgroup: Cgroup) -> Record {
     Record {
         oci_version: spec.oci_version.clone(),
@@ -157,6 +149,7 @@ fn record(spec: &Spec, plan: &LaunchPlan, options: &Options, cgroup: Cgroup) -> 
         annotations: spec.annotations.clone(),
         cgroup,
         own_pid_namespace: plan.namespaces.makes(NamespaceType::Pid),
+        covered_mount: None,
         poststart: plan.hooks.poststart.clone(),
         poststop: plan.hooks.poststop.clone(),
     }
@@ -249,8 +242,14 @@ impl Launch<'_> {
         host: &Host,
     ) -> Result<(Pid, OwnedFd)> {
         // Before anything is made that the record is needed to find again.
+        if self.plan.root.place == RootPlace::RuntimesNamespace {
+            let path = &self.plan.root.path;
+            let covered = rootfs::mount_id(path)
+                .map_err(|errno| Error::kernel("root.path", "statx", errno))?;
+            self.record.covered_mount = Some(covered);
+        }
         self.directory()?.write_config(config)?;
-        self.directory()?.begin(&self.record)?;
+        self.directory()?.write(&self.record)?;
         if let (Some(_), Some(manager)) =
             (&self.options.request.notify_directory, notify::manager())
         {
@@ -263,6 +262,10 @@ impl Launch<'_> {
         let (cgroup, devices) = cgroup_plan.create_unguarded().map_err(host::cgroup_error)?;
         self.record.cgroup = cgroup;
         self.cgroup_made = true;
+        report::debug(|| match self.record.cgroup.directories().next() {
+            Some(first) => format!("cgroup: {}, and alike in each hierarchy", first.display()),
+            None => "cgroup: none of its own".to_owned(),
+        });
         let entry = self.record.cgroup.entry().map_err(host::cgroup_error)?;
         let trees = self.open_trees(host)?;
         let start = match self.options.waits_for_start {
@@ -295,6 +298,7 @@ impl Launch<'_> {
         rustix::process::umask(umask);
         drop(theirs);
         if let Cloned::Parent(pid, pidfd) = born? {
+            report::debug(|| format!("container process: {pid}"));
             self.child = Some((pid, pidfd));
         }
         timing::done(Phase::Clone);
@@ -463,8 +467,9 @@ impl Launch<'_> {
         let state = serde_json::to_vec(&self.record.state(Status::Creating))
             .map_err(|error| Error::invalid("annotations", error))?;
         let hooks = &self.plan.hooks;
-        run_hooks("prestart", &hooks.prestart, &state)?;
-        run_hooks("createRuntime", &hooks.create_runtime, &state)
+        let bundle = &self.record.bundle;
+        run_hooks("prestart", &hooks.prestart, bundle, &state)?;
+        run_hooks("createRuntime", &hooks.create_runtime, bundle, &state)
     }
 
     /// Writes the record with the process in it, to count when that is ready. While the
@@ -505,11 +510,13 @@ impl Launch<'_> {
             true => cgroup.kill_all().and_then(|()| cgroup.remove()),
             false => Ok(()),
         };
+        let released = self.record.release_mounts();
         let directory = self.directory.take();
         // What `delete --force` finds the cgroup by stays as long as the cgroup does.
         let removed = removed.map_err(host::cgroup_error);
-        if let Err(error) =
-            removed.and_then(|()| directory.map_or(Ok(()), |directory| directory.remove()))
+        if let Err(error) = removed
+            .and(released)
+            .and_then(|()| directory.map_or(Ok(()), |directory| directory.remove()))
         {
             report::warning(error);
         }

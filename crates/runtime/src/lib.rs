@@ -28,6 +28,7 @@ pub mod lifecycle;
 pub mod mech;
 pub mod oom;
 pub mod passwd;
+pub mod placement;
 pub mod plan;
 pub mod reaper;
 pub mod record;

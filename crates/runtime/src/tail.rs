@@ -1,5 +1,12 @@
 //! The last steps before the user's program runs, the same for `create` and for
 //! `exec`: from root in the container to its user, with nothing left of ours.
+//!
+//! The seccomp filter comes last, and after it execve(2) alone: a profile need not allow any
+//! call that this program makes, and one from before a call existed may refuse it. Without
+//! no_new_privs, loading a filter takes `CAP_SYS_ADMIN`, which is therefore kept beside what
+//! the configuration grants; execve(2) drops it again, since it computes the permitted set from
+//! the bounding, inheritable and ambient ones alone (capabilities(7), "Transformation of
+//! capabilities during execve()").
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -13,7 +20,7 @@ use crate::executable;
 use crate::fault::{Context, Fault, Step};
 use crate::mech::proc::Proc;
 use crate::mech::resolve::{self, Missing};
-use crate::mech::{capability, credential, landlock, limit, lsm, seccomp, terminal};
+use crate::mech::{capability, credential, hook, landlock, limit, lsm, seccomp, terminal};
 use crate::passwd;
 use crate::plan::{Process, Seccomp};
 use crate::wire::{Message, Wire};
@@ -37,7 +44,8 @@ pub struct Prepared<'a> {
     process: &'a Process,
     path: CString,
     environment: CStringArray,
-    filter_loaded: bool,
+    /// The filter, where it is not in force yet.
+    filter: Option<&'a Seccomp>,
     /// Rules that are not in force yet.
     landlock: Option<OwnedFd>,
     /// For the runtime to fetch; closed by execve(2).
@@ -80,25 +88,17 @@ impl<'a> Tail<'a> {
         let mut landlock = process.landlock.as_ref().map(landlock::rules).transpose()?;
         capability::drop_bounding(&process.capabilities)?;
         let filter = process.seccomp.as_ref();
-        let mut filter_loaded = false;
-        let mut listener = None;
+        let confined = filter.is_some() || landlock.is_some();
         if process.no_new_privileges {
             rustix::thread::set_no_new_privs(true).at(
                 Step::NoNewPrivileges,
                 0,
                 "prctl PR_SET_NO_NEW_PRIVS",
             )?;
-        } else {
-            // Without it, both take CAP_SYS_ADMIN, which is about to go. The
-            // filter last: it may well forbid the other.
-            restrict(&mut landlock)?;
-            if let Some(filter) = filter {
-                listener = load_filter(filter, wire)?;
-                filter_loaded = true;
-            }
         }
         credential::become_user(process)?;
-        capability::apply(&process.capabilities)?;
+        let loads_by_privilege = confined && !process.no_new_privileges;
+        capability::apply(&process.capabilities, loads_by_privilege)?;
         match entered {
             Err(Errno::ACCESS | Errno::PERM) => enter_cwd(&process.cwd, self.makes_cwd),
             done => done,
@@ -109,38 +109,56 @@ impl<'a> Tail<'a> {
         // Closed, not marked close-on-exec: that takes effect only after execve(2)
         // has resolved the program's path, which could lead through a descriptor
         // of the host's (CVE-2024-21626). And before the program is looked for.
-        let ours = [landlock.as_ref(), listener.as_ref()].map(|fd| fd.map(AsFd::as_fd));
-        let kept = [Some(wire.as_fd()), start].into_iter().chain(ours);
-        let kept: Vec<BorrowedFd<'_>> = kept.flatten().collect();
+        let ours = landlock.as_ref().map(AsFd::as_fd);
+        let kept = [Some(wire.as_fd()), start, ours];
+        let kept: Vec<BorrowedFd<'_>> = kept.into_iter().flatten().collect();
         exec::close_all_but(process.preserve_fds.saturating_add(3), &kept).at(
             Step::Descriptors,
             0,
             "close_range",
         )?;
         let path = executable::find(process)?;
-        let notifies = |filter: &Seccomp| filter.program.notifies || filter.explained;
-        if let Some(filter) = filter.filter(|filter| !filter_loaded && notifies(filter)) {
-            restrict(&mut landlock)?;
-            // The listener can only be handed over while the runtime is there.
-            listener = load_filter(filter, wire)?;
-            filter_loaded = true;
-        }
-        Ok(Prepared { process, path, environment, filter_loaded, landlock, _listener: listener })
+        let (filter, listener) = match filter {
+            // Its listener can only be handed over while the runtime is there.
+            Some(filter) if filter.program.notifies || filter.explained => {
+                restrict(&mut landlock)?;
+                (None, load_filter(filter, wire)?)
+            }
+            filter => (filter, None),
+        };
+        Ok(Prepared { process, path, environment, filter, landlock, _listener: listener })
     }
 }
 
 impl Prepared<'_> {
+    /// The program's environment.
+    pub fn environment(&self) -> &[CString] {
+        self.environment.strings()
+    }
+
+    /// What confines a process of this one before it executes a hook, which is the container's
+    /// own program: the same as the program itself.
+    pub fn confine_hook(&self) -> Result<hook::Steps, Errno> {
+        let landlock = self.landlock.as_ref().map(OwnedFd::try_clone).transpose();
+        let landlock =
+            landlock.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::MFILE))?;
+        let filter = self.filter.map(|filter| filter.program.clone());
+        Ok(Box::new(move || {
+            if let Some(rules) = &landlock {
+                husk_sys::landlock::restrict_self(rules.as_fd())?;
+            }
+            match &filter {
+                Some(program) => {
+                    husk_sys::seccomp::set_filter(&program.instructions, program.flags).map(drop)
+                }
+                None => Ok(()),
+            }
+        }))
+    }
+
     /// Runs the program. Returns only on failure.
     pub fn execute(mut self) -> Fault {
-        if let Err(fault) = signal::restore_defaults().at(Step::Exec, 0, "sigprocmask") {
-            return fault;
-        }
-        if let Err(fault) = restrict(&mut self.landlock) {
-            return fault;
-        }
-        if let Some(filter) = self.process.seccomp.as_ref().filter(|_| !self.filter_loaded)
-            && let Err(fault) = seccomp::load(filter)
-        {
+        if let Err(fault) = self.take_last_steps() {
             return fault;
         }
         let errno = exec::execve(&self.path, &self.process.arguments, &self.environment);
@@ -149,6 +167,16 @@ impl Prepared<'_> {
             fault.detail = format!("{} does not let it be executed", Step::Landlock.property());
         }
         fault
+    }
+
+    fn take_last_steps(&mut self) -> Result<(), Fault> {
+        signal::restore_defaults().at(Step::Exec, 0, "sigprocmask")?;
+        restrict(&mut self.landlock)?;
+        let Some(filter) = self.filter else { return Ok(()) };
+        if filter.silences {
+            executable::check_interpreter(&self.path)?;
+        }
+        seccomp::load(filter).map(drop)
     }
 }
 

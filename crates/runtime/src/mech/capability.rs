@@ -29,14 +29,16 @@ pub fn drop_bounding(keep: &CapabilitySets) -> Result<(), Fault> {
 }
 
 /// Sets the other four sets, after the change of user. What is not to be had is
-/// left out: the runtime has warned of it.
-pub fn apply(wanted: &CapabilitySets) -> Result<(), Fault> {
+/// left out: the runtime has warned of it. With `confines`, `CAP_SYS_ADMIN` is kept until
+/// execve(2), for what a process without no_new_privs must do to confine itself.
+pub fn apply(wanted: &CapabilitySets, confines: bool) -> Result<(), Fault> {
     let current = rustix::thread::capabilities(None).at(Step::Capabilities, 0, "capget")?;
     let available = current.permitted.bits();
     let permitted = wanted.permitted & available;
+    let kept = if confines { CapabilitySet::SYS_ADMIN.bits() & available } else { 0 };
     let sets = Sets {
-        effective: CapabilitySet::from_bits_retain(wanted.effective & permitted),
-        permitted: CapabilitySet::from_bits_retain(permitted),
+        effective: CapabilitySet::from_bits_retain(wanted.effective & permitted | kept),
+        permitted: CapabilitySet::from_bits_retain(permitted | kept),
         inheritable: CapabilitySet::from_bits_retain(
             wanted.inheritable & wanted.bounding & available,
         ),

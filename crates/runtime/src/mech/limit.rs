@@ -77,6 +77,13 @@ pub fn set_oom_score(process: &Process, pid: Pid, proc: &Proc) -> Result<()> {
     Ok(())
 }
 
+/// Takes back a mask of CPUs that the runtime has from its caller (taskset(1), systemd's
+/// `CPUAffinity=`): this process is to have all of its cgroup. Where an outer container's filter
+/// refuses that, the mask stays.
+pub fn reset_affinity() {
+    let _ = schedule::reset_affinity();
+}
+
 /// Sets the CPUs of a process, `process.execCPUAffinity`.
 pub fn set_affinity(process: &Process, name: &str, mask: Option<&[u64]>, pid: Pid) -> Result<()> {
     let Some(mask) = mask else {
