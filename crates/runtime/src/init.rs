@@ -265,7 +265,9 @@ impl<'a> Init<'a> {
         timing::done(Phase::Nodes);
         self.run_create_hooks(root.as_fd())?;
         let slave = self.open_terminal(Some(root.as_fd()))?;
-        if plan.root.readonly || !plan.readonly_paths.is_empty() || !readonly.is_empty() {
+        let protected =
+            plan.root.readonly || !plan.readonly_paths.is_empty() || !readonly.is_empty();
+        if protected && plan.process.cwd.as_c_str() != c"/" {
             // What is wrong with it is told when it is entered.
             let _ = resolve::open_or_make(root.as_fd(), &plan.process.cwd, Missing::Directory);
         }

@@ -16,7 +16,7 @@ mod process;
 mod sysctl;
 mod userns;
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fmt::Display;
 
@@ -272,7 +272,7 @@ fn check_version(version: &str) -> Result<()> {
 
 /// The paths with their indices, each once.
 fn absolute_paths(property: &str, paths: &[String]) -> Result<Vec<(usize, CString)>> {
-    let mut named = HashSet::new();
+    let mut named = BTreeSet::new();
     let mut planned = Vec::with_capacity(paths.len());
     for (index, path) in paths.iter().enumerate() {
         let at = format!("{property}[{index}]");
