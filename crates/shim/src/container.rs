@@ -33,6 +33,8 @@ pub(crate) struct Container {
     /// Where it accounts, for statistics.
     pub(crate) cgroup: Option<Cgroup>,
     pub(crate) oom: Option<OomWatch>,
+    /// Whether the kernel has killed for want of memory, and containerd was not told yet.
+    pub(crate) oom_pending: bool,
     pub(crate) init: Process,
     pub(crate) execs: BTreeMap<String, Process>,
 }

@@ -50,6 +50,7 @@ impl Shim {
 
     /// Tells all exits of a container whose time has come.
     pub(crate) fn settle(&mut self, id: &str) {
+        self.publish_oom(id);
         let Some(container) = self.containers.get_mut(id) else { return };
         let due: Vec<String> = container
             .execs
@@ -58,7 +59,6 @@ impl Shim {
             .map(|(exec, _)| exec.clone())
             .collect();
         for exec in due {
-            self.publish_oom(id);
             self.publish_exit(id, &exec);
         }
         let Some(container) = self.containers.get_mut(id) else { return };
@@ -118,8 +118,8 @@ impl Shim {
             return;
         }
         let streams = process.streams.clone();
-        let empty = streams.iter().fold(true, |empty, number| self.drain(*number) && empty);
-        if empty {
+        let full = streams.iter().filter(|number| !self.drain(**number)).count();
+        if full == 0 {
             self.close_streams(id, exec);
             self.advance_deletions(id, exec);
         }
@@ -146,22 +146,24 @@ impl Shim {
         }
     }
 
-    /// Tells of OOM kills since the last look. It is also called before each exit: the exit may
-    /// be noticed before the event.
+    /// Tells of OOM kills since the last look, once the start is told. It is also called before
+    /// each exit: the exit may be noticed before the event.
     fn publish_oom(&mut self, id: &str) {
         let Some(container) = self.containers.get_mut(id) else { return };
-        let Some(watch) = &mut container.oom else { return };
-        match watch.kills() {
-            Ok(0) => {}
-            Ok(_) => {
-                let event = TaskOOM { container_id: id.to_owned() };
-                self.publisher.publish("/tasks/oom", &event, &mut self.poller);
+        if let Some(watch) = &mut container.oom {
+            match watch.kills() {
+                Ok(kills) => container.oom_pending |= kills > 0,
+                Err(_) => {
+                    // The cgroup is gone, and no event will come any more.
+                    self.poller.remove(&*watch);
+                    container.oom = None;
+                }
             }
-            Err(_) => {
-                // The cgroup is gone, and no event will come any more.
-                self.poller.remove(&*watch);
-                container.oom = None;
-            }
+        }
+        let starting = matches!(container.init.phase, Phase::Creating | Phase::Starting);
+        if !starting && std::mem::take(&mut container.oom_pending) {
+            let event = TaskOOM { container_id: id.to_owned() };
+            self.publisher.publish("/tasks/oom", &event, &mut self.poller);
         }
     }
 }

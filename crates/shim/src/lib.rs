@@ -1,3 +1,5 @@
-//! The protocol part of `containerd-shim-husk-v2`, on its own so that it can be fuzzed.
+//! The protocol part of `containerd-shim-husk-v2`: framing and messages, for the program, its
+//! tests and its fuzzers.
 
+pub mod message;
 pub mod ttrpc;

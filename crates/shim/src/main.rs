@@ -20,7 +20,6 @@ mod deletion;
 mod exit;
 mod job;
 mod log;
-mod message;
 mod mounts;
 mod options;
 mod poller;
@@ -38,10 +37,13 @@ use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
 
 use arguments::{Action, Arguments};
-use husk_shim::ttrpc;
+use husk_shim::{message, ttrpc};
 use log::Log;
 use publisher::Publisher;
 use server::Shim;
+
+/// Connections that wait to be accepted: containerd opens one for each container and version.
+const BACKLOG: i32 = 128;
 
 fn main() -> ExitCode {
     match run() {
@@ -77,6 +79,9 @@ fn serve(arguments: Arguments) -> Result<(), String> {
                     (containerd-shim-husk-v2 start)"
             .to_owned());
     }
+    // Whoever asks for the peer's credentials (SO_PEERCRED, unix(7)) gets those of the process
+    // that called listen(2) last: `start` did, and has ended.
+    rustix::net::listen(&listener, BACKLOG).map_err(|errno| errno.to_string())?;
     // Children must not inherit the socket as their standard input.
     let null = std::fs::File::open("/dev/null").map_err(words)?;
     rustix::stdio::dup2_stdin(&null).map_err(|errno| errno.to_string())?;

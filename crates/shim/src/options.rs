@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use husk_oci_client::Runtime;
-use prost::{Message, Name};
+use prost::Message;
 use serde::{Deserialize, Serialize};
 
 use crate::message::Any;
@@ -135,16 +135,6 @@ impl From<RuncOptions> for Options {
             ..Self::default()
         }
     }
-}
-
-impl Name for GenericOptions {
-    const NAME: &'static str = "Options";
-    const PACKAGE: &'static str = "runtimeoptions.v1";
-}
-
-impl Name for RuncOptions {
-    const NAME: &'static str = "Options";
-    const PACKAGE: &'static str = "containerd.runc.v1";
 }
 
 #[cfg(test)]

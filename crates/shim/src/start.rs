@@ -18,7 +18,7 @@ use crate::job::{Job, Kind, missing};
 use crate::message::Empty;
 use crate::message::event::{TaskCreate, TaskExecAdded, TaskExecStarted, TaskIO, TaskStart};
 use crate::message::task::{CreateTaskRequest, CreateTaskResponse, ExecProcessRequest};
-use crate::message::task::{StartRequest, StartResponse, Status};
+use crate::message::task::{StartRequest, StartResponse};
 use crate::mounts;
 use crate::options::Options;
 use crate::poller::Token;
@@ -103,6 +103,7 @@ impl Shim {
             killed_all: false,
             cgroup: None,
             oom: None,
+            oom_pending: false,
             init: Process::new(Phase::Creating, uris),
             execs: std::collections::BTreeMap::new(),
         };
@@ -483,11 +484,4 @@ fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(path);
     file.and_then(|mut file| file.write_all(bytes))
         .map_err(|error| format!("write {}: {error}", path.display()).into())
-}
-
-impl Status {
-    /// The number on the wire.
-    pub(crate) fn number(self) -> i32 {
-        self as i32
-    }
 }

@@ -305,10 +305,11 @@ pub(crate) fn become_logger(words: &[String]) -> Failure {
         return Failure::new(Code::InvalidArgument, "logger: no program");
     };
     let arranged = (|| {
-        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+        // Before anything else is opened: the copies take the lowest free numbers.
         for (from, to) in [(0, 3), (1, 4), (2, 5)] {
             move_descriptor(from, to)?;
         }
+        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
         rustix::stdio::dup2_stdin(&null)?;
         rustix::stdio::dup2_stdout(&null)?;
         rustix::stdio::dup2_stderr(&null)

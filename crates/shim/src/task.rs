@@ -87,7 +87,7 @@ impl Shim {
             id: request.id.clone(),
             bundle,
             pid: process.pid.unwrap_or_default().cast_unsigned(),
-            status: process.status(paused).number(),
+            status: process.status(paused) as i32,
             stdin: process.uris.stdin.clone(),
             stdout: process.uris.stdout.clone(),
             stderr: process.uris.stderr.clone(),

@@ -6,51 +6,51 @@ use prost::Message;
 use super::Any;
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct BootstrapParams {
+pub struct BootstrapParams {
     #[prost(string, tag = "1")]
-    pub(crate) instance_id: String,
+    pub instance_id: String,
     #[prost(string, tag = "2")]
-    pub(crate) namespace: String,
+    pub namespace: String,
     #[prost(int32, tag = "3")]
-    pub(crate) log_level: i32,
+    pub log_level: i32,
     #[prost(string, tag = "4")]
-    pub(crate) containerd_version: String,
+    pub containerd_version: String,
     #[prost(string, tag = "5")]
-    pub(crate) containerd_ttrpc_address: String,
+    pub containerd_ttrpc_address: String,
     #[prost(string, tag = "6")]
-    pub(crate) containerd_grpc_address: String,
+    pub containerd_grpc_address: String,
     #[prost(string, tag = "7")]
-    pub(crate) containerd_binary: String,
+    pub containerd_binary: String,
     #[prost(message, repeated, tag = "8")]
-    pub(crate) extensions: Vec<Extension>,
+    pub extensions: Vec<Extension>,
     #[prost(string, optional, tag = "9")]
-    pub(crate) socket_dir: Option<String>,
+    pub socket_dir: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct Extension {
+pub struct Extension {
     #[prost(message, optional, tag = "1")]
-    pub(crate) value: Option<Any>,
+    pub value: Option<Any>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct RuntimeVersion {
+pub struct RuntimeVersion {
     #[prost(string, tag = "1")]
-    pub(crate) version: String,
+    pub version: String,
     #[prost(string, tag = "2")]
-    pub(crate) revision: String,
+    pub revision: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct RuntimeInfo {
+pub struct RuntimeInfo {
     #[prost(string, tag = "1")]
-    pub(crate) name: String,
+    pub name: String,
     #[prost(message, optional, tag = "2")]
-    pub(crate) version: Option<RuntimeVersion>,
+    pub version: Option<RuntimeVersion>,
     #[prost(message, optional, tag = "3")]
-    pub(crate) options: Option<Any>,
+    pub options: Option<Any>,
     #[prost(message, optional, tag = "4")]
-    pub(crate) features: Option<Any>,
+    pub features: Option<Any>,
     #[prost(btree_map = "string, string", tag = "5")]
-    pub(crate) annotations: std::collections::BTreeMap<String, String>,
+    pub annotations: std::collections::BTreeMap<String, String>,
 }

@@ -5,121 +5,121 @@ use prost::Message;
 use super::{Any, Mount, Timestamp, named};
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct TaskCreate {
+pub struct TaskCreate {
     #[prost(string, tag = "1")]
-    pub(crate) container_id: String,
+    pub container_id: String,
     #[prost(string, tag = "2")]
-    pub(crate) bundle: String,
+    pub bundle: String,
     #[prost(message, repeated, tag = "3")]
-    pub(crate) rootfs: Vec<Mount>,
+    pub rootfs: Vec<Mount>,
     #[prost(message, optional, tag = "4")]
-    pub(crate) io: Option<TaskIO>,
+    pub io: Option<TaskIO>,
     #[prost(string, tag = "5")]
-    pub(crate) checkpoint: String,
+    pub checkpoint: String,
     #[prost(uint32, tag = "6")]
-    pub(crate) pid: u32,
+    pub pid: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct TaskStart {
+pub struct TaskStart {
     #[prost(string, tag = "1")]
-    pub(crate) container_id: String,
+    pub container_id: String,
     #[prost(uint32, tag = "2")]
-    pub(crate) pid: u32,
+    pub pid: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct TaskDelete {
+pub struct TaskDelete {
     #[prost(string, tag = "1")]
-    pub(crate) container_id: String,
+    pub container_id: String,
     #[prost(uint32, tag = "2")]
-    pub(crate) pid: u32,
+    pub pid: u32,
     #[prost(uint32, tag = "3")]
-    pub(crate) exit_status: u32,
+    pub exit_status: u32,
     #[prost(message, optional, tag = "4")]
-    pub(crate) exited_at: Option<Timestamp>,
+    pub exited_at: Option<Timestamp>,
     #[prost(string, tag = "5")]
-    pub(crate) id: String,
+    pub id: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct TaskIO {
+pub struct TaskIO {
     #[prost(string, tag = "1")]
-    pub(crate) stdin: String,
+    pub stdin: String,
     #[prost(string, tag = "2")]
-    pub(crate) stdout: String,
+    pub stdout: String,
     #[prost(string, tag = "3")]
-    pub(crate) stderr: String,
+    pub stderr: String,
     #[prost(bool, tag = "4")]
-    pub(crate) terminal: bool,
+    pub terminal: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct TaskExit {
+pub struct TaskExit {
     #[prost(string, tag = "1")]
-    pub(crate) container_id: String,
+    pub container_id: String,
     #[prost(string, tag = "2")]
-    pub(crate) id: String,
+    pub id: String,
     #[prost(uint32, tag = "3")]
-    pub(crate) pid: u32,
+    pub pid: u32,
     #[prost(uint32, tag = "4")]
-    pub(crate) exit_status: u32,
+    pub exit_status: u32,
     #[prost(message, optional, tag = "5")]
-    pub(crate) exited_at: Option<Timestamp>,
+    pub exited_at: Option<Timestamp>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct TaskOOM {
+pub struct TaskOOM {
     #[prost(string, tag = "1")]
-    pub(crate) container_id: String,
+    pub container_id: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct TaskExecAdded {
+pub struct TaskExecAdded {
     #[prost(string, tag = "1")]
-    pub(crate) container_id: String,
+    pub container_id: String,
     #[prost(string, tag = "2")]
-    pub(crate) exec_id: String,
+    pub exec_id: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct TaskExecStarted {
+pub struct TaskExecStarted {
     #[prost(string, tag = "1")]
-    pub(crate) container_id: String,
+    pub container_id: String,
     #[prost(string, tag = "2")]
-    pub(crate) exec_id: String,
+    pub exec_id: String,
     #[prost(uint32, tag = "3")]
-    pub(crate) pid: u32,
+    pub pid: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct TaskPaused {
+pub struct TaskPaused {
     #[prost(string, tag = "1")]
-    pub(crate) container_id: String,
+    pub container_id: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct TaskResumed {
+pub struct TaskResumed {
     #[prost(string, tag = "1")]
-    pub(crate) container_id: String,
+    pub container_id: String,
 }
 
 named!("containerd.events": TaskCreate, TaskStart, TaskDelete, TaskExit, TaskOOM, TaskExecAdded, TaskExecStarted, TaskPaused, TaskResumed);
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct Envelope {
+pub struct Envelope {
     #[prost(message, optional, tag = "1")]
-    pub(crate) timestamp: Option<Timestamp>,
+    pub timestamp: Option<Timestamp>,
     #[prost(string, tag = "2")]
-    pub(crate) namespace: String,
+    pub namespace: String,
     #[prost(string, tag = "3")]
-    pub(crate) topic: String,
+    pub topic: String,
     #[prost(message, optional, tag = "4")]
-    pub(crate) event: Option<Any>,
+    pub event: Option<Any>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct ForwardRequest {
+pub struct ForwardRequest {
     #[prost(message, optional, tag = "1")]
-    pub(crate) envelope: Option<Envelope>,
+    pub envelope: Option<Envelope>,
 }

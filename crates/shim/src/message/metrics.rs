@@ -1,518 +1,518 @@
 //! `io.containerd.cgroups`: what a container uses, in two forms for the two versions of cgroups.
 
 /// `io.containerd.cgroups.v1`.
-pub(crate) mod v1 {
+pub mod v1 {
     use prost::Message;
 
     use super::super::named;
 
     #[derive(Clone, PartialEq, Message)]
-    pub(crate) struct Metrics {
+    pub struct Metrics {
         #[prost(message, repeated, tag = "1")]
-        pub(crate) hugetlb: Vec<HugetlbStat>,
+        pub hugetlb: Vec<HugetlbStat>,
         #[prost(message, optional, tag = "2")]
-        pub(crate) pids: Option<PidsStat>,
+        pub pids: Option<PidsStat>,
         #[prost(message, optional, tag = "3")]
-        pub(crate) cpu: Option<CPUStat>,
+        pub cpu: Option<CPUStat>,
         #[prost(message, optional, tag = "4")]
-        pub(crate) memory: Option<MemoryStat>,
+        pub memory: Option<MemoryStat>,
         #[prost(message, optional, tag = "5")]
-        pub(crate) blkio: Option<BlkIOStat>,
+        pub blkio: Option<BlkIOStat>,
         #[prost(message, optional, tag = "6")]
-        pub(crate) rdma: Option<RdmaStat>,
+        pub rdma: Option<RdmaStat>,
         #[prost(message, repeated, tag = "7")]
-        pub(crate) network: Vec<NetworkStat>,
+        pub network: Vec<NetworkStat>,
         #[prost(message, optional, tag = "8")]
-        pub(crate) cgroup_stats: Option<CgroupStats>,
+        pub cgroup_stats: Option<CgroupStats>,
         #[prost(message, optional, tag = "9")]
-        pub(crate) memory_oom_control: Option<MemoryOomControl>,
+        pub memory_oom_control: Option<MemoryOomControl>,
     }
 
     #[derive(Clone, PartialEq, Message)]
-    pub(crate) struct HugetlbStat {
+    pub struct HugetlbStat {
         #[prost(uint64, tag = "1")]
-        pub(crate) usage: u64,
+        pub usage: u64,
         #[prost(uint64, tag = "2")]
-        pub(crate) max: u64,
+        pub max: u64,
         #[prost(uint64, tag = "3")]
-        pub(crate) failcnt: u64,
+        pub failcnt: u64,
         #[prost(string, tag = "4")]
-        pub(crate) pagesize: String,
+        pub pagesize: String,
     }
 
     #[derive(Clone, Copy, PartialEq, Message)]
-    pub(crate) struct PidsStat {
+    pub struct PidsStat {
         #[prost(uint64, tag = "1")]
-        pub(crate) current: u64,
+        pub current: u64,
         #[prost(uint64, tag = "2")]
-        pub(crate) limit: u64,
+        pub limit: u64,
     }
 
     #[derive(Clone, PartialEq, Message)]
-    pub(crate) struct CPUStat {
+    pub struct CPUStat {
         #[prost(message, optional, tag = "1")]
-        pub(crate) usage: Option<CPUUsage>,
+        pub usage: Option<CPUUsage>,
         #[prost(message, optional, tag = "2")]
-        pub(crate) throttling: Option<Throttle>,
+        pub throttling: Option<Throttle>,
     }
 
     #[derive(Clone, PartialEq, Message)]
-    pub(crate) struct CPUUsage {
+    pub struct CPUUsage {
         #[prost(uint64, tag = "1")]
-        pub(crate) total: u64,
+        pub total: u64,
         #[prost(uint64, tag = "2")]
-        pub(crate) kernel: u64,
+        pub kernel: u64,
         #[prost(uint64, tag = "3")]
-        pub(crate) user: u64,
+        pub user: u64,
         #[prost(uint64, repeated, tag = "4")]
-        pub(crate) per_cpu: Vec<u64>,
+        pub per_cpu: Vec<u64>,
     }
 
     #[derive(Clone, Copy, PartialEq, Message)]
-    pub(crate) struct Throttle {
+    pub struct Throttle {
         #[prost(uint64, tag = "1")]
-        pub(crate) periods: u64,
+        pub periods: u64,
         #[prost(uint64, tag = "2")]
-        pub(crate) throttled_periods: u64,
+        pub throttled_periods: u64,
         #[prost(uint64, tag = "3")]
-        pub(crate) throttled_time: u64,
+        pub throttled_time: u64,
     }
 
     #[derive(Clone, PartialEq, Message)]
-    pub(crate) struct MemoryStat {
+    pub struct MemoryStat {
         #[prost(uint64, tag = "1")]
-        pub(crate) cache: u64,
+        pub cache: u64,
         #[prost(uint64, tag = "2")]
-        pub(crate) rss: u64,
+        pub rss: u64,
         #[prost(uint64, tag = "3")]
-        pub(crate) rss_huge: u64,
+        pub rss_huge: u64,
         #[prost(uint64, tag = "4")]
-        pub(crate) mapped_file: u64,
+        pub mapped_file: u64,
         #[prost(uint64, tag = "5")]
-        pub(crate) dirty: u64,
+        pub dirty: u64,
         #[prost(uint64, tag = "6")]
-        pub(crate) writeback: u64,
+        pub writeback: u64,
         #[prost(uint64, tag = "7")]
-        pub(crate) pg_pg_in: u64,
+        pub pg_pg_in: u64,
         #[prost(uint64, tag = "8")]
-        pub(crate) pg_pg_out: u64,
+        pub pg_pg_out: u64,
         #[prost(uint64, tag = "9")]
-        pub(crate) pg_fault: u64,
+        pub pg_fault: u64,
         #[prost(uint64, tag = "10")]
-        pub(crate) pg_maj_fault: u64,
+        pub pg_maj_fault: u64,
         #[prost(uint64, tag = "11")]
-        pub(crate) inactive_anon: u64,
+        pub inactive_anon: u64,
         #[prost(uint64, tag = "12")]
-        pub(crate) active_anon: u64,
+        pub active_anon: u64,
         #[prost(uint64, tag = "13")]
-        pub(crate) inactive_file: u64,
+        pub inactive_file: u64,
         #[prost(uint64, tag = "14")]
-        pub(crate) active_file: u64,
+        pub active_file: u64,
         #[prost(uint64, tag = "15")]
-        pub(crate) unevictable: u64,
+        pub unevictable: u64,
         #[prost(uint64, tag = "16")]
-        pub(crate) hierarchical_memory_limit: u64,
+        pub hierarchical_memory_limit: u64,
         #[prost(uint64, tag = "17")]
-        pub(crate) hierarchical_swap_limit: u64,
+        pub hierarchical_swap_limit: u64,
         #[prost(uint64, tag = "18")]
-        pub(crate) total_cache: u64,
+        pub total_cache: u64,
         #[prost(uint64, tag = "19")]
-        pub(crate) total_rss: u64,
+        pub total_rss: u64,
         #[prost(uint64, tag = "20")]
-        pub(crate) total_rss_huge: u64,
+        pub total_rss_huge: u64,
         #[prost(uint64, tag = "21")]
-        pub(crate) total_mapped_file: u64,
+        pub total_mapped_file: u64,
         #[prost(uint64, tag = "22")]
-        pub(crate) total_dirty: u64,
+        pub total_dirty: u64,
         #[prost(uint64, tag = "23")]
-        pub(crate) total_writeback: u64,
+        pub total_writeback: u64,
         #[prost(uint64, tag = "24")]
-        pub(crate) total_pg_pg_in: u64,
+        pub total_pg_pg_in: u64,
         #[prost(uint64, tag = "25")]
-        pub(crate) total_pg_pg_out: u64,
+        pub total_pg_pg_out: u64,
         #[prost(uint64, tag = "26")]
-        pub(crate) total_pg_fault: u64,
+        pub total_pg_fault: u64,
         #[prost(uint64, tag = "27")]
-        pub(crate) total_pg_maj_fault: u64,
+        pub total_pg_maj_fault: u64,
         #[prost(uint64, tag = "28")]
-        pub(crate) total_inactive_anon: u64,
+        pub total_inactive_anon: u64,
         #[prost(uint64, tag = "29")]
-        pub(crate) total_active_anon: u64,
+        pub total_active_anon: u64,
         #[prost(uint64, tag = "30")]
-        pub(crate) total_inactive_file: u64,
+        pub total_inactive_file: u64,
         #[prost(uint64, tag = "31")]
-        pub(crate) total_active_file: u64,
+        pub total_active_file: u64,
         #[prost(uint64, tag = "32")]
-        pub(crate) total_unevictable: u64,
+        pub total_unevictable: u64,
         #[prost(message, optional, tag = "33")]
-        pub(crate) usage: Option<MemoryEntry>,
+        pub usage: Option<MemoryEntry>,
         #[prost(message, optional, tag = "34")]
-        pub(crate) swap: Option<MemoryEntry>,
+        pub swap: Option<MemoryEntry>,
         #[prost(message, optional, tag = "35")]
-        pub(crate) kernel: Option<MemoryEntry>,
+        pub kernel: Option<MemoryEntry>,
         #[prost(message, optional, tag = "36")]
-        pub(crate) kernel_tcp: Option<MemoryEntry>,
+        pub kernel_tcp: Option<MemoryEntry>,
     }
 
     #[derive(Clone, Copy, PartialEq, Message)]
-    pub(crate) struct MemoryEntry {
+    pub struct MemoryEntry {
         #[prost(uint64, tag = "1")]
-        pub(crate) limit: u64,
+        pub limit: u64,
         #[prost(uint64, tag = "2")]
-        pub(crate) usage: u64,
+        pub usage: u64,
         #[prost(uint64, tag = "3")]
-        pub(crate) max: u64,
+        pub max: u64,
         #[prost(uint64, tag = "4")]
-        pub(crate) failcnt: u64,
+        pub failcnt: u64,
     }
 
     #[derive(Clone, Copy, PartialEq, Message)]
-    pub(crate) struct MemoryOomControl {
+    pub struct MemoryOomControl {
         #[prost(uint64, tag = "1")]
-        pub(crate) oom_kill_disable: u64,
+        pub oom_kill_disable: u64,
         #[prost(uint64, tag = "2")]
-        pub(crate) under_oom: u64,
+        pub under_oom: u64,
         #[prost(uint64, tag = "3")]
-        pub(crate) oom_kill: u64,
+        pub oom_kill: u64,
     }
 
     #[derive(Clone, PartialEq, Message)]
-    pub(crate) struct BlkIOStat {
+    pub struct BlkIOStat {
         #[prost(message, repeated, tag = "1")]
-        pub(crate) io_service_bytes_recursive: Vec<BlkIOEntry>,
+        pub io_service_bytes_recursive: Vec<BlkIOEntry>,
         #[prost(message, repeated, tag = "2")]
-        pub(crate) io_serviced_recursive: Vec<BlkIOEntry>,
+        pub io_serviced_recursive: Vec<BlkIOEntry>,
         #[prost(message, repeated, tag = "3")]
-        pub(crate) io_queued_recursive: Vec<BlkIOEntry>,
+        pub io_queued_recursive: Vec<BlkIOEntry>,
         #[prost(message, repeated, tag = "4")]
-        pub(crate) io_service_time_recursive: Vec<BlkIOEntry>,
+        pub io_service_time_recursive: Vec<BlkIOEntry>,
         #[prost(message, repeated, tag = "5")]
-        pub(crate) io_wait_time_recursive: Vec<BlkIOEntry>,
+        pub io_wait_time_recursive: Vec<BlkIOEntry>,
         #[prost(message, repeated, tag = "6")]
-        pub(crate) io_merged_recursive: Vec<BlkIOEntry>,
+        pub io_merged_recursive: Vec<BlkIOEntry>,
         #[prost(message, repeated, tag = "7")]
-        pub(crate) io_time_recursive: Vec<BlkIOEntry>,
+        pub io_time_recursive: Vec<BlkIOEntry>,
         #[prost(message, repeated, tag = "8")]
-        pub(crate) sectors_recursive: Vec<BlkIOEntry>,
+        pub sectors_recursive: Vec<BlkIOEntry>,
     }
 
     #[derive(Clone, PartialEq, Message)]
-    pub(crate) struct BlkIOEntry {
+    pub struct BlkIOEntry {
         #[prost(string, tag = "1")]
-        pub(crate) op: String,
+        pub op: String,
         #[prost(string, tag = "2")]
-        pub(crate) device: String,
+        pub device: String,
         #[prost(uint64, tag = "3")]
-        pub(crate) major: u64,
+        pub major: u64,
         #[prost(uint64, tag = "4")]
-        pub(crate) minor: u64,
+        pub minor: u64,
         #[prost(uint64, tag = "5")]
-        pub(crate) value: u64,
+        pub value: u64,
     }
 
     #[derive(Clone, PartialEq, Message)]
-    pub(crate) struct RdmaStat {
+    pub struct RdmaStat {
         #[prost(message, repeated, tag = "1")]
-        pub(crate) current: Vec<RdmaEntry>,
+        pub current: Vec<RdmaEntry>,
         #[prost(message, repeated, tag = "2")]
-        pub(crate) limit: Vec<RdmaEntry>,
+        pub limit: Vec<RdmaEntry>,
     }
 
     #[derive(Clone, PartialEq, Message)]
-    pub(crate) struct RdmaEntry {
+    pub struct RdmaEntry {
         #[prost(string, tag = "1")]
-        pub(crate) device: String,
+        pub device: String,
         #[prost(uint32, tag = "2")]
-        pub(crate) hca_handles: u32,
+        pub hca_handles: u32,
         #[prost(uint32, tag = "3")]
-        pub(crate) hca_objects: u32,
+        pub hca_objects: u32,
     }
 
     #[derive(Clone, PartialEq, Message)]
-    pub(crate) struct NetworkStat {
+    pub struct NetworkStat {
         #[prost(string, tag = "1")]
-        pub(crate) name: String,
+        pub name: String,
         #[prost(uint64, tag = "2")]
-        pub(crate) rx_bytes: u64,
+        pub rx_bytes: u64,
         #[prost(uint64, tag = "3")]
-        pub(crate) rx_packets: u64,
+        pub rx_packets: u64,
         #[prost(uint64, tag = "4")]
-        pub(crate) rx_errors: u64,
+        pub rx_errors: u64,
         #[prost(uint64, tag = "5")]
-        pub(crate) rx_dropped: u64,
+        pub rx_dropped: u64,
         #[prost(uint64, tag = "6")]
-        pub(crate) tx_bytes: u64,
+        pub tx_bytes: u64,
         #[prost(uint64, tag = "7")]
-        pub(crate) tx_packets: u64,
+        pub tx_packets: u64,
         #[prost(uint64, tag = "8")]
-        pub(crate) tx_errors: u64,
+        pub tx_errors: u64,
         #[prost(uint64, tag = "9")]
-        pub(crate) tx_dropped: u64,
+        pub tx_dropped: u64,
     }
 
     #[derive(Clone, Copy, PartialEq, Message)]
-    pub(crate) struct CgroupStats {
+    pub struct CgroupStats {
         #[prost(uint64, tag = "1")]
-        pub(crate) nr_sleeping: u64,
+        pub nr_sleeping: u64,
         #[prost(uint64, tag = "2")]
-        pub(crate) nr_running: u64,
+        pub nr_running: u64,
         #[prost(uint64, tag = "3")]
-        pub(crate) nr_stopped: u64,
+        pub nr_stopped: u64,
         #[prost(uint64, tag = "4")]
-        pub(crate) nr_uninterruptible: u64,
+        pub nr_uninterruptible: u64,
         #[prost(uint64, tag = "5")]
-        pub(crate) nr_io_wait: u64,
+        pub nr_io_wait: u64,
     }
 
     named!("io.containerd.cgroups.v1": Metrics);
 }
 
 /// `io.containerd.cgroups.v2`.
-pub(crate) mod v2 {
+pub mod v2 {
     use prost::Message;
 
     use super::super::named;
 
     #[derive(Clone, PartialEq, Message)]
-    pub(crate) struct Metrics {
+    pub struct Metrics {
         #[prost(message, optional, tag = "1")]
-        pub(crate) pids: Option<PidsStat>,
+        pub pids: Option<PidsStat>,
         #[prost(message, optional, tag = "2")]
-        pub(crate) cpu: Option<CPUStat>,
+        pub cpu: Option<CPUStat>,
         #[prost(message, optional, tag = "4")]
-        pub(crate) memory: Option<MemoryStat>,
+        pub memory: Option<MemoryStat>,
         #[prost(message, optional, tag = "5")]
-        pub(crate) rdma: Option<RdmaStat>,
+        pub rdma: Option<RdmaStat>,
         #[prost(message, optional, tag = "6")]
-        pub(crate) io: Option<IOStat>,
+        pub io: Option<IOStat>,
         #[prost(message, repeated, tag = "7")]
-        pub(crate) hugetlb: Vec<HugeTlbStat>,
+        pub hugetlb: Vec<HugeTlbStat>,
         #[prost(message, optional, tag = "8")]
-        pub(crate) memory_events: Option<MemoryEvents>,
+        pub memory_events: Option<MemoryEvents>,
         #[prost(message, repeated, tag = "9")]
-        pub(crate) network: Vec<NetworkStat>,
+        pub network: Vec<NetworkStat>,
     }
 
     #[derive(Clone, Copy, PartialEq, Message)]
-    pub(crate) struct PSIData {
+    pub struct PSIData {
         #[prost(double, tag = "1")]
-        pub(crate) avg10: f64,
+        pub avg10: f64,
         #[prost(double, tag = "2")]
-        pub(crate) avg60: f64,
+        pub avg60: f64,
         #[prost(double, tag = "3")]
-        pub(crate) avg300: f64,
+        pub avg300: f64,
         #[prost(uint64, tag = "4")]
-        pub(crate) total: u64,
+        pub total: u64,
     }
 
     #[derive(Clone, PartialEq, Message)]
-    pub(crate) struct PSIStats {
+    pub struct PSIStats {
         #[prost(message, optional, tag = "1")]
-        pub(crate) some: Option<PSIData>,
+        pub some: Option<PSIData>,
         #[prost(message, optional, tag = "2")]
-        pub(crate) full: Option<PSIData>,
+        pub full: Option<PSIData>,
     }
 
     #[derive(Clone, Copy, PartialEq, Message)]
-    pub(crate) struct PidsStat {
+    pub struct PidsStat {
         #[prost(uint64, tag = "1")]
-        pub(crate) current: u64,
+        pub current: u64,
         #[prost(uint64, tag = "2")]
-        pub(crate) limit: u64,
+        pub limit: u64,
     }
 
     #[derive(Clone, PartialEq, Message)]
-    pub(crate) struct CPUStat {
+    pub struct CPUStat {
         #[prost(uint64, tag = "1")]
-        pub(crate) usage_usec: u64,
+        pub usage_usec: u64,
         #[prost(uint64, tag = "2")]
-        pub(crate) user_usec: u64,
+        pub user_usec: u64,
         #[prost(uint64, tag = "3")]
-        pub(crate) system_usec: u64,
+        pub system_usec: u64,
         #[prost(uint64, tag = "4")]
-        pub(crate) nr_periods: u64,
+        pub nr_periods: u64,
         #[prost(uint64, tag = "5")]
-        pub(crate) nr_throttled: u64,
+        pub nr_throttled: u64,
         #[prost(uint64, tag = "6")]
-        pub(crate) throttled_usec: u64,
+        pub throttled_usec: u64,
         #[prost(message, optional, tag = "7")]
-        pub(crate) psi: Option<PSIStats>,
+        pub psi: Option<PSIStats>,
         #[prost(uint64, tag = "8")]
-        pub(crate) nr_bursts: u64,
+        pub nr_bursts: u64,
         #[prost(uint64, tag = "9")]
-        pub(crate) burst_usec: u64,
+        pub burst_usec: u64,
     }
 
     #[derive(Clone, PartialEq, Message)]
-    pub(crate) struct MemoryStat {
+    pub struct MemoryStat {
         #[prost(uint64, tag = "1")]
-        pub(crate) anon: u64,
+        pub anon: u64,
         #[prost(uint64, tag = "2")]
-        pub(crate) file: u64,
+        pub file: u64,
         #[prost(uint64, tag = "3")]
-        pub(crate) kernel_stack: u64,
+        pub kernel_stack: u64,
         #[prost(uint64, tag = "4")]
-        pub(crate) slab: u64,
+        pub slab: u64,
         #[prost(uint64, tag = "5")]
-        pub(crate) sock: u64,
+        pub sock: u64,
         #[prost(uint64, tag = "6")]
-        pub(crate) shmem: u64,
+        pub shmem: u64,
         #[prost(uint64, tag = "7")]
-        pub(crate) file_mapped: u64,
+        pub file_mapped: u64,
         #[prost(uint64, tag = "8")]
-        pub(crate) file_dirty: u64,
+        pub file_dirty: u64,
         #[prost(uint64, tag = "9")]
-        pub(crate) file_writeback: u64,
+        pub file_writeback: u64,
         #[prost(uint64, tag = "10")]
-        pub(crate) anon_thp: u64,
+        pub anon_thp: u64,
         #[prost(uint64, tag = "11")]
-        pub(crate) inactive_anon: u64,
+        pub inactive_anon: u64,
         #[prost(uint64, tag = "12")]
-        pub(crate) active_anon: u64,
+        pub active_anon: u64,
         #[prost(uint64, tag = "13")]
-        pub(crate) inactive_file: u64,
+        pub inactive_file: u64,
         #[prost(uint64, tag = "14")]
-        pub(crate) active_file: u64,
+        pub active_file: u64,
         #[prost(uint64, tag = "15")]
-        pub(crate) unevictable: u64,
+        pub unevictable: u64,
         #[prost(uint64, tag = "16")]
-        pub(crate) slab_reclaimable: u64,
+        pub slab_reclaimable: u64,
         #[prost(uint64, tag = "17")]
-        pub(crate) slab_unreclaimable: u64,
+        pub slab_unreclaimable: u64,
         #[prost(uint64, tag = "18")]
-        pub(crate) pgfault: u64,
+        pub pgfault: u64,
         #[prost(uint64, tag = "19")]
-        pub(crate) pgmajfault: u64,
+        pub pgmajfault: u64,
         #[prost(uint64, tag = "20")]
-        pub(crate) workingset_refault: u64,
+        pub workingset_refault: u64,
         #[prost(uint64, tag = "21")]
-        pub(crate) workingset_activate: u64,
+        pub workingset_activate: u64,
         #[prost(uint64, tag = "22")]
-        pub(crate) workingset_nodereclaim: u64,
+        pub workingset_nodereclaim: u64,
         #[prost(uint64, tag = "23")]
-        pub(crate) pgrefill: u64,
+        pub pgrefill: u64,
         #[prost(uint64, tag = "24")]
-        pub(crate) pgscan: u64,
+        pub pgscan: u64,
         #[prost(uint64, tag = "25")]
-        pub(crate) pgsteal: u64,
+        pub pgsteal: u64,
         #[prost(uint64, tag = "26")]
-        pub(crate) pgactivate: u64,
+        pub pgactivate: u64,
         #[prost(uint64, tag = "27")]
-        pub(crate) pgdeactivate: u64,
+        pub pgdeactivate: u64,
         #[prost(uint64, tag = "28")]
-        pub(crate) pglazyfree: u64,
+        pub pglazyfree: u64,
         #[prost(uint64, tag = "29")]
-        pub(crate) pglazyfreed: u64,
+        pub pglazyfreed: u64,
         #[prost(uint64, tag = "30")]
-        pub(crate) thp_fault_alloc: u64,
+        pub thp_fault_alloc: u64,
         #[prost(uint64, tag = "31")]
-        pub(crate) thp_collapse_alloc: u64,
+        pub thp_collapse_alloc: u64,
         #[prost(uint64, tag = "32")]
-        pub(crate) usage: u64,
+        pub usage: u64,
         #[prost(uint64, tag = "33")]
-        pub(crate) usage_limit: u64,
+        pub usage_limit: u64,
         #[prost(uint64, tag = "34")]
-        pub(crate) swap_usage: u64,
+        pub swap_usage: u64,
         #[prost(uint64, tag = "35")]
-        pub(crate) swap_limit: u64,
+        pub swap_limit: u64,
         #[prost(uint64, tag = "36")]
-        pub(crate) max_usage: u64,
+        pub max_usage: u64,
         #[prost(uint64, tag = "37")]
-        pub(crate) swap_max_usage: u64,
+        pub swap_max_usage: u64,
         #[prost(message, optional, tag = "38")]
-        pub(crate) psi: Option<PSIStats>,
+        pub psi: Option<PSIStats>,
     }
 
     #[derive(Clone, Copy, PartialEq, Message)]
-    pub(crate) struct MemoryEvents {
+    pub struct MemoryEvents {
         #[prost(uint64, tag = "1")]
-        pub(crate) low: u64,
+        pub low: u64,
         #[prost(uint64, tag = "2")]
-        pub(crate) high: u64,
+        pub high: u64,
         #[prost(uint64, tag = "3")]
-        pub(crate) max: u64,
+        pub max: u64,
         #[prost(uint64, tag = "4")]
-        pub(crate) oom: u64,
+        pub oom: u64,
         #[prost(uint64, tag = "5")]
-        pub(crate) oom_kill: u64,
+        pub oom_kill: u64,
         #[prost(uint64, tag = "6")]
-        pub(crate) oom_group_kill: u64,
+        pub oom_group_kill: u64,
     }
 
     #[derive(Clone, PartialEq, Message)]
-    pub(crate) struct RdmaStat {
+    pub struct RdmaStat {
         #[prost(message, repeated, tag = "1")]
-        pub(crate) current: Vec<RdmaEntry>,
+        pub current: Vec<RdmaEntry>,
         #[prost(message, repeated, tag = "2")]
-        pub(crate) limit: Vec<RdmaEntry>,
+        pub limit: Vec<RdmaEntry>,
     }
 
     #[derive(Clone, PartialEq, Message)]
-    pub(crate) struct RdmaEntry {
+    pub struct RdmaEntry {
         #[prost(string, tag = "1")]
-        pub(crate) device: String,
+        pub device: String,
         #[prost(uint32, tag = "2")]
-        pub(crate) hca_handles: u32,
+        pub hca_handles: u32,
         #[prost(uint32, tag = "3")]
-        pub(crate) hca_objects: u32,
+        pub hca_objects: u32,
     }
 
     #[derive(Clone, PartialEq, Message)]
-    pub(crate) struct IOStat {
+    pub struct IOStat {
         #[prost(message, repeated, tag = "1")]
-        pub(crate) usage: Vec<IOEntry>,
+        pub usage: Vec<IOEntry>,
         #[prost(message, optional, tag = "2")]
-        pub(crate) psi: Option<PSIStats>,
+        pub psi: Option<PSIStats>,
     }
 
     #[derive(Clone, Copy, PartialEq, Message)]
-    pub(crate) struct IOEntry {
+    pub struct IOEntry {
         #[prost(uint64, tag = "1")]
-        pub(crate) major: u64,
+        pub major: u64,
         #[prost(uint64, tag = "2")]
-        pub(crate) minor: u64,
+        pub minor: u64,
         #[prost(uint64, tag = "3")]
-        pub(crate) rbytes: u64,
+        pub rbytes: u64,
         #[prost(uint64, tag = "4")]
-        pub(crate) wbytes: u64,
+        pub wbytes: u64,
         #[prost(uint64, tag = "5")]
-        pub(crate) rios: u64,
+        pub rios: u64,
         #[prost(uint64, tag = "6")]
-        pub(crate) wios: u64,
+        pub wios: u64,
     }
 
     #[derive(Clone, PartialEq, Message)]
-    pub(crate) struct HugeTlbStat {
+    pub struct HugeTlbStat {
         #[prost(uint64, tag = "1")]
-        pub(crate) current: u64,
+        pub current: u64,
         #[prost(uint64, tag = "2")]
-        pub(crate) max: u64,
+        pub max: u64,
         #[prost(string, tag = "3")]
-        pub(crate) pagesize: String,
+        pub pagesize: String,
         #[prost(uint64, tag = "4")]
-        pub(crate) failcnt: u64,
+        pub failcnt: u64,
     }
 
     #[derive(Clone, PartialEq, Message)]
-    pub(crate) struct NetworkStat {
+    pub struct NetworkStat {
         #[prost(string, tag = "1")]
-        pub(crate) name: String,
+        pub name: String,
         #[prost(uint64, tag = "2")]
-        pub(crate) rx_bytes: u64,
+        pub rx_bytes: u64,
         #[prost(uint64, tag = "3")]
-        pub(crate) rx_packets: u64,
+        pub rx_packets: u64,
         #[prost(uint64, tag = "4")]
-        pub(crate) rx_errors: u64,
+        pub rx_errors: u64,
         #[prost(uint64, tag = "5")]
-        pub(crate) rx_dropped: u64,
+        pub rx_dropped: u64,
         #[prost(uint64, tag = "6")]
-        pub(crate) tx_bytes: u64,
+        pub tx_bytes: u64,
         #[prost(uint64, tag = "7")]
-        pub(crate) tx_packets: u64,
+        pub tx_packets: u64,
         #[prost(uint64, tag = "8")]
-        pub(crate) tx_errors: u64,
+        pub tx_errors: u64,
         #[prost(uint64, tag = "9")]
-        pub(crate) tx_dropped: u64,
+        pub tx_dropped: u64,
     }
 
     named!("io.containerd.cgroups.v2": Metrics);

@@ -7,7 +7,7 @@ use super::{Any, Mount, Timestamp};
 /// `containerd.v1.types.Status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
-pub(crate) enum Status {
+pub enum Status {
     Created = 1,
     Running = 2,
     Stopped = 3,
@@ -15,235 +15,235 @@ pub(crate) enum Status {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct ProcessInfo {
+pub struct ProcessInfo {
     #[prost(uint32, tag = "1")]
-    pub(crate) pid: u32,
+    pub pid: u32,
     #[prost(message, optional, tag = "2")]
-    pub(crate) info: Option<Any>,
+    pub info: Option<Any>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct CreateTaskRequest {
+pub struct CreateTaskRequest {
     #[prost(string, tag = "1")]
-    pub(crate) id: String,
+    pub id: String,
     #[prost(string, tag = "2")]
-    pub(crate) bundle: String,
+    pub bundle: String,
     #[prost(message, repeated, tag = "3")]
-    pub(crate) rootfs: Vec<Mount>,
+    pub rootfs: Vec<Mount>,
     #[prost(bool, tag = "4")]
-    pub(crate) terminal: bool,
+    pub terminal: bool,
     #[prost(string, tag = "5")]
-    pub(crate) stdin: String,
+    pub stdin: String,
     #[prost(string, tag = "6")]
-    pub(crate) stdout: String,
+    pub stdout: String,
     #[prost(string, tag = "7")]
-    pub(crate) stderr: String,
+    pub stderr: String,
     #[prost(string, tag = "8")]
-    pub(crate) checkpoint: String,
+    pub checkpoint: String,
     #[prost(string, tag = "9")]
-    pub(crate) parent_checkpoint: String,
+    pub parent_checkpoint: String,
     #[prost(message, optional, tag = "10")]
-    pub(crate) options: Option<Any>,
+    pub options: Option<Any>,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
-pub(crate) struct CreateTaskResponse {
+pub struct CreateTaskResponse {
     #[prost(uint32, tag = "1")]
-    pub(crate) pid: u32,
+    pub pid: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct DeleteRequest {
+pub struct DeleteRequest {
     #[prost(string, tag = "1")]
-    pub(crate) id: String,
+    pub id: String,
     #[prost(string, tag = "2")]
-    pub(crate) exec_id: String,
+    pub exec_id: String,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
-pub(crate) struct DeleteResponse {
+pub struct DeleteResponse {
     #[prost(uint32, tag = "1")]
-    pub(crate) pid: u32,
+    pub pid: u32,
     #[prost(uint32, tag = "2")]
-    pub(crate) exit_status: u32,
+    pub exit_status: u32,
     #[prost(message, optional, tag = "3")]
-    pub(crate) exited_at: Option<Timestamp>,
+    pub exited_at: Option<Timestamp>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct ExecProcessRequest {
+pub struct ExecProcessRequest {
     #[prost(string, tag = "1")]
-    pub(crate) id: String,
+    pub id: String,
     #[prost(string, tag = "2")]
-    pub(crate) exec_id: String,
+    pub exec_id: String,
     #[prost(bool, tag = "3")]
-    pub(crate) terminal: bool,
+    pub terminal: bool,
     #[prost(string, tag = "4")]
-    pub(crate) stdin: String,
+    pub stdin: String,
     #[prost(string, tag = "5")]
-    pub(crate) stdout: String,
+    pub stdout: String,
     #[prost(string, tag = "6")]
-    pub(crate) stderr: String,
+    pub stderr: String,
     #[prost(message, optional, tag = "7")]
-    pub(crate) spec: Option<Any>,
+    pub spec: Option<Any>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct StateRequest {
+pub struct StateRequest {
     #[prost(string, tag = "1")]
-    pub(crate) id: String,
+    pub id: String,
     #[prost(string, tag = "2")]
-    pub(crate) exec_id: String,
+    pub exec_id: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct StateResponse {
+pub struct StateResponse {
     #[prost(string, tag = "1")]
-    pub(crate) id: String,
+    pub id: String,
     #[prost(string, tag = "2")]
-    pub(crate) bundle: String,
+    pub bundle: String,
     #[prost(uint32, tag = "3")]
-    pub(crate) pid: u32,
+    pub pid: u32,
     #[prost(int32, tag = "4")]
-    pub(crate) status: i32,
+    pub status: i32,
     #[prost(string, tag = "5")]
-    pub(crate) stdin: String,
+    pub stdin: String,
     #[prost(string, tag = "6")]
-    pub(crate) stdout: String,
+    pub stdout: String,
     #[prost(string, tag = "7")]
-    pub(crate) stderr: String,
+    pub stderr: String,
     #[prost(bool, tag = "8")]
-    pub(crate) terminal: bool,
+    pub terminal: bool,
     #[prost(uint32, tag = "9")]
-    pub(crate) exit_status: u32,
+    pub exit_status: u32,
     #[prost(message, optional, tag = "10")]
-    pub(crate) exited_at: Option<Timestamp>,
+    pub exited_at: Option<Timestamp>,
     #[prost(string, tag = "11")]
-    pub(crate) exec_id: String,
+    pub exec_id: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct KillRequest {
+pub struct KillRequest {
     #[prost(string, tag = "1")]
-    pub(crate) id: String,
+    pub id: String,
     #[prost(string, tag = "2")]
-    pub(crate) exec_id: String,
+    pub exec_id: String,
     #[prost(uint32, tag = "3")]
-    pub(crate) signal: u32,
+    pub signal: u32,
     #[prost(bool, tag = "4")]
-    pub(crate) all: bool,
+    pub all: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct CloseIORequest {
+pub struct CloseIORequest {
     #[prost(string, tag = "1")]
-    pub(crate) id: String,
+    pub id: String,
     #[prost(string, tag = "2")]
-    pub(crate) exec_id: String,
+    pub exec_id: String,
     #[prost(bool, tag = "3")]
-    pub(crate) stdin: bool,
+    pub stdin: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct PidsRequest {
+pub struct PidsRequest {
     #[prost(string, tag = "1")]
-    pub(crate) id: String,
+    pub id: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct PidsResponse {
+pub struct PidsResponse {
     #[prost(message, repeated, tag = "1")]
-    pub(crate) processes: Vec<ProcessInfo>,
+    pub processes: Vec<ProcessInfo>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct UpdateTaskRequest {
+pub struct UpdateTaskRequest {
     #[prost(string, tag = "1")]
-    pub(crate) id: String,
+    pub id: String,
     #[prost(message, optional, tag = "2")]
-    pub(crate) resources: Option<Any>,
+    pub resources: Option<Any>,
     #[prost(btree_map = "string, string", tag = "3")]
-    pub(crate) annotations: std::collections::BTreeMap<String, String>,
+    pub annotations: std::collections::BTreeMap<String, String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct StartRequest {
+pub struct StartRequest {
     #[prost(string, tag = "1")]
-    pub(crate) id: String,
+    pub id: String,
     #[prost(string, tag = "2")]
-    pub(crate) exec_id: String,
+    pub exec_id: String,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
-pub(crate) struct StartResponse {
+pub struct StartResponse {
     #[prost(uint32, tag = "1")]
-    pub(crate) pid: u32,
+    pub pid: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct WaitRequest {
+pub struct WaitRequest {
     #[prost(string, tag = "1")]
-    pub(crate) id: String,
+    pub id: String,
     #[prost(string, tag = "2")]
-    pub(crate) exec_id: String,
+    pub exec_id: String,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
-pub(crate) struct WaitResponse {
+pub struct WaitResponse {
     #[prost(uint32, tag = "1")]
-    pub(crate) exit_status: u32,
+    pub exit_status: u32,
     #[prost(message, optional, tag = "2")]
-    pub(crate) exited_at: Option<Timestamp>,
+    pub exited_at: Option<Timestamp>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct StatsRequest {
+pub struct StatsRequest {
     #[prost(string, tag = "1")]
-    pub(crate) id: String,
+    pub id: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct StatsResponse {
+pub struct StatsResponse {
     #[prost(message, optional, tag = "1")]
-    pub(crate) stats: Option<Any>,
+    pub stats: Option<Any>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct ConnectRequest {
+pub struct ConnectRequest {
     #[prost(string, tag = "1")]
-    pub(crate) id: String,
+    pub id: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct ConnectResponse {
+pub struct ConnectResponse {
     #[prost(uint32, tag = "1")]
-    pub(crate) shim_pid: u32,
+    pub shim_pid: u32,
     #[prost(uint32, tag = "2")]
-    pub(crate) task_pid: u32,
+    pub task_pid: u32,
     #[prost(string, tag = "3")]
-    pub(crate) version: String,
+    pub version: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct PauseRequest {
+pub struct PauseRequest {
     #[prost(string, tag = "1")]
-    pub(crate) id: String,
+    pub id: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct ResumeRequest {
+pub struct ResumeRequest {
     #[prost(string, tag = "1")]
-    pub(crate) id: String,
+    pub id: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct ResizePtyRequest {
+pub struct ResizePtyRequest {
     #[prost(string, tag = "1")]
-    pub(crate) id: String,
+    pub id: String,
     #[prost(string, tag = "2")]
-    pub(crate) exec_id: String,
+    pub exec_id: String,
     #[prost(uint32, tag = "3")]
-    pub(crate) width: u32,
+    pub width: u32,
     #[prost(uint32, tag = "4")]
-    pub(crate) height: u32,
+    pub height: u32,
 }
