@@ -6,6 +6,7 @@
 #![deny(clippy::print_stderr, clippy::print_stdout, reason = "both panic where nobody reads")]
 
 pub mod arena;
+pub mod arguments;
 pub mod bpf;
 mod call;
 pub mod clone;

@@ -47,14 +47,24 @@ pub fn open(join: &Join) -> Result<Opened> {
     Ok(Opened { index: join.index, kind: join.kind, file })
 }
 
-/// Joins what the process itself can join. A pid namespace is entered by being
-/// born there: the runtime has seen to that.
+/// Joins all but a pid namespace: that is entered last, by a clone.
 pub fn join(opened: &[Opened]) -> Result<(), Fault> {
-    let of = |kind: NamespaceType| opened.iter().filter(move |o| o.kind == kind);
+    let others: Vec<&Opened> = opened.iter().filter(|o| o.kind != NamespaceType::Pid).collect();
+    join_those(&others)
+}
+
+/// Joins all, a pid namespace for the processes to be cloned.
+pub fn join_all(opened: &[Opened]) -> Result<(), Fault> {
+    join_those(&opened.iter().collect::<Vec<_>>())
+}
+
+fn join_those(opened: &[&Opened]) -> Result<(), Fault> {
+    let of = |kind: NamespaceType| opened.iter().copied().filter(move |o| o.kind == kind);
     // The mount namespace last: with it the host's files are gone.
-    let middle = opened.iter().filter(|o| {
-        !matches!(o.kind, NamespaceType::User | NamespaceType::Mount | NamespaceType::Pid)
-    });
+    let middle = opened
+        .iter()
+        .copied()
+        .filter(|o| !matches!(o.kind, NamespaceType::User | NamespaceType::Mount));
     let mut others = middle.chain(of(NamespaceType::Mount));
     let Some(user) = of(NamespaceType::User).next() else {
         return others.try_for_each(enter);
@@ -70,6 +80,20 @@ pub fn join(opened: &[Opened]) -> Result<(), Fault> {
     }
     enter(user)?;
     later.into_iter().try_for_each(enter)
+}
+
+/// Whether the user namespace `user` owns a namespace, ioctl_ns(2).
+pub fn belongs_to(opened: &Opened, user: &Opened) -> Result<bool, Fault> {
+    match namespace::owner(opened.file.as_fd()) {
+        Ok(owner) => Ok(super::resolve::same_file(owner.as_fd(), user.file.as_fd()).at(
+            Step::Namespace,
+            opened.index,
+            "fstat",
+        )?),
+        // It lies outside of the caller's own, and so of all that can be joined.
+        Err(Errno::PERM) => Ok(false),
+        Err(errno) => Err(errno).at(Step::Namespace, opened.index, "ioctl NS_GET_USERNS"),
+    }
 }
 
 /// Joins one.

@@ -1,25 +1,33 @@
 //! The last steps before the user's program runs, the same for `create` and for
 //! `exec`: from root in the container to its user, with nothing left of ours.
+//!
+//! Where the process joins a pid namespace, the processes in there see it from its first
+//! instruction on. So all of this is done outside, by a process that they do not see, and the
+//! one that is cloned into the namespace has the program's root, directory, descriptors, user,
+//! capabilities and rules already (CVE-2016-9962; security.md, "Processes that join").
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use husk_seccomp::Call;
 use husk_sys::exec::{self, CStringArray};
 use husk_sys::{keyring, schedule, signal};
 use rustix::fs::{self, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::process::DumpableBehavior;
 
 use crate::executable;
 use crate::fault::{Context, Fault, Step};
+use crate::mech::namespace::{self, Opened};
 use crate::mech::proc::Proc;
 use crate::mech::resolve::{self, Missing};
 use crate::mech::{capability, credential, landlock, limit, lsm, seccomp, terminal};
 use crate::passwd;
-use crate::plan::{Process, Seccomp};
+use crate::plan::{self, Process, Seccomp};
 use crate::wire::{Message, Wire};
 
-/// What the tail needs beside the process itself.
-pub struct Tail<'a> {
+/// What is needed beside the process itself.
+pub struct ProcessSetup<'a> {
     /// What to run.
     pub process: &'a Process,
     /// Name of the session keyring to join.
@@ -30,10 +38,25 @@ pub struct Tail<'a> {
     pub proc: &'a Proc,
     /// Whether a working directory that is missing is made, as for a container's first process.
     pub makes_cwd: bool,
+    /// How the program's process gets into its pid namespace.
+    pub pid_namespace: PidNamespace<'a>,
+    /// Whether startContainer hooks run between this and the program.
+    pub hooks_follow: bool,
+}
+
+/// How a process gets into its pid namespace.
+#[derive(Clone, Copy)]
+pub enum PidNamespace<'a> {
+    /// It was born there, and nobody else was.
+    Born,
+    /// This one is to be entered by the clone of this process.
+    Join(&'a Opened),
+    /// The same, and setns(2) has been called for it.
+    Entered,
 }
 
 /// A process that is ready to execute the program.
-pub struct Prepared<'a> {
+pub struct ReadyProcess<'a> {
     process: &'a Process,
     path: CString,
     environment: CStringArray,
@@ -44,39 +67,37 @@ pub struct Prepared<'a> {
     _listener: Option<OwnedFd>,
 }
 
-impl<'a> Tail<'a> {
+impl<'a> ProcessSetup<'a> {
     /// Everything up to, but not including, what waits for `start`. Of the
     /// descriptors that are not the program's, only `wire`, `start` and its own stay open:
     /// the caller must not drop the owner of any other.
+    ///
+    /// Returns in the process that is to run the program, which is another one than the
+    /// caller where a pid namespace is joined: the caller has ended then.
     pub fn prepare(
         self,
         wire: &Wire,
         start: Option<BorrowedFd<'_>>,
-    ) -> Result<Prepared<'a>, Fault> {
+    ) -> Result<ReadyProcess<'a>, Fault> {
         let process = self.process;
-        if let Some(name) = self.keyring {
-            join_keyring(name)?;
-        }
-        if let Some(persona) = process.personality {
-            schedule::personality(persona).at(Step::Personality, 0, "personality")?;
-        }
-        if let Some(policy) = &process.memory_policy {
-            schedule::set_mempolicy(policy.mode, &policy.nodes).at(
-                Step::MemoryPolicy,
-                0,
-                "set_mempolicy",
-            )?;
-        }
-        match self.slave {
-            Some(slave) => terminal::take(&slave)?,
-            None => terminal::own_streams(process)?,
-        }
+        let joins = !matches!(self.pid_namespace, PidNamespace::Born);
+        self.set_inherited()?;
+        self.take_streams(joins)?;
         lsm::label(process, self.proc)?;
         let environment = environment(process);
         // As root first, as the user if that is denied: each may go where the
         // other may not (a home on NFS; /root as cwd of a user).
         let entered = enter_cwd(&process.cwd, self.makes_cwd);
+        if let PidNamespace::Join(opened) = self.pid_namespace {
+            // For the process to be cloned. This takes a privilege that is about to go.
+            namespace::enter(opened)?;
+        }
         limit::set_own(process)?;
+        match joins {
+            // For one process that is one too many.
+            true => limit::allow_process_limit(process)?,
+            false => limit::set_process_limit(process)?,
+        }
         let mut landlock = process.landlock.as_ref().map(landlock::rules).transpose()?;
         capability::drop_bounding(&process.capabilities)?;
         let filter = process.seccomp.as_ref();
@@ -118,6 +139,16 @@ impl<'a> Tail<'a> {
             "close_range",
         )?;
         let path = executable::find(process)?;
+        if joins {
+            if !self.hooks_follow {
+                restrict(&mut landlock)?;
+                if let Some(filter) = filter.filter(|filter| !filter_loaded && spares_us(filter)) {
+                    seccomp::load(filter)?;
+                    filter_loaded = true;
+                }
+            }
+            self.clone_into_pid_namespace(wire, filter_loaded)?;
+        }
         let notifies = |filter: &Seccomp| filter.program.notifies || filter.explained;
         if let Some(filter) = filter.filter(|filter| !filter_loaded && notifies(filter)) {
             restrict(&mut landlock)?;
@@ -125,11 +156,127 @@ impl<'a> Tail<'a> {
             listener = load_filter(filter, wire)?;
             filter_loaded = true;
         }
-        Ok(Prepared { process, path, environment, filter_loaded, landlock, _listener: listener })
+        Ok(ReadyProcess {
+            process,
+            path,
+            environment,
+            filter_loaded,
+            landlock,
+            _listener: listener,
+        })
+    }
+
+    /// What execve(2) and clone(2) pass on and nothing else depends on.
+    fn set_inherited(&self) -> Result<(), Fault> {
+        if let Some(name) = self.keyring {
+            join_keyring(name)?;
+        }
+        if let Some(persona) = self.process.personality {
+            schedule::personality(persona).at(Step::Personality, 0, "personality")?;
+        }
+        if let Some(policy) = &self.process.memory_policy {
+            schedule::set_mempolicy(policy.mode, &policy.nodes).at(
+                Step::MemoryPolicy,
+                0,
+                "set_mempolicy",
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Descriptors 0 to 2. A terminal is controlled by the leader of a session, which is
+    /// the process to be cloned where there is one.
+    fn take_streams(&self, is_cloned: bool) -> Result<(), Fault> {
+        let Some(slave) = &self.slave else {
+            return terminal::own_streams(self.process);
+        };
+        terminal::become_streams(slave)?;
+        if is_cloned { Ok(()) } else { terminal::control() }
+    }
+
+    /// Clones the process that runs the program and ends; returns in the new one alone.
+    fn clone_into_pid_namespace(&self, wire: &Wire, filter_loaded: bool) -> Result<(), Fault> {
+        // The change of user has reset it, to what fs.suid_dumpable says.
+        set_not_dumpable()?;
+        match husk_sys::clone::fork_sibling() {
+            Ok(Some(number)) => {
+                let told = wire.send(&Message::Born(number.as_raw_nonzero().get()));
+                exec::exit_now(i32::from(told.is_err()))
+            }
+            Ok(None) => {}
+            Err(errno) => return Err(explain_clone(errno, filter_loaded)),
+        }
+        // Until it is known to the runtime, it would be nobody's.
+        if !wire.await_go().at(Step::Sync, 0, "recvmsg")? {
+            exec::exit_now(1);
+        }
+        rustix::process::setsid().at(Step::Sync, 0, "setsid")?;
+        if self.slave.is_some() {
+            terminal::control()?;
+        }
+        limit::set_process_limit(self.process)
     }
 }
 
-impl Prepared<'_> {
+/// Takes this process's memory and descriptors out of other processes' reach.
+pub fn set_not_dumpable() -> Result<(), Fault> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(
+        Step::Sync,
+        0,
+        "prctl PR_SET_DUMPABLE",
+    )
+}
+
+fn explain_clone(errno: Errno, filter_loaded: bool) -> Fault {
+    let (step, detail) = match errno {
+        Errno::AGAIN => (Step::Cgroup, "the limit on processes leaves no room for two more"),
+        _ if filter_loaded => (
+            Step::Seccomp,
+            "it refuses clone(2), which is needed to enter the pid namespace; with process.noNewPrivileges it is loaded after that",
+        ),
+        _ => (Step::Sync, ""),
+    };
+    Fault { op: "clone".into(), errno: Some(errno), ..Fault::because(step, 0, detail) }
+}
+
+/// Whether a filter allows what is left to do from before the clone on. It is then in force
+/// before anybody sees the process, also where execve(2) could have come first.
+fn spares_us(filter: &Seccomp) -> bool {
+    const ALLOW: u32 = 0x7fff_0000;
+    const LOG: u32 = 0x7ffc_0000;
+    let clone = (libc::CLONE_PARENT | libc::SIGCHLD) as u64;
+    let calls = [
+        (libc::SYS_clone, [clone, 0]),
+        (libc::SYS_sendto, [0, 0]),
+        (libc::SYS_exit_group, [0, 0]),
+        (libc::SYS_recvmsg, [0, 0]),
+        (libc::SYS_setsid, [0, 0]),
+        (libc::SYS_ioctl, [0, libc::TIOCSCTTY]),
+        (libc::SYS_prlimit64, [0, u64::from(libc::RLIMIT_NPROC)]),
+        // Waiting for `start`.
+        (libc::SYS_accept4, [0, 0]),
+        (libc::SYS_close, [0, 0]),
+        (libc::SYS_rt_sigaction, [libc::SIGPIPE as u64, 0]),
+        (libc::SYS_rt_sigprocmask, [0, 0]),
+        (libc::SYS_brk, [0, 0]),
+        (libc::SYS_mmap, [0, 0]),
+        (libc::SYS_munmap, [0, 0]),
+        (libc::SYS_execve, [0, 0]),
+    ];
+    let Ok(arch) = plan::native_architecture().map(husk_seccomp::audit_arch) else {
+        return false;
+    };
+    let program = &filter.program;
+    !filter.explained
+        && !program.notifies
+        && calls.into_iter().all(|(number, [first, second])| {
+            let arguments = [first, second, 0, 0, 0, 0];
+            let call = Call { arch, number: number as u32, arguments };
+            matches!(program.evaluate(&call), Some(ALLOW | LOG))
+        })
+}
+
+impl ReadyProcess<'_> {
     /// Runs the program. Returns only on failure.
     pub fn execute(mut self) -> Fault {
         if let Err(fault) = signal::restore_defaults().at(Step::Exec, 0, "sigprocmask") {
