@@ -75,13 +75,14 @@ impl<'a> ProcessSetup<'a> {
     /// Returns in the process that is to run the program, which is another one than the
     /// caller where a pid namespace is joined: the caller has ended then.
     pub fn prepare(
-        self,
+        mut self,
         wire: &Wire,
         start: Option<BorrowedFd<'_>>,
     ) -> Result<ReadyProcess<'a>, Fault> {
         let process = self.process;
         let joins = !matches!(self.pid_namespace, PidNamespace::Born);
         self.set_inherited()?;
+        let has_terminal = self.slave.is_some();
         self.take_streams(joins)?;
         lsm::label(process, self.proc)?;
         let environment = environment(process);
@@ -147,7 +148,7 @@ impl<'a> ProcessSetup<'a> {
                     filter_loaded = true;
                 }
             }
-            self.clone_into_pid_namespace(wire, filter_loaded)?;
+            clone_into_pid_namespace(process, wire, has_terminal, filter_loaded)?;
         }
         let notifies = |filter: &Seccomp| filter.program.notifies || filter.explained;
         if let Some(filter) = filter.filter(|filter| !filter_loaded && notifies(filter)) {
@@ -186,36 +187,41 @@ impl<'a> ProcessSetup<'a> {
 
     /// Descriptors 0 to 2. A terminal is controlled by the leader of a session, which is
     /// the process to be cloned where there is one.
-    fn take_streams(&self, is_cloned: bool) -> Result<(), Fault> {
-        let Some(slave) = &self.slave else {
+    fn take_streams(&mut self, is_cloned: bool) -> Result<(), Fault> {
+        let Some(slave) = self.slave.take() else {
             return terminal::own_streams(self.process);
         };
-        terminal::become_streams(slave)?;
+        terminal::become_streams(&slave)?;
         if is_cloned { Ok(()) } else { terminal::control() }
     }
+}
 
-    /// Clones the process that runs the program and ends; returns in the new one alone.
-    fn clone_into_pid_namespace(&self, wire: &Wire, filter_loaded: bool) -> Result<(), Fault> {
-        // The change of user has reset it, to what fs.suid_dumpable says.
-        set_not_dumpable()?;
-        match husk_sys::clone::fork_sibling() {
-            Ok(Some(number)) => {
-                let told = wire.send(&Message::Born(number.as_raw_nonzero().get()));
-                exec::exit_now(i32::from(told.is_err()))
-            }
-            Ok(None) => {}
-            Err(errno) => return Err(explain_clone(errno, filter_loaded)),
+/// Clones the process that runs the program and ends; returns in the new one alone.
+fn clone_into_pid_namespace(
+    process: &Process,
+    wire: &Wire,
+    has_terminal: bool,
+    filter_loaded: bool,
+) -> Result<(), Fault> {
+    // The change of user has reset it, to what fs.suid_dumpable says.
+    set_not_dumpable()?;
+    match husk_sys::clone::fork_sibling() {
+        Ok(Some(number)) => {
+            let sent = wire.send(&Message::Born(number.as_raw_nonzero().get()));
+            exec::exit_now(i32::from(sent.is_err()))
         }
-        // Until it is known to the runtime, it would be nobody's.
-        if !wire.await_go().at(Step::Sync, 0, "recvmsg")? {
-            exec::exit_now(1);
-        }
-        rustix::process::setsid().at(Step::Sync, 0, "setsid")?;
-        if self.slave.is_some() {
-            terminal::control()?;
-        }
-        limit::set_process_limit(self.process)
+        Ok(None) => {}
+        Err(errno) => return Err(explain_clone(errno, filter_loaded)),
     }
+    // Until it is known to the runtime, it would be nobody's.
+    if !wire.await_go().at(Step::Sync, 0, "recvmsg")? {
+        exec::exit_now(1);
+    }
+    rustix::process::setsid().at(Step::Sync, 0, "setsid")?;
+    if has_terminal {
+        terminal::control()?;
+    }
+    limit::set_process_limit(process)
 }
 
 /// Takes this process's memory and descriptors out of other processes' reach.

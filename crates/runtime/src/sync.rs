@@ -17,6 +17,9 @@ use crate::wire::{Message, Wire};
 /// How often a process is looked at that others can stop.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
+/// How long a process that was killed may take to be gone.
+const DEATH: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+
 /// A process of ours that has not run the program yet.
 #[derive(Debug)]
 pub struct Child {
@@ -33,11 +36,12 @@ impl Child {
         self.reap();
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and tells how it ended. Who traces it hears of that first and may
+    /// keep it to himself; it is then left to whoever reaps what we leave.
     fn reap(&self) -> Option<WaitStatus> {
-        let ended = rustix::io::retry_on_intr(|| {
-            rustix::process::waitpid(Some(self.pid), WaitOptions::empty())
-        });
+        let mut fds = [PollFd::from_borrowed_fd(self.pidfd.as_fd(), PollFlags::IN)];
+        let _ = rustix::io::retry_on_intr(|| poll(&mut fds, Some(&DEATH)));
+        let ended = rustix::process::waitpid(Some(self.pid), WaitOptions::NOHANG);
         ended.ok().flatten().map(|(_, status)| status)
     }
 }

@@ -29,5 +29,6 @@ pub mod signal;
 pub mod signal_name;
 pub mod startup;
 pub mod text;
+pub mod trace;
 
 pub use rustix::io::Errno;
