@@ -29,6 +29,20 @@ fn run_read_by_a_debugger() {
     attack(&["CAP_SYS_PTRACE"], "read", |scenario| run(scenario, &PIDS));
 }
 
+/// Before Linux 6.18 a process must be inside to make a procfs, which has nothing else.
+#[test]
+fn run_on_an_older_kernel() {
+    for mode in ["read", "memory"] {
+        attack(&["CAP_SYS_PTRACE"], mode, |scenario| {
+            let mut bundle = scenario.joining(&POD);
+            bundle.shell("read stat </proc/self/stat; set -- $stat; [ $1 = $$ ] && echo $$");
+            // Debug builds alone; others do as on this kernel.
+            let run = scenario.with_bundle("run", &bundle).env("HUSK_FAULT", "no-pidns").ok();
+            assert_ne!(run.text(), "", "the procfs is of another pid namespace");
+        });
+    }
+}
+
 #[test]
 fn run_written_by_a_debugger() {
     attack(&["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE"], "write", |scenario| run(scenario, &POD));

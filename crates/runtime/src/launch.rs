@@ -92,6 +92,7 @@ pub fn launch(store: &Store, spec: &Spec, config: &[u8], options: &Options) -> R
     check_root(&plan)?;
     let joined =
         plan.namespaces.joined().iter().map(namespace::open).collect::<Result<Vec<Opened>>>()?;
+    namespace::check_host_is_spared(&joined, &plan)?;
     let proc = Proc::open().map_err(|errno| Error::kernel("/proc", "open", errno))?;
     let cgroup_plan = plan_cgroup(spec, options, &host)?;
     timing::done(Phase::Plan);

@@ -207,8 +207,13 @@ fn clone_into_pid_namespace(
     set_not_dumpable()?;
     match husk_sys::clone::fork_sibling() {
         Ok(Some(number)) => {
-            let sent = wire.send(&Message::Born(number.as_raw_nonzero().get()));
-            exec::exit_now(i32::from(sent.is_err()))
+            let born = Message::Born(number.as_raw_nonzero().get());
+            if let Err(errno) = wire.send(&born) {
+                // It waits for an answer that nobody will give.
+                let _ = rustix::process::kill_process(number, rustix::process::Signal::KILL);
+                return Err(errno).at(Step::Sync, 0, "sendto");
+            }
+            exec::exit_now(0)
         }
         Ok(None) => {}
         Err(errno) => return Err(explain_clone(errno, filter_loaded)),

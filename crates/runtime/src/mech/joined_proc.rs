@@ -23,6 +23,7 @@ use rustix::process::{
 };
 
 use crate::fault::{Context, Refused};
+use crate::inject;
 use crate::plan::{Propagation, clone_flag};
 use crate::wire::{self, Message, Wire};
 
@@ -30,6 +31,7 @@ use crate::wire::{self, Message, Wire};
 pub fn open_context(pid_namespace: BorrowedFd<'_>) -> Result<OwnedFd, Refused> {
     let context = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC).op("fsopen")?;
     match fsconfig_set_fd(context.as_fd(), c"pidns", pid_namespace) {
+        Ok(()) if inject::lacks_pidns() => open_inside(pid_namespace),
         Ok(()) => Ok(context),
         // An option that this kernel does not know.
         Err(Errno::INVAL) => open_inside(pid_namespace),
@@ -69,6 +71,14 @@ fn open_inside(pid_namespace: BorrowedFd<'_>) -> Result<OwnedFd, Refused> {
 /// caller's, and has its children be in the pid namespace.
 fn leave_the_host(wire: &Wire, pid_namespace: BorrowedFd<'_>) -> Result<(), Errno> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    enter_empty_root()?;
+    namespace::setns(pid_namespace, clone_flag(NamespaceType::Pid))?;
+    husk_sys::arguments::erase();
+    exec::close_all_but(0, &[wire.as_fd()])
+}
+
+/// Exchanges all mounts of this process for one empty directory.
+fn enter_empty_root() -> Result<(), Errno> {
     namespace::unshare(clone_flag(NamespaceType::Mount))?;
     let old = openat(CWD, c"/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     // What happens here to mounts that are shared with the host would happen there, too.
@@ -81,17 +91,21 @@ fn leave_the_host(wire: &Wire, pid_namespace: BorrowedFd<'_>) -> Result<(), Errn
     move_mount(empty.as_fd(), c"", CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
     fchdir(&empty)?;
     pivot_root(c".", c".")?;
-    unmount(c".", UnmountFlags::DETACH)?;
-    namespace::setns(pid_namespace, clone_flag(NamespaceType::Pid))?;
-    husk_sys::arguments::erase();
-    exec::close_all_but(0, &[wire.as_fd()])
+    unmount(c".", UnmountFlags::DETACH)
 }
 
 /// Clones the process inside, which sends the context, and waits for its end.
 fn clone_inside(wire: &Wire) -> Result<(), Errno> {
     let flags = clone_flag(NamespaceType::User) | clone_flag(NamespaceType::Mount);
     match clone(flags, None, false)? {
-        Cloned::Parent(pid, _) => waitpid(Some(pid), WaitOptions::empty()).map(drop),
+        Cloned::Parent(pid, _) => {
+            let ended = waitpid(Some(pid), WaitOptions::empty())?;
+            match ended.and_then(|(_, status)| status.exit_status()) {
+                Some(0) => Ok(()),
+                Some(status) => Err(Errno::from_raw_os_error(status)),
+                None => Err(Errno::CHILD),
+            }
+        }
         Cloned::Child => {
             let sent = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)
                 .and_then(|context| wire.send_with(&Message::Ready, context.as_fd()));

@@ -8,7 +8,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::fault::{Context, Fault, Step};
-use crate::plan::{Join, clone_flag};
+use crate::plan::{Join, LaunchPlan, clone_flag};
 use crate::report::{Error, Result};
 
 /// An open namespace file.
@@ -100,15 +100,57 @@ pub fn belongs_to(opened: &Opened, user: &Opened) -> Result<bool, Fault> {
 pub fn enter(opened: &Opened) -> Result<(), Fault> {
     match namespace::setns(opened.file.as_fd(), clone_flag(opened.kind)) {
         // setns(2): to join the user namespace one is in already is an error.
-        Err(Errno::INVAL) if opened.kind == NamespaceType::User && is_own_user(opened) => Ok(()),
+        Err(Errno::INVAL) if opened.kind == NamespaceType::User && is_own(opened) => Ok(()),
         done => done.at(Step::Namespace, opened.index, "setns"),
     }
 }
 
-fn is_own_user(opened: &Opened) -> bool {
-    let own =
-        rustix::fs::open(c"/proc/self/ns/user", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+/// Whether it is the one that this process is in, and the host as far as the caller is concerned.
+pub fn is_own(opened: &Opened) -> bool {
+    let name = match opened.kind {
+        NamespaceType::Mount => c"/proc/self/ns/mnt",
+        NamespaceType::Network => c"/proc/self/ns/net",
+        NamespaceType::Pid => c"/proc/self/ns/pid",
+        NamespaceType::Ipc => c"/proc/self/ns/ipc",
+        NamespaceType::Uts => c"/proc/self/ns/uts",
+        NamespaceType::User => c"/proc/self/ns/user",
+        NamespaceType::Cgroup => c"/proc/self/ns/cgroup",
+        NamespaceType::Time => c"/proc/self/ns/time",
+    };
+    let own = rustix::fs::open(name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     own.is_ok_and(|own| {
         super::resolve::same_file(own.as_fd(), opened.file.as_fd()).unwrap_or(false)
     })
+}
+
+/// Refuses what would change a namespace that is named as one to join, but is the host's.
+pub fn check_host_is_spared(opened: &[Opened], plan: &LaunchPlan) -> Result<()> {
+    for namespace in opened.iter().filter(|namespace| changes(namespace.kind, plan).is_some()) {
+        let Some(property) = changes(namespace.kind, plan).filter(|_| is_own(namespace)) else {
+            continue;
+        };
+        let (index, kind) = (namespace.index, namespace.kind.name());
+        return Err(Error::invalid(
+            property,
+            format_args!(
+                "would change the host: linux.namespaces[{index}].path is the {kind} namespace of the host"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// The property that changes a namespace of this kind.
+fn changes(kind: NamespaceType, plan: &LaunchPlan) -> Option<String> {
+    if let Some(sysctl) = plan.sysctls.iter().find(|sysctl| sysctl.kind == kind) {
+        return Some(format!("linux.sysctl ({}={})", sysctl.key, sysctl.value));
+    }
+    let property = match kind {
+        NamespaceType::Mount => "root.path",
+        NamespaceType::Uts if plan.hostname.is_some() => "hostname",
+        NamespaceType::Uts if plan.domainname.is_some() => "domainname",
+        NamespaceType::Network if !plan.net_devices.is_empty() => "linux.netDevices",
+        _ => return None,
+    };
+    Some(property.to_owned())
 }
