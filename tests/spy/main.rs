@@ -9,6 +9,8 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
@@ -187,12 +189,32 @@ impl Spy {
                 findings.push(format!("a file was made on the host through {link}"));
             }
         }
-        let exe = format!("/proc/{pid}/exe");
-        let is_ours = fs::read_link(&exe).is_ok_and(|to| to.to_string_lossy().contains("husk-oci"));
-        if is_ours && OpenOptions::new().write(true).open(&exe).is_ok() {
-            findings.push("the runtime's executable was opened for writing".to_owned());
-        }
+        findings.extend(self.change_executable(pid));
         findings
+    }
+
+    /// Opens the executable for reading, and that for writing when it does not run any more: the
+    /// order of CVE-2019-5736.
+    fn change_executable(&self, pid: i32) -> Option<String> {
+        let exe = File::open(format!("/proc/{pid}/exe")).ok()?;
+        let status = exe.metadata().ok()?;
+        let is_own = |path: &str| {
+            fs::metadata(path)
+                .is_ok_and(|own| (own.dev(), own.ino()) == (status.dev(), status.ino()))
+        };
+        if is_own("/bin/busybox") || is_own("/bin/spy") {
+            return None;
+        }
+        let again = format!("/proc/self/fd/{}", exe.as_raw_fd());
+        for _ in 0..1000 {
+            if OpenOptions::new().write(true).open(&again).is_ok() {
+                return Some("the runtime's executable was opened for writing".to_owned());
+            }
+            if !exists(pid) {
+                break;
+            }
+        }
+        None
     }
 
     /// The memory, where there may be what the caller was called with.

@@ -1,6 +1,7 @@
 //! `exec`: one more process in a container that runs. Its own list of steps,
 //! which ends in the same [`crate::process_setup`] as that of `create`.
 
+use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use husk_cgroup::{Cgroup, Entry};
@@ -146,8 +147,16 @@ pub fn add_process(
         false => None,
     };
     timing::done(Phase::Plan);
-    let addition =
-        Addition { target, plan: &plan, described, options, proc: &proc, announced: false };
+    let record = &target.record;
+    let addition = Addition {
+        target,
+        plan: &plan,
+        described,
+        options,
+        keyring: plan::session_keyring(&record.id, record.no_new_keyring)?,
+        proc: &proc,
+        announced: false,
+    };
     addition.run(explainer)
 }
 
@@ -157,6 +166,8 @@ struct Addition<'a> {
     plan: &'a Process,
     described: Described<'a>,
     options: &'a Options,
+    /// Name of the container's session keyring.
+    keyring: Option<CString>,
     proc: &'a Proc,
     /// Whether others have been told of it.
     announced: bool,
@@ -264,10 +275,8 @@ impl Addition<'_> {
         self.join_namespaces()?;
         // Nobody in the container is to read what the caller was called with.
         husk_sys::arguments::erase();
-        let joins = self.joins_pid_namespace();
-        if !joins {
-            rustix::process::setsid().at(Step::Sync, 0, "setsid")?;
-        }
+        // The caller's terminal stays behind with its session.
+        rustix::process::setsid().at(Step::Sync, 0, "setsid")?;
         timing::done(Phase::Enter);
         let slave = match (self.plan.terminal, &self.options.console) {
             (Some(wanted), Some(console)) => {
@@ -277,11 +286,14 @@ impl Addition<'_> {
         };
         let setup = ProcessSetup {
             process: self.plan,
-            keyring: None,
+            keyring: self.keyring.as_deref(),
             slave,
             proc: self.proc,
             makes_cwd: false,
-            pid_namespace: if joins { PidNamespace::Entered } else { PidNamespace::Born },
+            pid_namespace: match self.joins_pid_namespace() {
+                true => PidNamespace::Entered,
+                false => PidNamespace::Born,
+            },
             hooks_follow: false,
         };
         let ready = setup.prepare(wire, None)?;

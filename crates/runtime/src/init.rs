@@ -140,10 +140,8 @@ impl<'a> Init<'a> {
             (None, true) => userns::become_joined_root()?,
             (Some(_), _) => {}
         }
-        if !matches!(pid_namespace, PidNamespace::Born) {
-            // Nobody in there is to read what the runtime was called with.
-            husk_sys::arguments::erase();
-        }
+        // While it waits for `start`, too: nobody is to read what the runtime was called with.
+        husk_sys::arguments::erase();
         if plan.namespaces.makes(NamespaceType::Cgroup) {
             husk_sys::namespace::unshare(clone_flag(NamespaceType::Cgroup)).at(
                 Step::Cgroup,
@@ -151,9 +149,7 @@ impl<'a> Init<'a> {
                 "unshare",
             )?;
         }
-        if matches!(pid_namespace, PidNamespace::Born) {
-            rustix::process::setsid().at(Step::Sync, 0, "setsid")?;
-        }
+        rustix::process::setsid().at(Step::Sync, 0, "setsid")?;
         if plan.namespaces.makes(NamespaceType::Network) {
             loopback_up()?;
         }

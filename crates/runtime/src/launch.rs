@@ -158,6 +158,7 @@ fn record(spec: &Spec, plan: &LaunchPlan, options: &Options, cgroup: Cgroup) -> 
         owner: rustix::process::geteuid().as_raw(),
         annotations: spec.annotations.clone(),
         cgroup,
+        no_new_keyring: options.request.no_new_keyring,
         own_pid_namespace: plan.namespaces.makes(NamespaceType::Pid),
         poststart: plan.hooks.poststart.clone(),
         poststop: plan.hooks.poststop.clone(),

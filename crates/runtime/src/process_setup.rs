@@ -241,6 +241,8 @@ pub fn set_not_dumpable() -> Result<(), Fault> {
 fn explain_clone(errno: Errno, filter_loaded: bool) -> Fault {
     let (step, detail) = match errno {
         Errno::AGAIN => (Step::Cgroup, "the limit on processes leaves no room for two more"),
+        // pid_namespaces(7): without its first process a namespace takes no other.
+        Errno::NOMEM => (Step::Sync, "or the first process of the pid namespace has ended"),
         _ if filter_loaded => (
             Step::Seccomp,
             "it refuses clone(2), which is needed to enter the pid namespace; with process.noNewPrivileges it is loaded after that",
@@ -273,6 +275,9 @@ fn spares_us(filter: &Seccomp) -> bool {
         (libc::SYS_mmap, [0, 0]),
         (libc::SYS_munmap, [0, 0]),
         (libc::SYS_execve, [0, 0]),
+        // Why that failed.
+        (libc::SYS_openat, [0, 0]),
+        (libc::SYS_read, [0, 0]),
     ];
     let Ok(arch) = plan::native_architecture().map(husk_seccomp::audit_arch) else {
         return false;
@@ -346,7 +351,7 @@ fn environment(process: &Process) -> CStringArray {
 }
 
 /// A session keyring of the container's own, so that it has no part in the
-/// caller's keys. The name is runc's, which tools look for.
+/// caller's keys.
 fn join_keyring(name: &CStr) -> Result<(), Fault> {
     /// `KEY_USR_SEARCH`: who is of the same user may find keys in it.
     const KEY_USR_SEARCH: u32 = 0x0008_0000;
@@ -391,5 +396,47 @@ fn check_cwd() -> Result<(), Fault> {
     match cwd.to_bytes().starts_with(b"/") {
         true => Ok(()),
         false => Err(Fault::because(Step::Cwd, 0, "outside the container's root")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(profile: &str) -> Seccomp {
+        let profile = husk_spec::parse(profile.as_bytes()).unwrap();
+        let native = plan::native_architecture().unwrap();
+        let program = husk_seccomp::compile(&profile, native).unwrap();
+        Seccomp { program, explained: false, listener_path: None, listener_metadata: String::new() }
+    }
+
+    /// What a filter must allow to be loaded before the clone, and that a clone into new
+    /// namespaces is none of it.
+    #[test]
+    fn a_filter_that_leaves_us_enough_is_loaded_early() {
+        let names = "clone sendto exit_group recvmsg setsid ioctl prlimit64 accept4 close \
+             rt_sigaction rt_sigprocmask brk mmap munmap execve openat read";
+        let names: Vec<&str> = names.split_whitespace().collect();
+        let profile = |names: &[&str], action: &str| {
+            format!(
+                r#"{{"defaultAction":"SCMP_ACT_KILL_PROCESS","syscalls":[
+                    {{"names":["{}"],"action":"{action}"}}]}}"#,
+                names.join("\",\"")
+            )
+        };
+        assert!(spares_us(&filter(&profile(&names, "SCMP_ACT_ALLOW"))));
+        assert!(spares_us(&filter(&profile(&names, "SCMP_ACT_LOG"))));
+        assert!(!spares_us(&filter(&profile(&names, "SCMP_ACT_ERRNO"))));
+        for missing in &names {
+            let others: Vec<&str> = names.iter().copied().filter(|name| name != missing).collect();
+            assert!(!spares_us(&filter(&profile(&others, "SCMP_ACT_ALLOW"))), "{missing}");
+        }
+        let masked = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[
+            {"names":["clone"],"action":"SCMP_ACT_ERRNO","args":[
+                {"index":0,"value":2114060288,"valueTwo":0,"op":"SCMP_CMP_NE"}]}]}"#;
+        assert!(!spares_us(&filter(masked)), "every value but one is refused");
+        let notifies = r#"{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/x","syscalls":[
+            {"names":["mkdir"],"action":"SCMP_ACT_NOTIFY"}]}"#;
+        assert!(!spares_us(&filter(notifies)));
     }
 }

@@ -41,6 +41,9 @@ pub struct Record {
     /// Whether its first process is the init of a pid namespace of its own, so
     /// that all others end with it.
     pub own_pid_namespace: bool,
+    /// `--no-new-keyring`: its processes are in the session keyring of who starts them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_new_keyring: bool,
     /// Hooks to run after `start`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub poststart: Vec<Hook>,
