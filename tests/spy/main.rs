@@ -12,15 +12,19 @@ use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::process::ExitCode;
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 /// How often one process is attacked at most.
 const ATTEMPTS: usize = 400;
 
-fn main() {
+fn main() -> ExitCode {
     let mode = std::env::args().nth(1).unwrap_or_default();
-    let mut spy = Spy::new(&mode);
+    let Some(mut spy) = Spy::new(&mode) else {
+        eprintln!("husk-spy: unknown mode {mode:?}");
+        return ExitCode::FAILURE;
+    };
     say("ready");
     while !Path::new("/stop").exists() {
         // Between two looks at the file for a while, which costs as much as an attack.
@@ -29,6 +33,7 @@ fn main() {
         }
     }
     say(&format!("over {}", spy.seen));
+    ExitCode::SUCCESS
 }
 
 fn say(line: &str) {
@@ -57,7 +62,7 @@ struct Spy {
 }
 
 impl Spy {
-    fn new(mode: &str) -> Self {
+    fn new(mode: &str) -> Option<Self> {
         let variable = |name: &str| std::env::var(name).unwrap_or_default();
         let attack = match mode {
             "read" => Self::read,
@@ -67,10 +72,10 @@ impl Spy {
             "stop" => Self::stop,
             "kill" => Self::kill,
             "status" => Self::status,
-            other => panic!("unknown mode {other}"),
+            _ => return None,
         };
         let own = std::process::id() as i32;
-        Self {
+        Some(Self {
             attack,
             own,
             last: own,
@@ -81,7 +86,7 @@ impl Spy {
             directory: variable("SPY_DIRECTORY"),
             allowed: u64::from_str_radix(&variable("SPY_ALLOWED"), 16).unwrap_or(u64::MAX),
             filtered: variable("SPY_FILTERED") == "1",
-        }
+        })
     }
 
     /// Attacks the processes that have come since the last time.
