@@ -7,6 +7,7 @@
 //! another runtime to try, as for all suites.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod engine;
 mod exec;
 mod join;
 mod scenario;

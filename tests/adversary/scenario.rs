@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use husk_tests::bundle::Bundle;
-use husk_tests::case::Case;
+use husk_tests::case::{Case, path_text};
 use husk_tests::event::Fifo;
 use husk_tests::invocation::Invocation;
 use husk_tests::runtime;
@@ -16,10 +16,10 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde_json::json;
 
 /// A variable of the caller's environment.
-const ENVIRONMENT: &str = "only-the-caller-has-this-variable";
+pub(crate) const ENVIRONMENT: &str = "only-the-caller-has-this-variable";
 
 /// An argument of the caller's.
-const ARGUMENT: &str = "only-the-caller-has-this-argument";
+pub(crate) const ARGUMENT: &str = "only-the-caller-has-this-argument";
 
 /// The name of a mount point of the host.
 const MOUNT: &str = "only-the-host-has-this-mount";
@@ -49,7 +49,7 @@ pub(crate) fn every_capability() -> Vec<&'static str> {
 }
 
 /// How long a scenario lasts.
-fn duration() -> Duration {
+pub(crate) fn duration() -> Duration {
     let asked = std::env::var("HUSK_ADVERSARY_SECONDS").ok();
     let seconds = asked.map_or(2.0, |text| text.parse().expect("HUSK_ADVERSARY_SECONDS"));
     Duration::from_secs_f64(seconds)
@@ -66,14 +66,14 @@ pub(crate) enum Caller<'a> {
 }
 
 /// What is on the host and must not be known inside.
-struct Host {
-    directory: PathBuf,
+pub(crate) struct Host {
+    pub(crate) directory: PathBuf,
     mount: PathBuf,
     listener: TcpListener,
 }
 
 impl Host {
-    fn new(case: &Case) -> Host {
+    pub(crate) fn new(case: &Case) -> Host {
         let directory = case.directory("host");
         fs::write(directory.join("secret"), "a secret of the host").unwrap();
         let mount_point = case.directory(MOUNT);
@@ -82,18 +82,16 @@ impl Host {
         Host { directory, mount: mount_point, listener }
     }
 
-    /// What would show that something of the host was seen, reversed.
-    fn marks(&self, case: &Case) -> Vec<String> {
+    /// What would show that something of the host was seen, with what else the caller's
+    /// arguments are known by. Reversed, since the container has it in its environment.
+    pub(crate) fn marks(&self, argument: &str) -> String {
         let port = self.listener.local_addr().expect("an address").port();
-        let state = case.state_root().display().to_string();
         let socket = format!("0100007F:{port:04X}");
-        let words = [ENVIRONMENT, ARGUMENT, MOUNT].map(str::to_owned);
-        let marks = words.into_iter().chain([state, socket]);
-        // The container's processes have them in their environment.
-        marks.map(|mark| mark.chars().rev().collect()).collect()
+        let marks = [ENVIRONMENT, ARGUMENT, MOUNT, argument, &socket];
+        marks.map(|mark| mark.chars().rev().collect::<String>()).join(" ")
     }
 
-    fn assert_untouched(&self) {
+    pub(crate) fn assert_untouched(&self) {
         let entries = fs::read_dir(&self.directory).unwrap().flatten();
         let names: Vec<_> = entries.map(|entry| entry.file_name()).collect();
         assert_eq!(names, ["secret"], "files were made on the host");
@@ -131,7 +129,10 @@ impl<'a> Scenario<'a> {
         let everyone = std::os::unix::fs::PermissionsExt::from_mode(0o666);
         fs::set_permissions(bundle.rootfs("findings"), everyone).unwrap();
         bundle.args(["/bin/spy", mode]);
-        bundle.set("/process/env/-", format!("SPY_MARKS={}", host.marks(case).join(" ")));
+        bundle.set(
+            "/process/env/-",
+            format!("SPY_MARKS={}", host.marks(path_text(&case.state_root()))),
+        );
         bundle.set("/process/env/-", format!("SPY_DIRECTORY={}", host.directory.display()));
         let pid_file = case.path("spy.pid");
         // That of an ordinary user shares the host's otherwise, and its sockets.

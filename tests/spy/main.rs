@@ -3,7 +3,7 @@
 //!
 //! It writes a line to `/findings` for each thing that it got and should not have, `ready` to
 //! the FIFO `/said` when it begins and `over N` to it when `/stop` is there, N being the number of
-//! processes that it has seen. Process ids are given out in turn, so the next one is looked for by
+//! processes that it has seen; `SPY_PLACE` names another directory for the three. Process ids are given out in turn, so the next one is looked for by
 //! its number: that takes a microsecond, where reading /proc takes a millisecond.
 
 use std::collections::BTreeSet;
@@ -11,7 +11,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     say("ready");
-    while !Path::new("/stop").exists() {
+    while !place("stop").exists() {
         // Between two looks at the file for a while, which costs as much as an attack.
         for _ in 0..200 {
             spy.look();
@@ -36,8 +36,12 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+fn place(name: &str) -> PathBuf {
+    PathBuf::from(std::env::var_os("SPY_PLACE").unwrap_or_else(|| "/".into())).join(name)
+}
+
 fn say(line: &str) {
-    if let Ok(mut fifo) = OpenOptions::new().write(true).open("/said") {
+    if let Ok(mut fifo) = OpenOptions::new().write(true).open(place("said")) {
         let _ = writeln!(fifo, "{line}");
     }
 }
@@ -81,7 +85,7 @@ impl Spy {
             last: own,
             seen: 0,
             found: BTreeSet::new(),
-            findings: OpenOptions::new().append(true).create(true).open("/findings").ok(),
+            findings: OpenOptions::new().append(true).create(true).open(place("findings")).ok(),
             marks: variable("SPY_MARKS").split_whitespace().map(reversed).collect(),
             directory: variable("SPY_DIRECTORY"),
             allowed: u64::from_str_radix(&variable("SPY_ALLOWED"), 16).unwrap_or(u64::MAX),
