@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use husk_cgroup::Cgroup;
 use husk_spec::{NamespaceType, Spec, Status};
 use husk_sys::clone::Cloned;
-use rustix::fs::{self, Mode, OFlags};
+use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Pid, WaitStatus};
@@ -25,6 +25,7 @@ use crate::mech::notify::{self, Notify};
 use crate::mech::proc::Proc;
 use crate::mech::{core_scheduling, idmap, limit, mount, namespace, net_device, seccomp, userns};
 use crate::plan::{Host, LaunchPlan, MountSource, Request};
+use crate::preconditions;
 use crate::record::{Record, process_start};
 use crate::report::{self, Code, Error, Result};
 use crate::state::{Directory, Store};
@@ -87,9 +88,9 @@ pub fn launch(store: &Store, spec: &Spec, config: &[u8], options: &Options) -> R
         true => Explainer::prepare(&mut plan.process, profile)?,
         false => None,
     };
-    warn_of_ungrantable(&plan)?;
-    check_console(&plan, options)?;
-    check_root(&plan)?;
+    preconditions::warn_of_ungrantable(&plan)?;
+    preconditions::check_console(&plan, options)?;
+    preconditions::check_root(&plan)?;
     let joined =
         plan.namespaces.joined().iter().map(namespace::open).collect::<Result<Vec<Opened>>>()?;
     namespace::check_host_is_spared(&joined, &plan)?;
@@ -163,51 +164,6 @@ fn record(spec: &Spec, plan: &LaunchPlan, options: &Options, cgroup: Cgroup) -> 
         poststart: plan.hooks.poststart.clone(),
         poststop: plan.hooks.poststop.clone(),
     }
-}
-
-/// A capability that the runtime does not have itself is a warning, config.md,
-/// "capabilities". In a new user namespace it has all.
-fn warn_of_ungrantable(plan: &LaunchPlan) -> Result<()> {
-    if plan.user_namespace.is_some() || plan.namespaces.joins(NamespaceType::User) {
-        return Ok(());
-    }
-    let permitted = crate::mech::capability::permitted()
-        .map_err(|errno| Error::kernel("process.capabilities", "capget", errno))?;
-    let wanted = &plan.process.capabilities;
-    let missing = (wanted.permitted | wanted.effective) & !permitted;
-    for name in crate::plan::CapabilitySets::names_of(missing) {
-        report::warning(format_args!(
-            "process.capabilities.permitted ({name}): not granted, since the runtime does not have it"
-        ));
-    }
-    Ok(())
-}
-
-fn check_console(plan: &LaunchPlan, options: &Options) -> Result<()> {
-    match (plan.process.terminal.is_some(), options.console.is_some()) {
-        (true, false) => Err(Error::new(
-            Code::Usage,
-            "--console-socket",
-            "missing: process.terminal is true and nobody would hold the terminal's other end",
-        )),
-        (false, true) => Err(Error::new(
-            Code::Usage,
-            "--console-socket",
-            "there is no terminal to send: process.terminal is false",
-        )),
-        _ => Ok(()),
-    }
-}
-
-fn check_root(plan: &LaunchPlan) -> Result<()> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    fs::open(&plan.root.path, flags, Mode::empty()).map(drop).map_err(|errno| {
-        Error::kernel(
-            format_args!("root.path ({})", plan.root.path.to_string_lossy()),
-            "open",
-            errno,
-        )
-    })
 }
 
 /// A container in the making.

@@ -29,6 +29,7 @@ pub mod mech;
 pub mod oom;
 pub mod passwd;
 pub mod plan;
+pub mod preconditions;
 pub mod process_setup;
 pub mod reaper;
 pub mod record;
