@@ -110,7 +110,7 @@ impl<'a> ProcessSetup<'a> {
                 0,
                 "prctl PR_SET_NO_NEW_PRIVS",
             )?;
-        } else {
+        } else if !joins {
             // Without it, both take CAP_SYS_ADMIN, which is about to go. The
             // filter last: it may well forbid the other.
             restrict(&mut landlock)?;
@@ -120,7 +120,8 @@ impl<'a> ProcessSetup<'a> {
             }
         }
         credential::become_user(process)?;
-        capability::apply(&process.capabilities)?;
+        let confines = joins && !process.no_new_privileges;
+        let privilege = capability::apply(&process.capabilities, confines)?;
         match entered {
             Err(Errno::ACCESS | Errno::PERM) => enter_cwd(&process.cwd, self.makes_cwd),
             done => done,
@@ -141,14 +142,25 @@ impl<'a> ProcessSetup<'a> {
         )?;
         let path = executable::find(process)?;
         if joins {
-            if !self.hooks_follow {
+            // The change of user has reset it, to what fs.suid_dumpable says.
+            set_not_dumpable()?;
+            if confines {
+                // The privilege for this is to be gone before anybody sees the process.
                 restrict(&mut landlock)?;
-                if let Some(filter) = filter.filter(|filter| !filter_loaded && spares_us(filter)) {
+                if let Some(filter) = filter {
+                    check_allows_clone(filter)?;
+                    listener = load_filter(filter, wire)?;
+                    filter_loaded = true;
+                }
+                privilege.give_up()?;
+            } else if !self.hooks_follow {
+                restrict(&mut landlock)?;
+                if let Some(filter) = filter.filter(|filter| spares_us(filter)) {
                     seccomp::load(filter)?;
                     filter_loaded = true;
                 }
             }
-            clone_into_pid_namespace(process, wire, has_terminal, filter_loaded)?;
+            clone_into_pid_namespace(process, wire, has_terminal)?;
         }
         let notifies = |filter: &Seccomp| filter.program.notifies || filter.explained;
         if let Some(filter) = filter.filter(|filter| !filter_loaded && notifies(filter)) {
@@ -201,10 +213,7 @@ fn clone_into_pid_namespace(
     process: &Process,
     wire: &Wire,
     has_terminal: bool,
-    filter_loaded: bool,
 ) -> Result<(), Fault> {
-    // The change of user has reset it, to what fs.suid_dumpable says.
-    set_not_dumpable()?;
     match husk_sys::clone::fork_sibling() {
         Ok(Some(number)) => {
             let born = Message::Born(number.as_raw_nonzero().get());
@@ -216,7 +225,7 @@ fn clone_into_pid_namespace(
             exec::exit_now(0)
         }
         Ok(None) => {}
-        Err(errno) => return Err(explain_clone(errno, filter_loaded)),
+        Err(errno) => return Err(explain_clone(errno)),
     }
     // Until it is known to the runtime, it would be nobody's.
     if !wire.await_go().at(Step::Sync, 0, "recvmsg")? {
@@ -238,58 +247,80 @@ pub fn set_not_dumpable() -> Result<(), Fault> {
     )
 }
 
-fn explain_clone(errno: Errno, filter_loaded: bool) -> Fault {
+fn explain_clone(errno: Errno) -> Fault {
     let (step, detail) = match errno {
         Errno::AGAIN => (Step::Cgroup, "the limit on processes leaves no room for two more"),
         // pid_namespaces(7): without its first process a namespace takes no other.
         Errno::NOMEM => (Step::Sync, "or the first process of the pid namespace has ended"),
-        _ if filter_loaded => (
-            Step::Seccomp,
-            "it refuses clone(2), which is needed to enter the pid namespace; with process.noNewPrivileges it is loaded after that",
-        ),
         _ => (Step::Sync, ""),
     };
     Fault { op: "clone".into(), errno: Some(errno), ..Fault::because(step, 0, detail) }
 }
 
-/// Whether a filter allows what is left to do from before the clone on. It is then in force
-/// before anybody sees the process, also where execve(2) could have come first.
-fn spares_us(filter: &Seccomp) -> bool {
-    const ALLOW: u32 = 0x7fff_0000;
+/// A system call with its first two arguments.
+type Use = (&'static str, libc::c_long, [u64; 2]);
+
+/// What is called between the filter and the program at the least.
+const NEEDED: [Use; 7] = [
+    ("capset", libc::SYS_capset, [0, 0]),
+    ("clone", libc::SYS_clone, [(libc::CLONE_PARENT | libc::SIGCHLD) as u64, 0]),
+    ("sendto", libc::SYS_sendto, [0, 0]),
+    ("exit_group", libc::SYS_exit_group, [0, 0]),
+    ("recvmsg", libc::SYS_recvmsg, [0, 0]),
+    ("setsid", libc::SYS_setsid, [0, 0]),
+    ("execve", libc::SYS_execve, [0, 0]),
+];
+
+/// What may be called besides: for a terminal, a limit, `start`, memory, and a message of what
+/// has failed.
+const OCCASIONAL: [Use; 11] = [
+    ("ioctl", libc::SYS_ioctl, [0, libc::TIOCSCTTY]),
+    ("prlimit64", libc::SYS_prlimit64, [0, libc::RLIMIT_NPROC as u64]),
+    ("accept4", libc::SYS_accept4, [0, 0]),
+    ("close", libc::SYS_close, [0, 0]),
+    ("rt_sigaction", libc::SYS_rt_sigaction, [libc::SIGPIPE as u64, 0]),
+    ("rt_sigprocmask", libc::SYS_rt_sigprocmask, [0, 0]),
+    ("brk", libc::SYS_brk, [0, 0]),
+    ("mmap", libc::SYS_mmap, [0, 0]),
+    ("munmap", libc::SYS_munmap, [0, 0]),
+    ("openat", libc::SYS_openat, [0, 0]),
+    ("read", libc::SYS_read, [0, 0]),
+];
+
+/// Whether a filter lets a call pass, or has an agent decide that lets all of ours pass.
+fn allows(filter: &Seccomp, (_, number, [first, second]): &Use) -> bool {
+    const USER_NOTIF: u32 = 0x7fc0_0000;
     const LOG: u32 = 0x7ffc_0000;
-    let clone = (libc::CLONE_PARENT | libc::SIGCHLD) as u64;
-    let calls = [
-        (libc::SYS_clone, [clone, 0]),
-        (libc::SYS_sendto, [0, 0]),
-        (libc::SYS_exit_group, [0, 0]),
-        (libc::SYS_recvmsg, [0, 0]),
-        (libc::SYS_setsid, [0, 0]),
-        (libc::SYS_ioctl, [0, libc::TIOCSCTTY]),
-        (libc::SYS_prlimit64, [0, u64::from(libc::RLIMIT_NPROC)]),
-        // Waiting for `start`.
-        (libc::SYS_accept4, [0, 0]),
-        (libc::SYS_close, [0, 0]),
-        (libc::SYS_rt_sigaction, [libc::SIGPIPE as u64, 0]),
-        (libc::SYS_rt_sigprocmask, [0, 0]),
-        (libc::SYS_brk, [0, 0]),
-        (libc::SYS_mmap, [0, 0]),
-        (libc::SYS_munmap, [0, 0]),
-        (libc::SYS_execve, [0, 0]),
-        // Why that failed.
-        (libc::SYS_openat, [0, 0]),
-        (libc::SYS_read, [0, 0]),
-    ];
+    const ALLOW: u32 = 0x7fff_0000;
     let Ok(arch) = plan::native_architecture().map(husk_seccomp::audit_arch) else {
         return false;
     };
-    let program = &filter.program;
+    let call = Call { arch, number: *number as u32, arguments: [*first, *second, 0, 0, 0, 0] };
+    matches!(filter.program.evaluate(&call), Some(USER_NOTIF | LOG | ALLOW))
+}
+
+/// A filter that is to be loaded before the clone must allow that. Afterwards it could only be
+/// loaded with a privilege that nobody in the container is to see.
+fn check_allows_clone(filter: &Seccomp) -> Result<(), Fault> {
+    let refused = |needed: &&Use| !filter.explained && !allows(filter, needed);
+    match NEEDED.iter().find(refused) {
+        None => Ok(()),
+        Some((name, ..)) => Err(Fault::because(
+            Step::Seccomp,
+            0,
+            format!(
+                "it refuses {name}, which is needed to enter the pid namespace with the filter in force; with process.noNewPrivileges it can be loaded after that"
+            ),
+        )),
+    }
+}
+
+/// Whether a filter that may be loaded later, too, allows what is left to do from before the
+/// clone on. It is then in force before anybody sees the process.
+fn spares_us(filter: &Seccomp) -> bool {
     !filter.explained
-        && !program.notifies
-        && calls.into_iter().all(|(number, [first, second])| {
-            let arguments = [first, second, 0, 0, 0, 0];
-            let call = Call { arch, number: number as u32, arguments };
-            matches!(program.evaluate(&call), Some(ALLOW | LOG))
-        })
+        && !filter.program.notifies
+        && NEEDED.iter().chain(&OCCASIONAL).all(|one| allows(filter, one))
 }
 
 impl ReadyProcess<'_> {
@@ -414,9 +445,7 @@ mod tests {
     /// namespaces is none of it.
     #[test]
     fn a_filter_that_leaves_us_enough_is_loaded_early() {
-        let names = "clone sendto exit_group recvmsg setsid ioctl prlimit64 accept4 close \
-             rt_sigaction rt_sigprocmask brk mmap munmap execve openat read";
-        let names: Vec<&str> = names.split_whitespace().collect();
+        let names: Vec<&str> = NEEDED.iter().chain(&OCCASIONAL).map(|(name, ..)| *name).collect();
         let profile = |names: &[&str], action: &str| {
             format!(
                 r#"{{"defaultAction":"SCMP_ACT_KILL_PROCESS","syscalls":[
@@ -426,6 +455,9 @@ mod tests {
         };
         assert!(spares_us(&filter(&profile(&names, "SCMP_ACT_ALLOW"))));
         assert!(spares_us(&filter(&profile(&names, "SCMP_ACT_LOG"))));
+        assert!(check_allows_clone(&filter(&profile(&names, "SCMP_ACT_LOG"))).is_ok());
+        let few = filter(&profile(&["clone", "capset", "execve"], "SCMP_ACT_ALLOW"));
+        assert!(check_allows_clone(&few).unwrap_err().detail.contains("sendto"));
         assert!(!spares_us(&filter(&profile(&names, "SCMP_ACT_ERRNO"))));
         for missing in &names {
             let others: Vec<&str> = names.iter().copied().filter(|name| name != missing).collect();
