@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use husk_net::pasta::{self, Pasta};
 use husk_net::{
-    Attachment, Claim, Endpoint, LoopbackProxy, Mode, NetNs, Networks, Publish, Request,
-    Reservation,
+    Attachment, Claim, Endpoint, Mode, NetNs, Networks, Publish, Request, Reservation, Service,
 };
 
 use crate::container::Container;
@@ -23,7 +22,7 @@ pub enum Connection {
     /// There is nothing to connect.
     Plain(Network),
     /// Addresses and ports on networks of ours, and the namespace to be connected.
-    Reserved(Networks, Reservation, NetNs),
+    Reserved(Box<Networks>, Reservation, NetNs),
     /// Without root: pasta, which writes its pid to the file.
     Pasta {
         /// The published ports.
@@ -88,7 +87,7 @@ impl Connection {
                 let nets = home.networks()?;
                 reclaim(home, &nets, notice);
                 let reservation = nets.reserve(&request(container, &names)?)?;
-                Ok(Self::Reserved(nets, reservation, NetNs::make()?))
+                Ok(Self::Reserved(Box::new(nets), reservation, NetNs::make()?))
             }
         }
     }
@@ -127,14 +126,24 @@ impl Connection {
         matches!(self, Self::Pasta { .. })
     }
 
-    /// Connects the namespace, before the program runs. The proxy is for the caller to serve.
+    /// Connects the namespace, before the program runs. The service is for the monitor to
+    /// dispatch as long as the container runs.
     ///
     /// # Errors
     /// What the kernel refused.
-    pub fn connect(&self, notice: &mut dyn FnMut(String)) -> Result<Option<LoopbackProxy>> {
+    pub fn connect(&self, notice: &mut dyn FnMut(String)) -> Result<Option<Service>> {
         let Self::Reserved(nets, reservation, netns) = self else { return Ok(None) };
         nets.set_up(reservation, netns)?.into_iter().for_each(notice);
-        Ok(LoopbackProxy::bind(self.claims())?)
+        Ok(Some(Service::start(nets, self.claims())?))
+    }
+
+    /// Undoes what [`Self::connect`] did for a container that then could not be started.
+    ///
+    /// # Errors
+    /// Every step that failed.
+    pub fn abandon(&self) -> Result<()> {
+        let Self::Reserved(nets, reservation, _) = self else { return Ok(()) };
+        Ok(nets.abandon(reservation)?)
     }
 
     /// Connects the created container's process, where that is what can be connected.

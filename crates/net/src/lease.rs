@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::installation::fnv;
 use crate::json_file::{self, Lock};
 use crate::link::Mac;
 use crate::network::{Network, Pool};
@@ -300,13 +301,10 @@ pub(crate) fn mac_for(address: IpAddr) -> Mac {
 }
 
 /// A function of container and network, so that it can be found and removed even
-/// if it was made and nothing more could be written down. At most 15 bytes.
+/// if it was made and nothing more could be written down. At most 15 bytes. Its
+/// alias says whose it is: a link of that name with another alias is not touched.
 fn host_interface(container: &str, network_id: &str) -> String {
-    // FNV-1a: short, and no one gains by a collision but an EEXIST of his own.
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in container.bytes().chain([0]).chain(network_id.bytes()) {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    }
+    let hash = fnv(&[container.as_bytes(), network_id.as_bytes()]);
     format!("vh{:012x}", hash & 0xffff_ffff_ffff)
 }
 
@@ -367,6 +365,7 @@ mod tests {
                 range: range.map(|r| r.parse().unwrap()),
             }],
             internal: false,
+            chosen: false,
             mtu: None,
             labels: Default::default(),
         }

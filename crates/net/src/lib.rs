@@ -5,7 +5,7 @@
 //!
 //! ```no_run
 //! use std::path::Path;
-//! use husk_net::{Attachment, LoopbackProxy, Mode, NetNs, Networks, Request};
+//! use husk_net::{Attachment, Mode, NetNs, Networks, Request, Service};
 //!
 //! # fn main() -> husk_net::Result<()> {
 //! # let (pid, publish, network) = (1, vec!["8080:80".to_owned()], vec![]);
@@ -27,16 +27,17 @@
 //! let netns = NetNs::make()?;
 //! let notices = nets.set_up(&reservation, &netns)?;
 //! // In the monitor, as long as the container runs: poll its descriptor, dispatch.
-//! let proxy = LoopbackProxy::bind(reservation.claims())?;
+//! let service = Service::start(&nets, reservation.claims())?;
 //! // At its end, whatever happened, also if create failed:
+//! drop(service);
 //! nets.tear_down(&request.container)?;
 //! # Ok(()) }
 //! ```
 //!
 //! A monitor that is another process than the one that reserved finds the ports by
 //! [`Networks::claims`]. `ps` and `start` call [`Networks::reclaim`] with what they
-//! know to be alive, which cleans up after a killed engine; [`Networks::ensure`]
-//! puts rules back that another program flushed, and so does every start.
+//! know to be alive, which cleans up after a killed engine. Rules that another program
+//! removed are put back by [`Service`] at once, and by [`Networks::ensure`].
 //!
 //! # Namespaces and threads
 //!
@@ -53,10 +54,13 @@
 //! # In the kernel
 //!
 //! A bridge for each network that is in use, a veth pair for each endpoint, and
-//! one table, `inet husk` (see `nft/table.rs` for its text). With the last
-//! container of a network its bridge and rules go, with the last of all the table.
+//! a table, `inet husk` (see `nft/table.rs` for its text), with a guard beside it
+//! (`guard.rs`). With the last container of a network its bridge and rules go, with the
+//! last of all the tables. Everything carries the name of its installation
+//! (`installation.rs`), so that several may share a host.
 //! What stays are switches of the host that were turned on, and said:
-//! `net.ipv4.ip_forward`, `net.ipv6.conf.all.forwarding`.
+//! `net.ipv4.ip_forward`, `net.ipv6.conf.all.forwarding`. A start that fails takes them
+//! back.
 
 #![deny(clippy::print_stderr, clippy::print_stdout, reason = "both panic where nobody reads")]
 
@@ -68,6 +72,8 @@ pub mod dns;
 mod error;
 mod firewall;
 mod forwarding;
+mod guard;
+mod installation;
 mod json_file;
 mod lease;
 mod link;
@@ -82,9 +88,11 @@ mod port_holder;
 pub mod proxy;
 mod publish;
 mod route;
+mod service;
 mod store;
 mod subnet;
 mod sysctl;
+mod watch;
 
 pub use claim::Claim;
 pub use error::{Error, Result};
@@ -97,4 +105,5 @@ pub use network::{DEFAULT_BRIDGE, DEFAULT_NETWORK, MAX_MTU, MIN_MTU, Network, Ne
 pub use networks::{Networks, Request, Reservation};
 pub use proxy::LoopbackProxy;
 pub use publish::{Protocol, Publish};
+pub use service::Service;
 pub use subnet::Subnet;

@@ -27,6 +27,7 @@ const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
+const IFLA_IFALIAS: u16 = 20;
 const IFLA_INFO_KIND: u16 = 1;
 /// linux/if.h, RFC 2863.
 const IF_OPER_UP: u8 = 6;
@@ -45,6 +46,8 @@ pub(crate) struct Link {
     pub(crate) kind: String,
     pub(crate) mtu: u32,
     pub(crate) mac: Option<Mac>,
+    /// What ip-link(8) shows as its alias.
+    pub(crate) alias: Option<String>,
     /// Whether it was brought up.
     pub(crate) up: bool,
     /// Whether it carries packets by now.
@@ -80,6 +83,7 @@ fn read(body: &[u8]) -> Option<Link> {
         kind: kind.map(string).unwrap_or_default(),
         mtu: 0,
         mac: None,
+        alias: None,
         up: word(8) & 1 != 0,
         works: false,
     };
@@ -88,6 +92,7 @@ fn read(body: &[u8]) -> Option<Link> {
             IFLA_IFNAME => link.name = string(value),
             IFLA_OPERSTATE => link.works = value == [IF_OPER_UP],
             IFLA_MTU => link.mtu = value.first_chunk().map_or(0, |b| u32::from_ne_bytes(*b)),
+            IFLA_IFALIAS => link.alias = Some(string(value)),
             IFLA_ADDRESS => link.mac = value.try_into().ok(),
             _ => {}
         }
@@ -103,6 +108,16 @@ pub(crate) fn find(socket: &mut Socket, name: &str) -> Result<Option<Link>> {
 /// The link of that index, if there is one.
 pub(crate) fn find_index(socket: &mut Socket, index: u32) -> Result<Option<Link>> {
     get(socket, index, None, "by index")
+}
+
+/// Every link.
+pub(crate) fn all(socket: &mut Socket) -> Result<Vec<Link>> {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    let messages = socket
+        .dump(RTM_GETLINK, &emit(&message))
+        .map_err(|refusal| refusal.into_error("list", "the host's links"))?;
+    Ok(messages.iter().filter_map(|(_, body)| read(body)).collect())
 }
 
 fn get(socket: &mut Socket, index: u32, name: Option<&str>, object: &str) -> Result<Option<Link>> {
@@ -134,6 +149,16 @@ pub(crate) fn add_bridge(
         LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
     ];
     socket.request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &emit(&message))
+}
+
+/// Says whose a link is.
+pub(crate) fn set_alias(socket: &mut Socket, index: u32, name: &str, alias: &str) -> Result<()> {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.attributes = vec![LinkAttribute::IfAlias(alias.to_owned())];
+    socket
+        .request(RTM_NEWLINK, 0, &emit(&message))
+        .map_err(|refusal| refusal.into_error("set the alias of link", name))
 }
 
 /// Adds a veth pair in one request: the container's end is made inside its

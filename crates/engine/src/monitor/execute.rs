@@ -20,7 +20,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use husk_net::LoopbackProxy;
+use husk_net::Service;
 use rustix::fs::OFlags;
 use rustix::io::FdFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -41,7 +41,7 @@ const CONSOLE: &str = "console.sock";
 pub(super) struct Executed {
     pub(super) pid: Pid,
     pub(super) streams: Streams,
-    pub(super) proxy: Option<LoopbackProxy>,
+    pub(super) proxy: Option<Service>,
 }
 
 /// Our ends of the program's standard streams.
@@ -121,7 +121,7 @@ impl<'a> Call<'a> {
         &mut self,
         network: &Connection,
         notice: &mut dyn FnMut(String),
-    ) -> Result<Option<LoopbackProxy>> {
+    ) -> Result<Option<Service>> {
         if !matches!(network, Connection::Reserved(..)) {
             self.begin(&["run", "--detach"])?.end(self.runtime)?.into_iter().for_each(notice);
             return Ok(None);

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use husk_image::user;
-use husk_net::LoopbackProxy;
+use husk_net::Service;
 use husk_net::dns::{DnsOptions, ExtraHost, HostResolver, HostsFile, ResolvConf, hostname_file};
 use husk_spec::NamespaceType;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -27,7 +27,7 @@ pub(super) struct Running {
     pub(super) pid: Pid,
     pub(super) pidfd: OwnedFd,
     pub(super) streams: Streams,
-    pub(super) proxy: Option<LoopbackProxy>,
+    pub(super) proxy: Option<Service>,
     pub(super) state: State,
     /// Where the kernel counts its kills for want of memory.
     pub(super) memory_events: Option<PathBuf>,
@@ -95,7 +95,12 @@ fn prepare_and_run(
     };
     let spec = spec::build(config, &facts)?;
     write_json(&container.run.join("config.json"), &spec)?;
-    let Executed { pid, streams, proxy } = execute(runtime, container, &network, notice)?;
+    let executed = execute(runtime, container, &network, notice);
+    if executed.is_err() {
+        // What is left of it is the caller's to undo.
+        let _ = network.abandon();
+    }
+    let Executed { pid, streams, proxy } = executed?;
     let number = pid.as_raw_nonzero().get();
     // The program may have ended: until it is waited for, its pid is its own.
     let pidfd =

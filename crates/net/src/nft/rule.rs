@@ -131,6 +131,37 @@ impl Rule {
         self.meta(META_OIFNAME, REG).compare(false, &link_name(name))
     }
 
+    /// `-i NAME`: iptables compares a name with its NUL, and no further.
+    pub(crate) fn iifname_as_iptables(self, name: &str) -> Self {
+        self.meta(META_IIFNAME, REG).compare(false, &c_string(name))
+    }
+
+    /// `-o NAME`.
+    pub(crate) fn oifname_as_iptables(self, name: &str) -> Self {
+        self.meta(META_OIFNAME, REG).compare(false, &c_string(name))
+    }
+
+    /// `-m conntrack --ctstate RELATED,ESTABLISHED,DNAT` (`xt_conntrack_mtinfo3` of
+    /// linux/netfilter/xt_conntrack.h): iptables does not read nft's own expression.
+    pub(crate) fn xt_conntrack_answered_or_published(self) -> Self {
+        const SIZE: usize = 164;
+        const MATCH_FLAGS: usize = 146;
+        const STATE_MASK: usize = 150;
+        const MATCH_STATE: u16 = 1;
+        const ESTABLISHED: u16 = 1 << 1;
+        const RELATED: u16 = 1 << 2;
+        const DNAT: u16 = 1 << 7;
+        let mut info = [0; SIZE];
+        let mut put = |at: usize, value: u16| {
+            info.iter_mut().skip(at).zip(value.to_ne_bytes()).for_each(|(to, from)| *to = from);
+        };
+        put(MATCH_FLAGS, MATCH_STATE);
+        put(STATE_MASK, ESTABLISHED | RELATED | DNAT);
+        self.add("match", |e| {
+            e.text(1, "conntrack").number(2, 3).bytes(3, &info);
+        })
+    }
+
     /// `ct state established,related`.
     pub(crate) fn established(self) -> Self {
         self.ct(CT_STATE).any_bit(ESTABLISHED_RELATED)
@@ -227,6 +258,10 @@ fn address_field(ipv6: bool, destination: bool) -> (u32, u32) {
         (true, false) => (8, 16),
         (true, true) => (24, 16),
     }
+}
+
+fn c_string(name: &str) -> Vec<u8> {
+    name.bytes().chain([0]).collect()
 }
 
 /// A link's name as the kernel compares it: 16 bytes, padded with zeros.
