@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::installation::{Installation, lock_host};
-use crate::lease::{Endpoint, mac_for};
+use crate::lease::{Endpoint, bridge_mac};
 use crate::link::{self, Link, VethPair};
 use crate::netlink::{Refusal, Socket};
 use crate::netns::NetNs;
@@ -70,9 +70,7 @@ pub(crate) fn set_up_bridge(
                 Some(mtu) => mtu,
                 None => uplink_mtu(socket)?,
             };
-            let gateway = network.pools.first().map(|pool| pool.gateway);
-            let mac = mac_for(gateway.unwrap_or(IpAddr::from([0; 4])));
-            link::add_bridge(socket, bridge, mac, mtu)
+            link::add_bridge(socket, bridge, bridge_mac(network), mtu)
                 .map_err(|refusal| refusal.into_error("add bridge", bridge))?;
             created = true;
             let made = link::find(socket, bridge)?;

@@ -87,6 +87,16 @@ impl Installation {
         if self.is_default { DEFAULT_BRIDGE.to_owned() } else { bridge_name(network_id) }
     }
 
+    /// 64 hexadecimal digits for a network that has no record.
+    pub(crate) fn id_of(&self, network: &str) -> String {
+        let mut id = String::new();
+        for _ in 0..4 {
+            let part = fnv(&[self.tag.as_bytes(), network.as_bytes(), id.as_bytes()]);
+            id.push_str(&format!("{part:016x}"));
+        }
+        id
+    }
+
     /// Makes the runtime directory this installation's own. The caller holds a lock
     /// of that directory; `is_idle` says that no container has anything in it.
     ///

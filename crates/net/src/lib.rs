@@ -5,20 +5,18 @@
 //!
 //! ```no_run
 //! use std::path::Path;
-//! use husk_net::{Attachment, Mode, NetNs, Networks, Request, Service};
+//! use husk_net::{Mode, NetNs, Networks, Request, Service};
 //!
 //! # fn main() -> husk_net::Result<()> {
 //! # let (pid, publish, network) = (1, vec!["8080:80".to_owned()], vec![]);
 //! let nets = Networks::open(Path::new("/var/lib/husk/networks"), Path::new("/run/husk/net"))?;
-//! let Mode::Networks(names) = Mode::parse(&network, false)? else { return Ok(()) };
+//! let Mode::Networks(attachments) = Mode::parse(&network, false)? else { return Ok(()) };
 //! let request = Request {
 //!     container: "4f2c".to_owned(),
 //!     name: "web".to_owned(),
-//!     attachments: names
-//!         .into_iter()
-//!         .map(|network| Attachment { network, ..Attachment::default() })
-//!         .collect(),
+//!     attachments,
 //!     publishes: publish.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
+//!     configures_network: false,
 //! };
 //! // Before the container is created: nothing is changed yet but what is written
 //! // down, and the addresses are known, for /etc/hosts.
@@ -68,8 +66,8 @@ mod address;
 mod bridge;
 mod claim;
 mod conntrack;
-pub mod dns;
 mod error;
+pub mod etc_files;
 mod firewall;
 mod forwarding;
 mod guard;
@@ -98,11 +96,11 @@ pub use claim::Claim;
 pub use error::{Error, Result};
 pub use lease::{Address, Attachment, Endpoint, format_mac, parse_mac};
 pub use link::Mac;
-pub use mode::Mode;
+pub use mode::{Mode, network_name, network_value};
 pub use netlink::Refusal;
 pub use netns::NetNs;
 pub use network::{DEFAULT_BRIDGE, DEFAULT_NETWORK, MAX_MTU, MIN_MTU, Network, NewNetwork, Pool};
-pub use networks::{Networks, Request, Reservation};
+pub use networks::{BuiltIn, Networks, Request, Reservation};
 pub use proxy::LoopbackProxy;
 pub use publish::{Protocol, Publish};
 pub use service::Service;

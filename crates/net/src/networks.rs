@@ -12,6 +12,7 @@ use crate::json_file::Lock;
 use crate::lease::{Endpoint, LeaseFiles};
 use crate::netlink::Socket;
 use crate::network::{DEFAULT_NETWORK, Network, NewNetwork, validate_name};
+use crate::nft::sources;
 use crate::nft::table::Table;
 use crate::store::Store;
 use crate::{firewall, forwarding, sysctl};
@@ -30,6 +31,17 @@ pub struct Networks {
     rules_lock: PathBuf,
     installation: Installation,
     runtime: PathBuf,
+}
+
+/// A network that is not of the store: what `--network host` and `none` stand for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuiltIn {
+    /// `host` or `none`.
+    pub name: &'static str,
+    /// As Docker calls it: `host` or `null`.
+    pub driver: &'static str,
+    /// 64 hexadecimal digits, always the same of one installation.
+    pub id: String,
 }
 
 /// Sockets of the calling thread's network namespace.
@@ -116,6 +128,16 @@ impl Networks {
         }
     }
 
+    /// `host` and `none`, which every host has: there is nothing to create for them.
+    #[must_use]
+    pub fn built_in(&self) -> [BuiltIn; 2] {
+        [("host", "host"), ("none", "null")].map(|(name, driver)| BuiltIn {
+            name,
+            driver,
+            id: self.installation.id_of(name),
+        })
+    }
+
     /// The endpoints on a network, or on all.
     ///
     /// # Errors
@@ -149,7 +171,7 @@ impl Networks {
     ///
     /// [`Error::NoSuchNetwork`], [`Error::NetworkInUse`], [`Error::BuiltIn`].
     pub fn remove(&self, name: &str) -> Result<()> {
-        if name == DEFAULT_NETWORK {
+        if [DEFAULT_NETWORK, "host", "none"].contains(&name) {
             return Err(Error::BuiltIn { name: name.to_owned() });
         }
         let network = self.inspect(name)?;
@@ -238,6 +260,10 @@ impl Networks {
             && table.publishes(&mut socket, &claims).map_err(&failed)?;
         if always || !is_whole {
             table.install(&mut socket, true, networks, &claims).map_err(&failed)?;
+        }
+        if always || !sources::is_whole(&mut socket, table.name()).map_err(&failed)? {
+            let endpoints = self.leases.all()?;
+            sources::install(&mut socket, table.name(), &endpoints).map_err(&failed)?;
         }
         firewall::admit(&mut socket, networks, notices)
     }

@@ -206,11 +206,15 @@ fn containers_are_connected_and_disconnected_while_they_run() {
     db.serve(7);
     let db_ip = db.addresses[0];
     assert!(!a.netns.enter(|| connects(db_ip)).unwrap());
-    let (endpoint, _) = host.nets.connect("a", "name-of-a", &attachment("app"), &a.netns).unwrap();
+    let (endpoint, _) =
+        host.nets.connect("a", "name-of-a", &attachment("app"), false, &a.netns).unwrap();
     assert_eq!((endpoint.interface.as_str(), endpoint.default_route), ("eth1", false));
     assert!(a.netns.enter(|| connects(db_ip)).unwrap());
     assert_eq!(
-        host.nets.connect("a", "name-of-a", &attachment("app"), &a.netns).unwrap_err().to_string(),
+        host.nets
+            .connect("a", "name-of-a", &attachment("app"), false, &a.netns)
+            .unwrap_err()
+            .to_string(),
         "container name-of-a is already connected to network app"
     );
     // The published port goes with its network; the way out moves to the other.

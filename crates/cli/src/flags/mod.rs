@@ -323,14 +323,14 @@ impl Flags {
 
     fn hostname(&self) -> Result<String> {
         if !self.hostname.is_empty() {
-            husk_net::dns::validate_hostname(&self.hostname)?;
+            husk_net::etc_files::validate_hostname(&self.hostname)?;
         }
         Ok(self.hostname.clone())
     }
 
     fn add_hosts(&self) -> Result<Vec<String>> {
         for text in &self.add_host {
-            text.parse::<husk_net::dns::ExtraHost>()?;
+            text.parse::<husk_net::etc_files::ExtraHost>()?;
         }
         Ok(self.add_host.clone())
     }

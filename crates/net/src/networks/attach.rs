@@ -13,6 +13,7 @@ use crate::netlink::Socket;
 use crate::netns::NetNs;
 use crate::network::{DEFAULT_BRIDGE, Network};
 use crate::nft::ports::{self, ForeignPort};
+use crate::nft::sources;
 use crate::publish::Publish;
 use crate::{bridge, conntrack, firewall, forwarding, link};
 
@@ -28,6 +29,9 @@ pub struct Request {
     pub attachments: Vec<Attachment>,
     /// Published ports.
     pub publishes: Vec<Publish>,
+    /// Whether the container is to configure its network itself (CAP_NET_ADMIN), and may
+    /// send from other addresses than its own to its neighbours.
+    pub configures_network: bool,
 }
 
 /// Addresses and ports that are a container's from now on, though nothing uses
@@ -139,6 +143,7 @@ impl Networks {
                 name: &request.name,
                 interface: format!("eth{i}"),
                 default_route: way_out == Some(i),
+                source_checked: !request.configures_network,
             };
             endpoints.push(self.lease(network, attachment, claimant)?);
         }
@@ -282,10 +287,26 @@ impl Networks {
             }
             link
         };
+        {
+            let _rules = Lock::exclusive(&self.rules_lock)?;
+            let all = || self.leases.all();
+            sources::check(&mut host.netfilter, &self.installation.table(), endpoint, all)?;
+        }
         bridge::set_up(endpoint, &link, &mut host.route, netns, notices)
     }
 
-    /// `network connect` of a running container.
+    /// Whether a container could be given an attachment's addresses, as far as its network
+    /// can tell while nothing is connected.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchNetwork`], [`Error::Invalid`], [`Error::AddressInUse`].
+    pub fn check_addresses(&self, attachment: &Attachment) -> Result<()> {
+        let network = self.store.get_or_default(&attachment.network, &self.installation)?;
+        self.leases.check(&network, attachment)
+    }
+
+    /// `network connect` of a running container; `configures_network` as in [`Request`].
     ///
     /// # Errors
     ///
@@ -296,6 +317,7 @@ impl Networks {
         container: &str,
         name: &str,
         attachment: &Attachment,
+        configures_network: bool,
         netns: &NetNs,
     ) -> Result<(Endpoint, Vec<String>)> {
         let mut host = Host::open()?;
@@ -310,6 +332,7 @@ impl Networks {
             name,
             interface: free.next().unwrap_or_else(|| "eth0".to_owned()),
             default_route: !network.internal && present.iter().all(|e| !e.default_route),
+            source_checked: !configures_network,
         };
         let endpoint = self.lease(&network, attachment, claimant)?;
         match self.set_up_endpoint(&endpoint, &mut host, netns, &mut effects) {

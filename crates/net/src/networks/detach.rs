@@ -9,6 +9,7 @@ use crate::json_file::Lock;
 use crate::lease::Endpoint;
 use crate::netns::NetNs;
 use crate::network::Network;
+use crate::nft::sources;
 use crate::{bridge, conntrack, firewall, guard};
 
 impl Networks {
@@ -143,6 +144,11 @@ impl Networks {
     pub(super) fn tear_down_endpoint(&self, endpoint: &Endpoint, host: &mut Host) -> Result<()> {
         let _lock = self.leases.lock(&endpoint.network)?;
         bridge::tear_down(endpoint, &mut host.route)?;
+        {
+            let _rules = Lock::exclusive(&self.rules_lock)?;
+            sources::forget(&mut host.netfilter, &self.installation.table(), endpoint)
+                .map_err(refused(&endpoint.name))?;
+        }
         if self
             .leases
             .endpoints(&endpoint.network)?
@@ -179,6 +185,8 @@ impl Networks {
         if self.leases.all()?.is_empty() {
             self.table().remove(&mut host.netfilter).map_err(refused("all networks"))?;
             guard::remove(&self.installation, &mut host.netfilter)?;
+            sources::remove(&mut host.netfilter, &self.installation.table())
+                .map_err(refused("all networks"))?;
         }
         Ok(())
     }

@@ -8,4 +8,5 @@
 pub(crate) mod batch;
 pub(crate) mod ports;
 pub(crate) mod rule;
+pub(crate) mod sources;
 pub(crate) mod table;

@@ -7,10 +7,12 @@ use super::batch::Attributes;
 pub(crate) const REG: u32 = 8;
 const REG_VERDICT: u32 = 0;
 
+const META_PROTOCOL: u32 = 1;
 const META_L4PROTO: u32 = 16;
 const META_NFPROTO: u32 = 15;
 const META_IIFNAME: u32 = 6;
 const META_OIFNAME: u32 = 7;
+const LINK_HEADER: u32 = 0;
 const NETWORK_HEADER: u32 = 1;
 const TRANSPORT_HEADER: u32 = 2;
 const CT_STATE: u32 = 0;
@@ -21,6 +23,9 @@ const IPS_DST_NAT: u32 = 32;
 const NFPROTO_IPV4: u8 = 2;
 const NFPROTO_IPV6: u8 = 10;
 const RTN_LOCAL: u32 = 2;
+const IPPROTO_ICMPV6: u8 = 58;
+/// A link's name takes sixteen bytes.
+const IFNAME_REGISTERS: u32 = 4;
 
 /// What becomes of a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,6 +167,78 @@ impl Rule {
         })
     }
 
+    /// `meta protocol NUMBER` (linux/if_ether.h).
+    pub(crate) fn protocol(self, number: u16) -> Self {
+        self.meta(META_PROTOCOL, REG).compare(false, &number.to_be_bytes())
+    }
+
+    /// `icmpv6 type NUMBER`.
+    pub(crate) fn icmpv6(self, kind: u8) -> Self {
+        self.meta(META_L4PROTO, REG)
+            .compare(false, &[IPPROTO_ICMPV6])
+            .payload(TRANSPORT_HEADER, 0, 1, REG)
+            .compare(false, &[kind])
+    }
+
+    /// The target of a neighbour advertisement lies in a subnet.
+    pub(crate) fn icmpv6_target(self, subnet: &crate::Subnet) -> Self {
+        self.payload(TRANSPORT_HEADER, 8, 16, REG).within(subnet)
+    }
+
+    /// `ip6 saddr SUBNET`, where the protocol is known.
+    pub(crate) fn bridged_source(self, subnet: &crate::Subnet) -> Self {
+        let (offset, length) = address_field(subnet.is_ipv6(), false);
+        self.payload(NETWORK_HEADER, offset, length, REG).within(subnet)
+    }
+
+    /// `iifname @SET`.
+    pub(crate) fn iifname_in(self, set: &str) -> Self {
+        self.meta(META_IIFNAME, REG).member(set, false)
+    }
+
+    /// `iifname . ether saddr != @SET`.
+    pub(crate) fn iifname_and_ether_source_not_in(self, set: &str) -> Self {
+        self.iifname_and(LINK_HEADER, 6, 6, set)
+    }
+
+    /// `iifname . arp saddr ether != @SET` (RFC 826: after two types, two lengths and the
+    /// operation).
+    pub(crate) fn iifname_and_arp_hardware_not_in(self, set: &str) -> Self {
+        self.iifname_and(NETWORK_HEADER, 8, 6, set)
+    }
+
+    /// `iifname . arp saddr ip != @SET`.
+    pub(crate) fn iifname_and_arp_address_not_in(self, set: &str) -> Self {
+        self.iifname_and(NETWORK_HEADER, 14, 4, set)
+    }
+
+    /// `iifname . ip saddr != @SET` or `ip6 saddr`.
+    pub(crate) fn iifname_and_source_not_in(self, ipv6: bool, set: &str) -> Self {
+        let (offset, length) = address_field(ipv6, false);
+        self.iifname_and(NETWORK_HEADER, offset, length, set)
+    }
+
+    /// `iifname . icmpv6 taddr != @SET`.
+    pub(crate) fn iifname_and_icmpv6_target_not_in(self, set: &str) -> Self {
+        self.iifname_and(TRANSPORT_HEADER, 8, 16, set)
+    }
+
+    fn iifname_and(self, header: u32, offset: u32, length: u32, set: &str) -> Self {
+        self.meta(META_IIFNAME, REG)
+            .payload(header, offset, length, REG + IFNAME_REGISTERS)
+            .member(set, true)
+    }
+
+    fn member(self, set: &str, inverted: bool) -> Self {
+        self.add("lookup", |e| {
+            e.text(1, set).number(2, REG);
+            if inverted {
+                // NFT_LOOKUP_F_INV.
+                e.number(5, 1);
+            }
+        })
+    }
+
     /// `ct state established,related`.
     pub(crate) fn established(self) -> Self {
         self.ct(CT_STATE).any_bit(ESTABLISHED_RELATED)
@@ -184,9 +261,13 @@ impl Rule {
 
     fn in_subnet(self, subnet: &crate::Subnet, destination: bool) -> Self {
         let (offset, length) = address_field(subnet.is_ipv6(), destination);
-        let rule = self.family(subnet.is_ipv6()).payload(NETWORK_HEADER, offset, length, REG);
+        self.family(subnet.is_ipv6()).payload(NETWORK_HEADER, offset, length, REG).within(subnet)
+    }
+
+    /// What has been loaded is an address of the subnet.
+    fn within(self, subnet: &crate::Subnet) -> Self {
         let mask = crate::subnet::mask(subnet);
-        let rule = if mask.iter().all(|&b| b == 0xff) { rule } else { rule.mask(&mask) };
+        let rule = if mask.iter().all(|&b| b == 0xff) { self } else { self.mask(&mask) };
         rule.compare(false, &crate::subnet::octets(subnet.base()))
     }
 

@@ -99,6 +99,7 @@ pub fn request(container: &str, networks: &[&str], publish: &[&str]) -> Request 
         name: format!("name-of-{container}"),
         attachments: networks.iter().map(|n| attachment(n)).collect(),
         publishes: publish.iter().map(|p| p.parse().unwrap()).collect(),
+        configures_network: false,
     }
 }
 

@@ -119,8 +119,12 @@ impl ResolvConf {
         Ok(Self { text: render(parsed, asked)?, notices })
     }
 
-    /// The file of a container whose queries to `forwarder` somebody asks the host's own
-    /// server. That one is used where no other server can be reached.
+    /// The file of a container whose queries to `forwarder`, an IPv4 address, somebody asks
+    /// the host's first IPv4 server, also one on the host's loopback.
+    ///
+    /// That server itself is left out: pasta before 2023-06 answers from the forwarder's
+    /// address whichever of the two was asked, and a resolver that has called connect(2),
+    /// as glibc's does, drops such an answer.
     ///
     /// # Errors
     ///
@@ -131,8 +135,10 @@ impl ResolvConf {
         forwarder: IpAddr,
     ) -> Result<Self> {
         let mut parsed = Parsed::read(&host.resolv_conf);
-        if parsed.servers.iter().any(IpAddr::is_loopback) {
-            parsed.servers.retain(|ip| !ip.is_loopback());
+        let first = parsed.servers.iter().copied().find(IpAddr::is_ipv4);
+        let forwards = first.is_some() || parsed.servers.iter().any(IpAddr::is_loopback);
+        parsed.servers.retain(|ip| !ip.is_loopback() && Some(*ip) != first);
+        if forwards {
             parsed.servers.insert(0, forwarder);
         }
         if parsed.servers.is_empty() && asked.servers.is_empty() {
@@ -190,6 +196,25 @@ mod tests {
         let host =
             HostResolver { resolv_conf: host.to_owned(), upstream: upstream.map(str::to_owned) };
         ResolvConf::for_own_network(&host, asked, ipv6).unwrap()
+    }
+
+    #[test]
+    fn a_forwarder_stands_for_the_server_that_it_asks() {
+        let text = |resolv_conf: &str, asked: &[&str]| {
+            let host = HostResolver { resolv_conf: resolv_conf.to_owned(), upstream: None };
+            let servers = asked.iter().map(|s| s.parse().unwrap()).collect();
+            let asked = DnsOptions { servers, ..DnsOptions::default() };
+            let forwarder = "169.254.1.1".parse().unwrap();
+            let made = ResolvConf::for_forwarder(&host, &asked, forwarder).unwrap();
+            made.text.replace("nameserver ", "").lines().collect::<Vec<_>>().join(" ")
+        };
+        // An old pasta answers for 192.0.2.53 by the forwarder's address.
+        assert_eq!(text("nameserver 192.0.2.53\n", &[]), "169.254.1.1");
+        assert_eq!(text("nameserver 127.0.0.53\n", &[]), "169.254.1.1");
+        let three = "nameserver 192.0.2.53\nnameserver 2001:db8::53\nnameserver 192.0.2.54\n";
+        assert_eq!(text(three, &[]), "169.254.1.1 2001:db8::53 192.0.2.54");
+        assert_eq!(text("nameserver 2001:db8::53\n", &[]), "2001:db8::53");
+        assert_eq!(text("nameserver 192.0.2.53\n", &["192.0.2.99"]), "192.0.2.99");
     }
 
     #[test]
