@@ -152,7 +152,7 @@ impl Network {
                 let attachment = Attachment {
                     network: nets.inspect(&connect.network)?.name,
                     addresses: addresses.into_iter().flatten().collect(),
-                    mac: None,
+                    ..Attachment::default()
                 };
                 let container = Container::find(home, &connect.container)?;
                 let notices = connection::join(home, container, &attachment)?;

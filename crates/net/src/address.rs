@@ -66,7 +66,8 @@ pub(crate) fn add(
 /// They ask by multicast to its solicited-node group (RFC 4291 section 2.7.1),
 /// which the kernel joins in a work queue after the request that added the
 /// address is answered. A question that comes before is lost, and asked again
-/// after a second.
+/// after a second. The kernel tells of it only since Linux 6.15
+/// (`RTNLGRP_IPV6_MCADDR`), so it is asked.
 pub(crate) fn wait_until_heard(socket: &mut Socket, index: u32, address: Ipv6Addr) -> Result<()> {
     let [.., a, b, c] = address.octets();
     let group = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c];

@@ -131,10 +131,10 @@ pub(crate) fn set_up(
         link::set_hairpin(socket, port.index, host)?;
     }
     link::set_up(socket, port.index, host)?;
-    configure(endpoint, &mut inside, has_ipv6, notices)?;
-    link::wait_until_it_works(socket, port.index)?;
+    configure(endpoint, &mut inside, netns, has_ipv6, notices)?;
+    link::wait_until_it_works(socket, port.index, Socket::link_events)?;
     // The first port brings the bridge to life.
-    link::wait_until_it_works(socket, bridge.index)
+    link::wait_until_it_works(socket, bridge.index, Socket::link_events)
 }
 
 /// Runs inside: loopback, and settings that the new link is to begin with.
@@ -179,6 +179,7 @@ fn add_pair(endpoint: &Endpoint, bridge: &Link, socket: &mut Socket, netns: &Net
 fn configure(
     endpoint: &Endpoint,
     inside: &mut Socket,
+    netns: &NetNs,
     has_ipv6: bool,
     notices: &mut Vec<String>,
 ) -> Result<()> {
@@ -199,7 +200,7 @@ fn configure(
             route::set_default(inside, address.gateway, link.index)?;
         }
     }
-    link::wait_until_it_works(inside, link.index)?;
+    link::wait_until_it_works(inside, link.index, || netns.enter(Socket::link_events)?)?;
     match endpoint.address(true).map(|a| a.address) {
         Some(IpAddr::V6(address)) if has_ipv6 => {
             address::wait_until_heard(inside, link.index, address)

@@ -40,8 +40,11 @@ pub struct Endpoint {
     pub network: String,
     /// Id of the container.
     pub container: String,
-    /// Name of the container, for messages.
+    /// Name of the container, for messages and for [`crate::dns`].
     pub name: String,
+    /// Other names of the container on this network: its hostname, `--network-alias`.
+    #[serde(default)]
+    pub aliases: Vec<String>,
     /// The link inside the container, `eth0`, `eth1`, ...
     pub interface: String,
     /// The other end of the veth pair, on the host.
@@ -75,6 +78,8 @@ pub struct Attachment {
     pub addresses: Vec<IpAddr>,
     /// Fixed hardware address (`--mac-address`).
     pub mac: Option<Mac>,
+    /// Other names that containers on the network know it by.
+    pub aliases: Vec<String>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -219,6 +224,7 @@ impl Leases {
             network: network.name.clone(),
             container: claimant.container.to_owned(),
             name: claimant.name.to_owned(),
+            aliases: wanted.aliases.clone(),
             interface: claimant.interface,
             host_interface: host_interface(claimant.container, &network.id),
             mac,
@@ -428,7 +434,7 @@ mod tests {
         let wanted = Attachment {
             network: network.name.clone(),
             addresses: fixed.iter().map(|a| a.parse().unwrap()).collect(),
-            mac: None,
+            ..Attachment::default()
         };
         let endpoint = files.add(network, &wanted, claimant(container))?;
         Ok(endpoint.addresses[0].address.to_string())

@@ -66,6 +66,7 @@ mod address;
 mod bridge;
 mod claim;
 mod conntrack;
+pub mod dns;
 mod error;
 pub mod etc_files;
 mod firewall;

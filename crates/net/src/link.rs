@@ -32,7 +32,6 @@ const IFLA_INFO_KIND: u16 = 1;
 /// linux/if.h, RFC 2863.
 const IF_OPER_UP: u8 = 6;
 const WORKS_LIMIT: Duration = Duration::from_secs(1);
-const WORKS_INTERVAL: Duration = Duration::from_micros(300);
 
 /// A hardware address.
 pub type Mac = [u8; 6];
@@ -204,15 +203,25 @@ pub(crate) fn set_up(socket: &mut Socket, index: u32, name: &str) -> Result<()> 
 /// Its carrier comes up at once, but its queue is switched from discarding
 /// everything by the kernel's link watch, a moment later. Without the wait the
 /// first packets of a quick container are lost, and TCP or ARP tries again after
-/// a second. Since Linux 6.8 the question itself gets the work done. A link that
+/// a second. Since Linux 6.8 the question itself gets the work done; before, the kernel
+/// tells `events`, a socket of the link's namespace that is only opened then. A link that
 /// does not make it in a second (none should) is left to come up later.
-pub(crate) fn wait_until_it_works(socket: &mut Socket, index: u32) -> Result<()> {
+pub(crate) fn wait_until_it_works(
+    socket: &mut Socket,
+    index: u32,
+    events: impl FnOnce() -> Result<Socket>,
+) -> Result<()> {
+    let mut works =
+        || -> Result<bool> { Ok(find_index(socket, index)?.is_none_or(|link| link.works)) };
+    if works()? {
+        return Ok(());
+    }
+    let mut events = events()?;
     let begin = Instant::now();
-    while !find_index(socket, index)?.is_none_or(|link| link.works) {
-        if begin.elapsed() > WORKS_LIMIT {
-            return Ok(());
-        }
-        std::thread::sleep(WORKS_INTERVAL);
+    // Asked again once events are told, so that none is missed.
+    while !works()? {
+        let Some(rest) = WORKS_LIMIT.checked_sub(begin.elapsed()) else { return Ok(()) };
+        events.wait(rest)?;
     }
     Ok(())
 }

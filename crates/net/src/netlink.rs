@@ -5,10 +5,12 @@
 
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST,
 };
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
 use rustix::net::{
@@ -97,6 +99,11 @@ impl Socket {
         Self::open_in(Some(NETFILTER), groups, EVENT_BUFFER)
     }
 
+    /// For what the kernel tells of links: `RTMGRP_LINK`.
+    pub(crate) fn link_events() -> Result<Self> {
+        Self::open_in(None, 1, EVENT_BUFFER)
+    }
+
     fn open(protocol: Option<Protocol>) -> Result<Self> {
         Self::open_in(protocol, 0, 64 * 1024)
     }
@@ -109,6 +116,18 @@ impl Socket {
         husk_sys::netlink::set_strict_and_verbose(fd.as_fd()).map_err(failed)?;
         bind(&fd, &SocketAddrNetlink::new(0, groups)).map_err(failed)?;
         Ok(Self { fd, sequence: 0, buffer: vec![0; buffer] })
+    }
+
+    /// Waits for an event, and forgets it: the caller asks for what is true now.
+    pub(crate) fn wait(&mut self, limit: Duration) -> Result<()> {
+        let limit = Timespec::try_from(limit).ok();
+        let mut fds = [PollFd::new(&self.fd, PollFlags::IN)];
+        match poll(&mut fds, limit.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(Error::system("wait for the kernel's events", errno)),
+        }
+        self.each_event(|_, _| {});
+        Ok(())
     }
 
     /// Calls `each` with the type and body of every message that has come, without

@@ -312,6 +312,32 @@ impl Rule {
             })
     }
 
+    /// `udp dport PORT` or `tcp dport PORT`.
+    pub(crate) fn port(self, protocol: crate::Protocol, port: u16) -> Self {
+        self.meta(META_L4PROTO, REG)
+            .compare(false, &[protocol.number()])
+            .payload(TRANSPORT_HEADER, 2, 2, REG)
+            .compare(false, &port.to_be_bytes())
+    }
+
+    /// `dnat to ADDRESS:PORT`.
+    pub(crate) fn dnat_to(self, address: std::net::IpAddr, port: u16) -> Self {
+        let octets = crate::subnet::octets(address);
+        let port_register = REG + octets.len() as u32 / 4;
+        let family = if address.is_ipv6() { NFPROTO_IPV6 } else { NFPROTO_IPV4 };
+        self.load(REG, &octets).load(port_register, &port.to_be_bytes()).add("nat", |e| {
+            e.number(1, 1).number(2, u32::from(family)).number(3, REG).number(5, port_register);
+        })
+    }
+
+    fn load(self, register: u32, value: &[u8]) -> Self {
+        self.add("immediate", |e| {
+            e.number(1, register).nest(2, |data| {
+                data.bytes(1, value);
+            });
+        })
+    }
+
     /// `masquerade`.
     pub(crate) fn masquerade(self) -> Self {
         self.add("masq", |_| {})
