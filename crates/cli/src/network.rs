@@ -114,6 +114,9 @@ pub(super) struct Connect {
     /// Address on it
     #[arg(long)]
     ip6: Option<std::net::Ipv6Addr>,
+    /// Another name of the container on the network
+    #[arg(long, value_name = "NAME")]
+    alias: Vec<String>,
     /// Name or id
     network: String,
     /// Name or id
@@ -152,6 +155,7 @@ impl Network {
                 let attachment = Attachment {
                     network: nets.inspect(&connect.network)?.name,
                     addresses: addresses.into_iter().flatten().collect(),
+                    aliases: connect.alias.clone(),
                     ..Attachment::default()
                 };
                 let container = Container::find(home, &connect.container)?;

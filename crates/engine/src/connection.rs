@@ -3,9 +3,10 @@
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
+use husk_net::etc_files::{DnsOptions, HostResolver, ResolvConf};
 use husk_net::pasta::{self, Pasta};
 use husk_net::{
-    Attachment, Claim, Endpoint, Mode, NetNs, Networks, Publish, Request, Reservation, Service,
+    Attachment, Claim, Endpoint, Mode, NetNs, Networks, Publish, Request, Reservation, Service, dns,
 };
 
 use crate::container::Container;
@@ -153,10 +154,36 @@ impl Connection {
     ///
     /// # Errors
     /// What the kernel refused.
-    pub fn connect(&self, notice: &mut dyn FnMut(String)) -> Result<Option<Service>> {
+    pub fn connect(
+        &self,
+        config: &Config,
+        notice: &mut dyn FnMut(String),
+    ) -> Result<Option<Service>> {
         let Self::Reserved(nets, reservation, netns) = self else { return Ok(None) };
         nets.set_up(reservation, netns)?.into_iter().for_each(notice);
-        Ok(Some(Service::start(nets, self.claims())?))
+        Ok(Some(Service::start(nets, self.claims(), self.names(netns, config)?)?))
+    }
+
+    /// Whether the container is on a network whose containers have names.
+    pub fn has_names(&self) -> bool {
+        self.endpoints().iter().any(|endpoint| endpoint.network != husk_net::DEFAULT_NETWORK)
+    }
+
+    fn names(&self, netns: &NetNs, config: &Config) -> Result<Option<dns::Config>> {
+        let Self::Reserved(nets, reservation, _) = self else { return Ok(None) };
+        let Some(first) = reservation.endpoints().first().filter(|_| self.has_names()) else {
+            return Ok(None);
+        };
+        // An internal network leads nowhere, also not by way of the host's own server.
+        let leads_out = self.endpoints().iter().any(|endpoint| endpoint.default_route);
+        let asked = dns_options(config);
+        let servers = ResolvConf::upstream(&HostResolver::read(), &asked, leads_out);
+        Ok(Some(dns::Config {
+            networks: (**nets).clone(),
+            container: first.container.clone(),
+            netns: netns.try_clone()?,
+            servers,
+        }))
     }
 
     /// Undoes what [`Self::connect`] did for a container that then could not be started.
@@ -213,6 +240,15 @@ fn publishes(container: &Container) -> Result<Vec<Publish>> {
     config.publishes.iter().chain(exposed).map(parse).collect()
 }
 
+/// `--dns` and the like.
+pub fn dns_options(config: &Config) -> DnsOptions {
+    DnsOptions {
+        servers: config.dns.clone(),
+        search: config.dns_search.clone(),
+        options: config.dns_options.clone(),
+    }
+}
+
 /// Whether the container was given the right to configure its network.
 fn configures_network(config: &Config) -> bool {
     let is_given = |name: &String| ["ALL", "CAP_NET_ADMIN"].contains(&name.as_str());
@@ -240,6 +276,9 @@ fn request(container: &Container, mut attachments: Vec<Attachment>) -> Result<Re
         let mac = config.mac.as_deref().map(husk_net::parse_mac).transpose()?;
         first.addresses.extend(&config.addresses);
         first.mac = mac.or(first.mac);
+    }
+    if !config.hostname.is_empty() {
+        attachments.iter_mut().for_each(|one| one.aliases.push(config.hostname.clone()));
     }
     Ok(Request {
         container: container.id().to_owned(),
@@ -299,6 +338,8 @@ pub fn join(home: &Home, container: Container, attachment: &Attachment) -> Resul
     let mut attachments = attachments_of(&container)?;
     let (id, name) = (container.id().to_owned(), container.record.name.clone());
     let nets = home.networks()?;
+    // What it may not be is said before anything is connected.
+    Mode::parse(&[husk_net::network_value(attachment)], is_rootless())?;
     if attachments.iter().any(|present| present.network == attachment.network) {
         let network = attachment.network.clone();
         return Err(husk_net::Error::AlreadyConnected { container: name, network }.into());
@@ -306,7 +347,10 @@ pub fn join(home: &Home, container: Container, attachment: &Attachment) -> Resul
     let notices = match running_namespace(&container)? {
         Some(namespace) => {
             let configures = configures_network(&container.record.config);
-            nets.connect(&id, &name, attachment, configures, &namespace)?.1
+            let mut attachment = attachment.clone();
+            let hostname = container.record.config.hostname.clone();
+            attachment.aliases.extend(Some(hostname).filter(|name| !name.is_empty()));
+            nets.connect(&id, &name, &attachment, configures, &namespace)?.1
         }
         None => {
             nets.check_addresses(attachment)?;

@@ -25,7 +25,7 @@
 //! let netns = NetNs::make()?;
 //! let notices = nets.set_up(&reservation, &netns)?;
 //! // In the monitor, as long as the container runs: poll its descriptor, dispatch.
-//! let service = Service::start(&nets, reservation.claims())?;
+//! let service = Service::start(&nets, reservation.claims(), None)?;
 //! // At its end, whatever happened, also if create failed:
 //! drop(service);
 //! nets.tear_down(&request.container)?;

@@ -1,6 +1,7 @@
 //! What `--network` asks for.
 
 use crate::error::{Error, Result};
+use crate::etc_files::validate_hostname;
 use crate::lease::{Attachment, parse_mac};
 use crate::network::{DEFAULT_NETWORK, validate_name};
 
@@ -72,6 +73,12 @@ impl Mode {
             if networks.iter().any(|n: &Attachment| n.network == name) {
                 return refuse(value, "is given twice");
             }
+            if name == DEFAULT_NETWORK && !attachment.aliases.is_empty() {
+                return refuse(
+                    value,
+                    "takes no alias: containers on it have no names; create a network",
+                );
+            }
             networks.push(Attachment { network: name.to_owned(), ..attachment.clone() });
         }
         Ok(match (networks.is_empty(), rootless) {
@@ -93,7 +100,7 @@ pub fn network_name(value: &str) -> &str {
     fields.find_map(|field| field.strip_prefix("name=")).unwrap_or(value)
 }
 
-/// Reads `NAME` or `name=NAME,ip=ADDRESS,ip6=ADDRESS,mac-address=ADDRESS`.
+/// Reads `NAME` or `name=NAME,ip=ADDRESS,ip6=ADDRESS,mac-address=ADDRESS,alias=NAME,...`.
 fn attachment(value: &str) -> Result<Attachment> {
     if !value.contains('=') {
         return Ok(plain(value));
@@ -117,10 +124,14 @@ fn attachment(value: &str) -> Result<Attachment> {
                 attachment.addresses.push(address);
             }
             "mac-address" => attachment.mac = Some(parse_mac(text)?),
-            "alias" | "driver-opt" | "link-local-ip" | "gw-priority" => {
+            "alias" => {
+                validate_hostname(text).map_err(|_| invalid("is not a host name"))?;
+                attachment.aliases.push(text.to_owned());
+            }
+            "driver-opt" | "link-local-ip" | "gw-priority" => {
                 return Err(invalid("is not supported yet"));
             }
-            _ => return Err(invalid("must be name, ip, ip6 or mac-address")),
+            _ => return Err(invalid("must be name, ip, ip6, mac-address or alias")),
         }
     }
     if attachment.network.is_empty() {
@@ -146,6 +157,9 @@ pub fn network_value(attachment: &Attachment) -> String {
     }
     if let Some(mac) = attachment.mac {
         value.push_str(&format!(",mac-address={}", crate::lease::format_mac(mac)));
+    }
+    for alias in &attachment.aliases {
+        value.push_str(&format!(",alias={alias}"));
     }
     value
 }
@@ -173,10 +187,12 @@ mod tests {
             parse(&["a", "b"], false).unwrap(),
             Mode::Networks(vec![plain("a"), plain("b")])
         );
-        let value = "name=app,ip=10.89.0.10,ip6=fd00::10,mac-address=02:00:00:00:00:07";
+        let value =
+            "name=app,ip=10.89.0.10,ip6=fd00::10,mac-address=02:00:00:00:00:07,alias=db,alias=sql";
         let Mode::Networks(app) = parse(&[value], false).unwrap() else { panic!() };
         assert_eq!(app[0].network, "app");
         assert_eq!(app[0].addresses.len(), 2);
+        assert_eq!(app[0].aliases, ["db", "sql"]);
         assert_eq!(app[0].mac, Some([2, 0, 0, 0, 0, 7]));
         assert_eq!((network_name(value), network_name("app")), ("app", "app"));
         assert_eq!(network_value(&app[0]), value);
@@ -214,12 +230,12 @@ mod tests {
             (
                 &["name=a,speed=9"],
                 false,
-                "--network name=a,speed=9: \"speed=9\" must be name, ip, ip6 or mac-address",
+                "--network name=a,speed=9: \"speed=9\" must be name, ip, ip6, mac-address or alias",
             ),
             (
-                &["name=a,alias=db"],
+                &["name=bridge,alias=db"],
                 false,
-                "--network name=a,alias=db: \"alias=db\" is not supported yet",
+                "--network name=bridge,alias=db: takes no alias: containers on it have no names; create a network",
             ),
             (
                 &["name=none,ip=10.0.0.1"],

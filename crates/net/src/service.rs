@@ -6,35 +6,41 @@ use std::time::Duration;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
 use crate::claim::Claim;
+use crate::dns::{Config, DnsServer};
 use crate::error::{Error, Result};
 use crate::networks::Networks;
 use crate::proxy::LoopbackProxy;
 use crate::watch::Watch;
 
-/// Serves a container's published ports on loopback, and takes part in watching the
-/// host's packet filter. No thread: poll its descriptor, and call [`Self::dispatch`] when
+/// Serves a container's published ports on loopback and the names of its neighbours, and
+/// takes part in watching the host's packet filter. No thread: poll its descriptor, and call [`Self::dispatch`] when
 /// it is readable or [`Self::timeout`] has passed. Drop it before
 /// [`Networks::tear_down`]. It belongs to the host's network namespace.
 #[derive(Debug)]
 pub struct Service {
     epoll: OwnedFd,
     proxy: Option<LoopbackProxy>,
+    names: Option<DnsServer>,
     watch: Watch,
 }
 
 impl Service {
-    /// For a container whose networks are set up.
+    /// For a container whose networks are set up; `names` if it is on a network with names.
     ///
     /// # Errors
     ///
-    /// [`Error::PortRefused`] with the errno of bind(2).
-    pub fn start(networks: &Networks, claims: &[Claim]) -> Result<Self> {
+    /// [`Error::PortRefused`] with the errno of bind(2); those of [`DnsServer::start`].
+    pub fn start(networks: &Networks, claims: &[Claim], names: Option<Config>) -> Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(failed)?;
         let proxy = LoopbackProxy::bind(claims)?;
         if let Some(proxy) = &proxy {
             epoll::add(&epoll, proxy, EventData::new_u64(0), EventFlags::IN).map_err(failed)?;
         }
-        Ok(Self { epoll, proxy, watch: Watch::new(networks.clone()) })
+        let names = names.map(DnsServer::start).transpose()?;
+        if let Some(names) = &names {
+            epoll::add(&epoll, names, EventData::new_u64(2), EventFlags::IN).map_err(failed)?;
+        }
+        Ok(Self { epoll, proxy, names, watch: Watch::new(networks.clone()) })
     }
 
     /// How long until [`Self::dispatch`] wants to be called though nothing is
@@ -42,7 +48,8 @@ impl Service {
     #[must_use]
     pub fn timeout(&self) -> Option<Duration> {
         let proxy = self.proxy.as_ref().and_then(LoopbackProxy::timeout);
-        [proxy, self.watch.timeout()].into_iter().flatten().min()
+        let names = self.names.as_ref().and_then(DnsServer::timeout);
+        [proxy, names, self.watch.timeout()].into_iter().flatten().min()
     }
 
     /// Does what is to be done, without waiting. The ports are served whatever becomes
@@ -54,7 +61,8 @@ impl Service {
     pub fn dispatch(&mut self) -> Result<()> {
         let served = self.proxy.as_mut().map_or(Ok(()), LoopbackProxy::dispatch);
         let watched = self.dispatch_watch();
-        served.and(watched)
+        let answered = self.names.as_mut().map_or(Ok(()), DnsServer::dispatch);
+        served.and(answered).and(watched)
     }
 
     fn dispatch_watch(&mut self) -> Result<()> {

@@ -66,7 +66,7 @@ pub(super) fn execute(
     let proxy = match runtime.is_own() && !network.needs_process() {
         true => call.run(network, notice)?,
         false => {
-            let proxy = network.connect(notice)?;
+            let proxy = network.connect(&container.record.config, notice)?;
             call.create(notice)?;
             network
                 .connect_process(read_pid(&container.run.join("pid"))?.as_raw_nonzero().get())?;
@@ -132,7 +132,7 @@ impl<'a> Call<'a> {
         let number = gate.as_raw_fd().to_string();
         let running = self.begin(&["run", "--detach", "--block-fd", &number])?;
         drop(gate);
-        let connected = network.connect(notice);
+        let connected = network.connect(&self.container.record.config, notice);
         if connected.is_ok() {
             // Whoever does not read it any more has its own words for that.
             let _ = rustix::io::write(&hold, b"\n");

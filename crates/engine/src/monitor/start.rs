@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 
 use husk_image::user;
 use husk_net::Service;
-use husk_net::etc_files::{
-    DnsOptions, ExtraHost, HostResolver, HostsFile, ResolvConf, hostname_file,
-};
+use husk_net::etc_files::{ExtraHost, HostResolver, HostsFile, ResolvConf, hostname_file};
 use husk_spec::NamespaceType;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -187,16 +185,15 @@ fn write_files(
         gateways: &gateways,
         host: host_file.as_deref(),
     };
-    let asked = DnsOptions {
-        servers: config.dns.clone(),
-        search: config.dns_search.clone(),
-        options: config.dns_options.clone(),
-    };
+    let asked = connection::dns_options(config);
     let host = HostResolver::read();
     let resolv = match network {
         Connection::Plain(Network::Host) => ResolvConf::for_host_network(&host, &asked)?,
         Connection::Pasta { .. } => {
             ResolvConf::for_forwarder(&host, &asked, husk_net::pasta::DNS_FORWARDER)?
+        }
+        _ if network.has_names() => {
+            ResolvConf::for_own_server(&host, &asked, husk_net::dns::ADDRESS)?
         }
         _ => {
             let has_ipv6 = addresses.iter().any(std::net::IpAddr::is_ipv6);

@@ -215,7 +215,7 @@ impl Monitor {
         let (ready, is_ready) = std::sync::mpsc::channel();
         // It is in the namespace of the thread that starts it.
         let thread = std::thread::spawn(move || {
-            let mut service = husk_net::Service::start(&nets, &claims).unwrap();
+            let mut service = husk_net::Service::start(&nets, &claims, None).unwrap();
             service.dispatch().unwrap();
             ready.send(()).unwrap();
             while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
