@@ -11,6 +11,7 @@ mod copy_step;
 pub mod dockerfile;
 pub mod error;
 pub(crate) mod expand;
+pub mod git;
 pub mod healthcheck;
 pub mod ignore;
 mod instruction;
@@ -19,7 +20,9 @@ pub mod lines;
 mod metadata_step;
 mod mount_step;
 mod on_build;
+pub mod remote;
 pub mod run_mount;
+mod source;
 mod state;
 mod substitute;
 mod variables;
@@ -34,8 +37,9 @@ use rustix::io::Errno;
 use crate::overlay::OverlayError;
 use crate::pack::PackError;
 use crate::store::StoreError;
+use crate::tree::TreeError;
 
-pub use builder::{BuildOptions, RunStep, Runner, build};
+pub use builder::{BuildOptions, NamedContext, RunStep, Runner, build};
 pub use change::config_of;
 pub use copy::CopyError;
 pub use error::DockerfileError;
@@ -67,6 +71,9 @@ pub enum BuildError {
         /// The errno.
         source: io::Error,
     },
+    /// A file could not be made or copied.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
     /// A file could not be copied.
     #[error(transparent)]
     Copy(#[from] CopyError),

@@ -72,6 +72,15 @@ impl StageState {
         }
     }
 
+    /// Gives a base without a PATH the default one, as BuildKit does: `ENV PATH=/x:$PATH` then
+    /// means what it says.
+    pub(crate) fn with_path(mut self) -> StageState {
+        if !self.env().any(|(name, _)| name == "PATH") {
+            self.set_env("PATH", PATH);
+        }
+        self
+    }
+
     /// For a stage that is FROM this one: ARGs end with their stage.
     pub(crate) fn on_top(mut self) -> StageState {
         self.arguments.clear();
@@ -124,16 +133,13 @@ impl StageState {
         self.arguments.extend(value.map(|value| (name.to_owned(), value)));
     }
 
-    /// The environment of a RUN: ENV, ARGs that ENV does not hide, and a PATH.
+    /// The environment of a RUN: ENV, and ARGs that ENV does not hide.
     pub(crate) fn run_environment(&self) -> Vec<(String, String)> {
         let mut env: Vec<(String, String)> = self.env().collect();
         for (name, value) in &self.arguments {
             if !env.iter().any(|(known, _)| known == name) {
                 env.push((name.clone(), value.clone()));
             }
-        }
-        if !env.iter().any(|(name, _)| name == "PATH") {
-            env.push(("PATH".to_owned(), PATH.to_owned()));
         }
         env
     }
