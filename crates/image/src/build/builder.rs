@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use super::BuildError;
+use super::cache::{CacheExport, carrier};
 use super::copy::{Attributes, Target};
 use super::dockerfile::{Copy, Dockerfile, Instruction, Run, Stage, Step, StepNetwork, Word};
 use super::error::DockerfileError;
@@ -97,6 +98,8 @@ pub struct BuildOptions {
     pub allow_host_network: bool,
     /// `--allow security.insecure`: RUN may have the privileges of the host's root.
     pub allow_insecure: bool,
+    /// `--cache-to`.
+    pub cache: CacheExport,
     /// SOURCE_DATE_EPOCH, in seconds: the time of the image, and the latest of its files.
     pub epoch: Option<u64>,
     /// `--tag`.
@@ -141,6 +144,7 @@ impl BuildOptions {
             contexts: Vec::new(),
             allow_host_network: false,
             allow_insecure: false,
+            cache: CacheExport::default(),
             epoch: None,
             names: Vec::new(),
             unpack: UnpackOptions::of_this_process(),
@@ -154,6 +158,16 @@ impl Default for BuildOptions {
     }
 }
 
+/// What a build has made.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// The image.
+    pub image: ImageRecord,
+    /// The images that carry the cache, where one is to be exported. They are in no list: an
+    /// [`crate::store::Activity`] keeps them until they are written elsewhere.
+    pub cache: Vec<ImageRecord>,
+}
+
 /// Builds an image.
 ///
 /// # Errors
@@ -164,7 +178,7 @@ pub fn build(
     options: &BuildOptions,
     runner: &mut dyn Runner,
     progress: &dyn Progress,
-) -> Result<ImageRecord, BuildError> {
+) -> Result<Built, BuildError> {
     let _activity = store.activity()?;
     let target = match &options.target {
         Some(name) => dockerfile
@@ -188,7 +202,9 @@ pub fn build(
     for index in needed {
         build.stage(index)?;
     }
-    build.finish(target)
+    let image = build.finish(target)?;
+    let cache = build.carriers(target)?;
+    Ok(Built { image, cache })
 }
 
 pub(super) struct Build<'a> {
@@ -475,9 +491,18 @@ impl Build<'_> {
         env
     }
 
+    fn carriers(&self, target: usize) -> Result<Vec<ImageRecord>, BuildError> {
+        let export = self.options.cache;
+        let stages = self.done.iter().enumerate();
+        let wanted = stages.filter(|(index, _)| export.all_stages || *index == target);
+        let states = wanted.filter_map(|(_, state)| state.as_ref()).filter(|_| export.apart);
+        states.map(|state| carrier(self.store, state)).collect()
+    }
+
     fn finish(&mut self, target: usize) -> Result<ImageRecord, BuildError> {
         for (name, _) in &self.options.arguments {
-            if !self.used_arguments.contains(name) {
+            let own = name == "SOURCE_DATE_EPOCH" && self.options.epoch.is_some();
+            if !self.used_arguments.contains(name) && !own {
                 let text = format!("--build-arg {name} is used by no ARG");
                 self.progress.event(Event::Warning(&text));
             }
@@ -506,6 +531,7 @@ impl Build<'_> {
                 diff_ids: state.layers.iter().map(|(layer, _)| layer.diff_id).collect(),
             },
             history: Some(state.history.clone()),
+            cache: self.options.cache.inline.then(|| state.steps.clone()),
         };
         let layers = state
             .layers

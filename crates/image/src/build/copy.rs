@@ -62,6 +62,9 @@ pub(crate) struct Attributes {
     pub(crate) mode: Option<ModeChange>,
 }
 
+/// The kernel's own limit on links in one path (path_resolution(7)).
+const MAX_LINKS: u32 = 40;
+
 /// A root file system that is copied into.
 pub(crate) struct Target<'a> {
     pub(crate) root: BorrowedFd<'a>,
@@ -76,6 +79,8 @@ pub(crate) struct Manner {
     pub(crate) into: bool,
     /// Archives are unpacked.
     pub(crate) unpack: bool,
+    /// `--chown`, which the files of an archive get too.
+    pub(crate) chown: Option<(u32, u32)>,
 }
 
 impl Target<'_> {
@@ -124,6 +129,21 @@ impl Target<'_> {
         Ok(current)
     }
 
+    /// Where a destination leads that is a link itself: it is written to, as in BuildKit, and
+    /// the link stays.
+    fn follow(&self, path: &str) -> String {
+        let mut path = clean(path).join("/");
+        for _ in 0..MAX_LINKS {
+            let (parent, name) = path.rsplit_once('/').unwrap_or(("", &path));
+            let target = resolve(self.root, parent)
+                .and_then(|directory| fs::readlinkat(&directory, name, Vec::new()));
+            let Ok(Ok(target)) = target.map(std::ffi::CString::into_string) else { break };
+            let from = if target.starts_with('/') { "" } else { parent };
+            path = clean(&format!("{from}/{target}")).join("/");
+        }
+        format!("/{path}")
+    }
+
     /// Whether there is a directory at a path.
     pub(crate) fn is_directory(&self, path: &str) -> bool {
         resolve(self.root, path)
@@ -140,6 +160,7 @@ impl Target<'_> {
         destination: &str,
         manner: Manner,
     ) -> Result<(), CopyError> {
+        let destination = &*self.follow(destination);
         let fd = resolve(source.root, path).map_err(at("open", path))?;
         let stat = fs::fstat(&fd).map_err(at("stat", path))?;
         let keep = source.keep(path);
@@ -154,7 +175,7 @@ impl Target<'_> {
             return Ok(copier.content(fd.as_fd(), target.as_fd(), path, destination)?);
         }
         if manner.unpack && kind(&stat) == FileType::RegularFile && is_archive(&fd, path)? {
-            return self.unpack(&fd, path, destination);
+            return self.unpack(&fd, path, destination, manner.chown);
         }
         let parts = clean(destination);
         let (parent, name) = match (manner.into, parts.split_last()) {
@@ -226,6 +247,7 @@ impl Target<'_> {
         mode: u32,
         seconds: Option<i64>,
     ) -> Result<(), CopyError> {
+        let destination = &*self.follow(destination);
         let parts = clean(destination);
         let (parent, name) = match (name, parts.split_last()) {
             (Some(name), _) => (destination.trim_matches('/').to_owned(), name),
@@ -259,6 +281,7 @@ impl Target<'_> {
         fd: &OwnedFd,
         path: &str,
         destination: &str,
+        chown: Option<(u32, u32)>,
     ) -> Result<(), CopyError> {
         if self.attributes.mode.is_some() {
             return Err(CopyError::ArchiveMode(crate::digest::clip(path)));
@@ -268,7 +291,7 @@ impl Target<'_> {
         let directory =
             crate::tree::open_directory(directory.as_fd()).map_err(at("open", destination))?;
         let mut options = self.options.clone();
-        if let (Some((uid, gid)), Owners::Keep) = (self.attributes.owner, options.owners) {
+        if let (Some((uid, gid)), Owners::Keep) = (chown, options.owners) {
             options.owners = Owners::All { uid, gid };
         }
         unpack(BufReader::new(file), directory, None, &options, &|_| {})

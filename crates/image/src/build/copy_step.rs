@@ -19,6 +19,7 @@ use super::state::{StageState, absolute};
 use crate::digest::{Digest, clip};
 use crate::overlay::OverlayPlan;
 use crate::pack::TreeHash;
+use crate::progress::Event;
 use crate::store::ImageRecord;
 use crate::tree::mode::ModeChange;
 use crate::user::lookup;
@@ -221,7 +222,13 @@ impl Build<'_> {
             _ => (String::new(), pattern.as_str()),
         };
         let whole = if pivot.is_empty() { rest.to_owned() } else { format!("{pivot}/{rest}") };
-        for path in source.find(&whole).map_err(|e| self.copy_error(word, e))? {
+        let found = source.find(&whole).map_err(|e| self.copy_error(word, e))?;
+        if found.is_empty() {
+            // As in BuildKit: `yarn.lock*` is how a file that may be missing is named.
+            let text = format!("{:?} matches nothing in {}", clip(&pattern), source.name);
+            self.progress.event(Event::Warning(&text));
+        }
+        for path in found {
             // A pattern may have matched what --exclude leaves out.
             if source.excludes(&path) {
                 continue;
@@ -337,8 +344,10 @@ impl Build<'_> {
         rootfs: &OwnedFd,
     ) -> Result<(), BuildError> {
         let copy = resolved.copy;
-        let owner = match (&resolved.chown, source) {
-            (Some(text), _) => Some(self.owner(rootfs, copy, text)?),
+        let chown = resolved.chown.as_ref();
+        let chown = chown.map(|text| self.owner(rootfs, copy, text)).transpose()?;
+        let owner = match (chown, source) {
+            (Some(owner), _) => Some(owner),
             (None, Some(source)) if source.owners => None,
             (None, _) => Some((0, 0)),
         };
@@ -347,7 +356,8 @@ impl Build<'_> {
         let target = Target { root: rootfs.as_fd(), attributes, options: &self.options.unpack };
         let destination = &resolved.destination;
         let into = resolved.has_slash() || target.is_directory(destination);
-        let manner = Manner { into, unpack: copy.add && copy.unpack != Some(false) };
+        let unpack = copy.add && copy.unpack != Some(false);
+        let manner = Manner { into, unpack, chown };
         for Found { word, path, kept } in &resolved.paths {
             let Some(source) = source else { continue };
             match copy.parents {
@@ -357,7 +367,9 @@ impl Build<'_> {
             .map_err(|e| self.copy_error(word, e))?;
         }
         for (word, fetched) in &resolved.fetched {
-            self.place_fetched(&target, fetched, copy.unpack == Some(true), destination, into)
+            let unpack = copy.unpack == Some(true);
+            let manner = Manner { into, unpack, chown };
+            self.place_fetched(&target, fetched, destination, manner)
                 .map_err(|e| self.copy_error(word, e))?
                 .ok_or_else(|| {
                     self.wrong(word, "the URL names no file; name one as the destination")
@@ -366,7 +378,7 @@ impl Build<'_> {
         for (word, repository) in &resolved.repositories {
             let mut tree = Source::new(repository.root.as_fd(), None, "the repository".to_owned());
             tree.exclude = exclude.clone();
-            let manner = Manner { into, unpack: false };
+            let manner = Manner { into, unpack: false, chown: None };
             let owner = target.attributes.owner.or(Some((0, 0)));
             let attributes = Attributes { owner, mode: target.attributes.mode.clone() };
             let target = Target { attributes, ..target };
@@ -388,16 +400,15 @@ impl Build<'_> {
         &self,
         target: &Target<'_>,
         fetched: &Fetched,
-        unpack: bool,
         destination: &str,
-        into: bool,
+        manner: Manner,
     ) -> Result<Option<()>, CopyError> {
         let shown = fetched.name.clone().unwrap_or_default();
         let opened = File::open(&fetched.path).map_err(crate::tree::at("open", &shown))?;
-        if unpack {
-            return target.unpack(&opened.into(), &shown, destination).map(Some);
+        if manner.unpack {
+            return target.unpack(&opened.into(), &shown, destination, manner.chown).map(Some);
         }
-        let name = match (into, &fetched.name) {
+        let name = match (manner.into, &fetched.name) {
             (true, None) => return Ok(None),
             (true, Some(name)) => Some(name.as_str()),
             (false, _) => None,

@@ -65,6 +65,7 @@ pub(super) fn layer_step(
         if let Some(layer) = cached.layers.get(state.layers.len()) {
             state.layers.push((layer.clone(), media::OCI_LAYER_GZIP.to_owned()));
         }
+        state.remember(key);
         return Ok(());
     }
     let begun = Instant::now();
@@ -82,6 +83,7 @@ pub(super) fn layer_step(
     let layers = state.layers.iter().map(|(layer, _)| layer.clone()).collect();
     state.created = Some(options.timestamp());
     store.put_step(&key, &CachedStep { layers, created: state.created.clone() })?;
+    state.remember(key);
     progress.event(Event::StepDone(begun.elapsed()));
     Ok(())
 }

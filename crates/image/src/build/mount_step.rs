@@ -227,7 +227,8 @@ impl Build<'_> {
             source.ok_or_else(|| self.wrong(word, "this build has no context to mount"))?;
         let found = source.find(&path).map_err(|error| self.copy_error(word, error))?;
         let [found] = found.as_slice() else {
-            return Err(self.wrong(word, "a mount has one source; this pattern means several"));
+            let message = format!("a mount has one source; this pattern matches {}", found.len());
+            return Err(self.wrong(word, message));
         };
         source.hash(key, found).map_err(|error| self.copy_error(word, error))?;
         copied.path.clone_from(found);
@@ -433,7 +434,7 @@ impl Build<'_> {
         let owner = (!source.owners).then_some((0, 0));
         let attributes = Attributes { owner, mode: None };
         let target = Target { root: root.as_fd(), attributes, options: &self.options.unpack };
-        let manner = Manner { into: false, unpack: false };
+        let manner = Manner { into: false, unpack: false, chown: None };
         let made = target.copy(&source, &copied.path, "/source", manner);
         made.map_err(|error| self.copy_error(word, error))
     }

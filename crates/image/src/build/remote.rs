@@ -1,11 +1,11 @@
 //! `ADD` of what the network has: files by HTTP, and git repositories.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::digest::{Digest, HashingWriter, clip};
-use crate::registry::{TimeLimits, download};
+use crate::registry::{self, TimeLimits};
 
 /// Where a source of ADD comes from, when it is not a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub(crate) fn fetch(url: &str, directory: &Path) -> Result<Fetched, String> {
     let path = directory.join("fetched");
     let file = File::create_new(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let mut out = HashingWriter::new(file);
-    let modified = download(url, &mut out, TimeLimits::default())
+    let modified = registry::download(url, &mut out, TimeLimits::default())
         .map_err(|error| format!("{}: {error}", clip(url)))?;
     let (mut file, digest, _) = out.finish();
     file.flush().map_err(|error| format!("{}: {error}", path.display()))?;
@@ -96,22 +96,12 @@ pub(crate) fn fetch(url: &str, directory: &Path) -> Result<Fetched, String> {
     Ok(Fetched { name, path, digest, modified })
 }
 
-/// Reads at most `limit` bytes of a fetched text.
+/// Fetches a URL into a file in `directory`, whose path it gives.
 ///
 /// # Errors
-/// One line; also where there is more.
-pub fn fetch_text(url: &str, directory: &Path, limit: u64) -> Result<String, String> {
-    let fetched = fetch(url, directory)?;
-    let read = || -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        File::open(&fetched.path)?.take(limit + 1).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let bytes = read().map_err(|error| format!("{}: {error}", fetched.path.display()))?;
-    if bytes.len() as u64 > limit {
-        return Err(format!("{}: over the limit of {limit} bytes", clip(url)));
-    }
-    String::from_utf8(bytes).map_err(|_| format!("{}: not UTF-8", clip(url)))
+/// One line.
+pub fn download(url: &str, directory: &Path) -> Result<PathBuf, String> {
+    fetch(url, directory).map(|fetched| fetched.path)
 }
 
 #[cfg(test)]

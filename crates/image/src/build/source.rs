@@ -91,8 +91,8 @@ impl<'a> Source<'a> {
         })
     }
 
-    /// The paths that a source word means, sorted. A pattern that matches a link to nothing is
-    /// an error, as naming that link would be.
+    /// The paths that a source word means, sorted; none where a pattern matches nothing. One that
+    /// matches a link to nothing is an error, as naming that link would be.
     pub(crate) fn find(&self, pattern: &str) -> Result<Vec<String>, CopyError> {
         let mut found = vec![String::new()];
         for part in clean(pattern) {
@@ -130,7 +130,8 @@ impl<'a> Source<'a> {
                 Err(errno) => return Err(at("open", &path)(errno).into()),
             }
         }
-        match (there.is_empty(), self.ignore) {
+        let is_pattern = pattern.contains(['*', '?', '[', '\\']);
+        match (there.is_empty() && !is_pattern, self.ignore) {
             (false, _) => Ok(there),
             (true, Some(_)) => Err(CopyError::NotInContext(crate::digest::clip(pattern))),
             (true, None) => {
@@ -147,8 +148,12 @@ impl<'a> Source<'a> {
         Some(crate::digest::clip(&target.to_string_lossy()))
     }
 
-    /// Whether `--exclude` leaves out a source itself, by its path or its name.
+    /// Whether `--exclude` leaves out a file that is a source itself, by its path or its name.
     pub(crate) fn excludes(&self, path: &str) -> bool {
+        let directory = OFlags::PATH | OFlags::DIRECTORY;
+        if open(self.root, path, directory).is_ok() {
+            return false;
+        }
         let name = path.rsplit('/').next().unwrap_or(path);
         !path.is_empty() && (self.exclude.is_ignored(path) || self.exclude.is_ignored(name))
     }
