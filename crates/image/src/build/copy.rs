@@ -15,7 +15,7 @@ use super::source::{Source, clean, resolve};
 use crate::tree::copy::{Copier, Rules, clear, in_the_way};
 use crate::tree::mode::ModeChange;
 use crate::tree::walk::Walk;
-use crate::tree::{TreeError, at, kind, open_file};
+use crate::tree::{TreeError, at, kind, open_directory, open_file};
 use crate::unpack::decompress::{Compression, Decoder};
 use crate::unpack::tar_header::{BLOCK, Header};
 use crate::unpack::{Owners, UnpackError, UnpackOptions, unpack};
@@ -287,16 +287,25 @@ impl Target<'_> {
             return Err(CopyError::ArchiveMode(crate::digest::clip(path)));
         }
         let file = open_file(fd.as_fd(), OFlags::RDONLY).map_err(at("open", path))?;
-        let directory = self.directory(destination, 0o755)?;
-        let directory =
-            crate::tree::open_directory(directory.as_fd()).map_err(at("open", destination))?;
+        let root = self.directory(destination, 0o755)?;
+        let directory = open_directory(root.as_fd()).map_err(at("open", destination))?;
+        let before = fs::fstat(&root).map_err(at("stat", destination))?;
         let mut options = self.options.clone();
         if let (Some((uid, gid)), Owners::Keep) = (chown, options.owners) {
             options.owners = Owners::All { uid, gid };
         }
-        unpack(BufReader::new(file), directory, None, &options, &|_| {})
-            .map(drop)
-            .map_err(|source| CopyError::Archive { path: crate::digest::clip(path), source })
+        let report = unpack(BufReader::new(file), directory, None, &options, &|_| {})
+            .map_err(|source| CopyError::Archive { path: crate::digest::clip(path), source })?;
+        if report.names_root {
+            // The destination stays what it is, whatever the archive says of its own top.
+            let (uid, gid) = (Uid::from_raw(before.st_uid), Gid::from_raw(before.st_gid));
+            fs::chownat(&root, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
+                .map_err(at("change the owner of", destination))?;
+            let mode = Mode::from_raw_mode(before.st_mode & 0o7777);
+            fs::chmodat(&root, ".", mode, AtFlags::empty())
+                .map_err(at("set the mode of", destination))?;
+        }
+        Ok(())
     }
 }
 

@@ -55,6 +55,9 @@ pub fn checkout(
         // HTTP servers that are files only.
         let whole = ["fetch", "--quiet", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*"];
         run(directory, &whole).map_err(|_| problem)?;
+        if address.reference.is_none() {
+            run(directory, &["remote", "set-head", "origin", "--auto"])?;
+        }
         let found = [format!("refs/remotes/origin/{wanted}"), wanted.to_owned()];
         let found = found.iter().find_map(|name| {
             let name = format!("{name}^{{commit}}");

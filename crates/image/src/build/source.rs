@@ -82,11 +82,16 @@ impl<'a> Source<'a> {
     /// The filter of a walk that begins at `start`.
     pub(crate) fn keep<'k>(&'k self, start: &str) -> Box<Keep<'k>> {
         let below = if start.is_empty() { 0 } else { start.len() + 1 };
+        // Excluded directories are there for what an exception brings back.
+        let kept = match self.exclude.has_exceptions() {
+            true => resolve(self.root, start).map(|top| holders(top.as_fd(), &self.exclude)),
+            false => Ok(HashSet::new()),
+        }
+        .unwrap_or_default();
         Box::new(move |path, is_directory| {
-            // What is excluded may hold something that an exception brings back.
-            let excluded = path.get(below..).is_some_and(|path| self.exclude.is_ignored(path));
-            let exception = is_directory && self.exclude.has_exceptions();
-            (!excluded || exception)
+            let relative = path.get(below..).unwrap_or_default();
+            let excluded = self.exclude.is_ignored(relative);
+            (!excluded || is_directory && kept.contains(relative))
                 && (!self.ignored(path) || is_directory && self.holds_kept(path))
         })
     }
@@ -255,6 +260,6 @@ fn holders(root: BorrowedFd<'_>, ignore: &Ignore) -> HashSet<String> {
         }
     }
     let mut find = Find { ignore, found: HashSet::new() };
-    let _ = Walk::default().walk(root, "", &mut find);
+    let _: Result<(), TreeError> = Walk::default().walk(root, "", &mut find);
     find.found
 }

@@ -1,6 +1,6 @@
 //! A depth-first walk of a tree, in the order of names.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{FileType, Stat, fstat};
 use rustix::io::Errno;
@@ -29,19 +29,19 @@ pub struct Entry<'e> {
     pub stat: &'e Stat,
 }
 
-/// What is done at each entry.
-pub trait Visitor {
+/// What is done at each entry; it fails with an `E`.
+pub trait Visitor<E = TreeError> {
     /// Called for each entry; for a directory, before what it holds.
     ///
     /// # Errors
     /// Ends the walk.
-    fn visit(&mut self, entry: &Entry<'_>) -> Result<(), TreeError>;
+    fn visit(&mut self, entry: &Entry<'_>) -> Result<(), E>;
 
     /// Called for each directory after what it holds.
     ///
     /// # Errors
     /// Ends the walk.
-    fn leave(&mut self, directory: &Entry<'_>) -> Result<(), TreeError>;
+    fn leave(&mut self, directory: &Entry<'_>) -> Result<(), E>;
 }
 
 /// One directory that the walk is in.
@@ -69,12 +69,12 @@ impl Walk<'_> {
     ///
     /// # Errors
     /// [`TreeError`]: of the file system, or of the visitor.
-    pub fn walk(
+    pub fn walk<E: From<TreeError>>(
         &self,
         root: BorrowedFd<'_>,
         path: &str,
-        visitor: &mut dyn Visitor,
-    ) -> Result<(), TreeError> {
+        visitor: &mut dyn Visitor<E>,
+    ) -> Result<(), E> {
         let mut path = path.to_owned();
         let opened = open_directory(root).map_err(at("open", &path))?;
         let mut levels = vec![Level {
@@ -108,7 +108,7 @@ impl Walk<'_> {
             };
             if levels.len() > MAX_DEPTH {
                 let path = crate::digest::clip(&path);
-                return Err(TreeError::Deep { path, limit: MAX_DEPTH });
+                return Err(TreeError::Deep { path, limit: MAX_DEPTH }.into());
             }
             let names = names(&directory).map_err(at("list", &path))?.into_iter();
             descent.push(directory).map_err(at("stat", &path))?;
@@ -118,18 +118,18 @@ impl Walk<'_> {
     }
 
     /// Visits one entry; gives a directory to go down to.
-    fn entry(
+    fn entry<E: From<TreeError>>(
         &self,
         descent: &Descent,
         name: &[u8],
         path: &str,
-        visitor: &mut dyn Visitor,
-    ) -> Result<Option<(std::os::fd::OwnedFd, Stat)>, TreeError> {
+        visitor: &mut dyn Visitor<E>,
+    ) -> Result<Option<(OwnedFd, Stat)>, E> {
         let parent = descent.current().map_err(at("open", path))?;
         let inode = match open_entry(parent, name) {
             Ok(inode) => inode,
             Err(Errno::NOENT) if self.live => return Ok(None),
-            Err(errno) => return Err(at("open", path)(errno)),
+            Err(errno) => return Err(at("open", path)(errno).into()),
         };
         let stat = fstat(&inode).map_err(at("stat", path))?;
         let is_directory = kind(&stat) == FileType::Directory;
