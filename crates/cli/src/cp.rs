@@ -36,9 +36,6 @@ pub(super) struct Cp {
     destination: String,
 }
 
-/// Both sides may be changed meanwhile: by a container's programs, or by anybody here.
-const RUNNING: Walk<'static> = Walk { keep: None, live: true };
-
 /// What an argument means.
 enum Place<'a> {
     Stream,
@@ -178,7 +175,7 @@ impl Cp {
             // A node that a container has made must not become one of this machine's.
             devices: into_container,
         };
-        let mut copier = Copier::new(rules, RUNNING);
+        let mut copier = Copier::new(rules, Walk::LIVE);
         let what = asked(source);
         let content = is_directory && (what.content || what.name.is_empty());
         let name = if content { "" } else { what.name };
@@ -233,7 +230,7 @@ fn unpack_stream(home: &Home, container: &Container, name: &str, path: &str) -> 
     let target = side.open(path, OFlags::DIRECTORY).map_err(side.failed("open", path))?;
     let rules = Rules { owner: None, mode: None, privileges: true, lenient: false, devices: true };
     let shown = format!("{name}{path}");
-    let mut copier = Copier::new(rules, Walk::default());
+    let mut copier = Copier::new(rules, Walk::LIVE);
     copier.content(open()?.as_fd(), target.as_fd(), "standard input", &shown)?;
     Ok(0)
 }

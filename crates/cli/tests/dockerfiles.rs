@@ -164,7 +164,7 @@ fn describe(archive: &Path, base: &Tree) -> String {
     if let Value::Object(run) = &mut run {
         // Deprecated in the image-spec, and written by Docker alone.
         run.remove("ArgsEscaped");
-        run.retain(|_, value| !matches!(value, Value::Null) && *value != Value::from(""));
+        run.retain(|_, value| !matches!(value, Value::Null) && value.as_str() != Some(""));
     }
     let author = config.get("author").and_then(Value::as_str).filter(|text| !text.is_empty());
     writeln!(text, "author: {}", author.unwrap_or("none")).unwrap();

@@ -33,6 +33,6 @@ pub fn fill(root: BorrowedFd<'_>, target: &str, data: &Path) -> Result<()> {
     let name = data.file_name().unwrap_or_default().as_encoded_bytes();
     let rules = Rules { owner: None, mode: None, privileges: true, lenient: false, devices: true };
     let shown = parent.display().to_string();
-    let mut copier = Copier::new(rules, Walk::default());
+    let mut copier = Copier::new(rules, Walk::LIVE);
     Ok(copier.copy(from.as_fd(), to.as_fd(), name, target, &shown)?)
 }

@@ -210,8 +210,8 @@ impl<W: Write> Packer<W> {
             !refuse
         };
         let walk = match self.layer {
-            true => Walk { keep: Some(&keep), live: false },
-            false => Walk { keep: None, live: true },
+            true => Walk { keep: Some(&keep), ..Walk::LAYER },
+            false => Walk::LIVE,
         };
         let walked = walk.walk(directory, &String::from_utf8_lossy(path), self);
         self.warnings.append(&mut refused.borrow_mut());

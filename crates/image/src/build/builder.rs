@@ -186,9 +186,6 @@ pub fn build(
             .ok_or_else(|| BuildError::Target(name.clone()))?,
         None => dockerfile.stages.len().saturating_sub(1),
     };
-    for warning in &dockerfile.warnings {
-        progress.event(Event::Warning(warning));
-    }
     let mut build = Build {
         store,
         dockerfile,

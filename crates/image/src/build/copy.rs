@@ -164,7 +164,7 @@ impl Target<'_> {
         let fd = resolve(source.root, path).map_err(at("open", path))?;
         let stat = fs::fstat(&fd).map_err(at("stat", path))?;
         let keep = source.keep(path);
-        let mut copier = self.copier(Walk { keep: Some(&*keep), live: false });
+        let mut copier = self.copier(Walk { keep: Some(&*keep), ..Walk::LAYER });
         if kind(&stat) == FileType::Directory {
             // As BuildKit does: the directory itself is made, not copied.
             let mode = match &self.attributes.mode {
@@ -209,7 +209,7 @@ impl Target<'_> {
             let shown = format!("/{at_destination}");
             if index + 1 == parts.len() {
                 let keep = source.keep(&from);
-                let mut copier = self.copier(Walk { keep: Some(&*keep), live: false });
+                let mut copier = self.copier(Walk { keep: Some(&*keep), ..Walk::LAYER });
                 copier.copy(fd.as_fd(), opened.as_fd(), part.as_bytes(), &from, &shown)?;
                 break;
             }
@@ -218,7 +218,7 @@ impl Target<'_> {
             opened = self.directory(&at_destination, 0o755)?;
             if new {
                 let stat = fs::fstat(&fd).map_err(at("stat", &from))?;
-                let copier = self.copier(Walk::default());
+                let copier = self.copier(Walk::LAYER);
                 copier.finish(fd.as_fd(), opened.as_fd(), &stat, &at_destination)?;
             }
         }

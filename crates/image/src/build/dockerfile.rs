@@ -15,8 +15,6 @@ pub struct Dockerfile {
     pub stages: Vec<Stage>,
     /// The escape character, for words that are expanded later.
     pub escape: char,
-    /// What the user should see.
-    pub warnings: Vec<String>,
     file: String,
     source: String,
 }
@@ -202,7 +200,6 @@ impl Dockerfile {
             global_args: Vec::new(),
             stages: Vec::new(),
             escape: split.escape,
-            warnings: split.warnings,
             file: file.to_owned(),
             source: source.to_owned(),
         };

@@ -33,8 +33,8 @@ pub fn export_tar(
 }
 
 /// Copies the files of an image into a directory, which is made where it is missing; gives
-/// what was left out. Owners are kept where the caller may give files away; device nodes are
-/// never made: they would be this machine's.
+/// what was left out. Owners are kept where the caller may give files away. Set-user-id and
+/// set-group-id bits, capabilities and device nodes are not: they would be this machine's.
 ///
 /// # Errors
 /// [`BuildError`].
@@ -54,11 +54,11 @@ pub fn export_directory(
     let rules = Rules {
         owner: (!me.0.is_root()).then_some(me),
         mode: None,
-        privileges: me.0.is_root(),
+        privileges: false,
         lenient: true,
         devices: false,
     };
-    let mut copier = Copier::new(rules, Walk::default());
+    let mut copier = Copier::new(rules, Walk::LAYER);
     copier.content(mount.as_fd(), target.as_fd(), "/", &shown)?;
     Ok(copier.left_out)
 }

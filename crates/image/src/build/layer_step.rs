@@ -144,5 +144,5 @@ fn clamp(root: BorrowedFd<'_>, epoch: u64) -> Result<(), TreeError> {
         }
     }
     let epoch = i64::try_from(epoch).unwrap_or(i64::MAX);
-    Walk::default().walk(root, "", &mut Clamp(epoch))
+    Walk::LAYER.walk(root, "", &mut Clamp(epoch))
 }

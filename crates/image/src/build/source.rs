@@ -174,7 +174,7 @@ impl<'a> Source<'a> {
         hasher.visit(&entry)?;
         if kind(&stat) == FileType::Directory {
             let keep = self.keep(path);
-            let walk = Walk { keep: Some(&*keep), live: false };
+            let walk = Walk { keep: Some(&*keep), ..Walk::LAYER };
             walk.walk(fd.as_fd(), path, &mut hasher)?;
         }
         hasher.leave(&entry)?;
@@ -260,6 +260,6 @@ fn holders(root: BorrowedFd<'_>, ignore: &Ignore) -> HashSet<String> {
         }
     }
     let mut find = Find { ignore, found: HashSet::new() };
-    let _: Result<(), TreeError> = Walk::default().walk(root, "", &mut find);
+    let _: Result<(), TreeError> = Walk::LAYER.walk(root, "", &mut find);
     find.found
 }

@@ -389,3 +389,69 @@ fn times(stat: &Stat) -> Timestamps {
         last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    fn copied(from: &std::path::Path, to: &std::path::Path, walk: Walk<'_>) -> u64 {
+        let rules =
+            Rules { owner: None, mode: None, privileges: false, lenient: true, devices: false };
+        let (from, to) = (File::open(from).unwrap(), File::open(to).unwrap());
+        let mut copier = Copier::new(rules, walk);
+        copier.content(from.as_fd(), to.as_fd(), "from", "to").unwrap();
+        copier.bytes
+    }
+
+    fn scratch(name: &str) -> std::path::PathBuf {
+        let path = std::env::temp_dir().join(format!("husk-tree-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    #[test]
+    fn hard_links_stay_hard_links() {
+        let (from, to) = (scratch("links-from"), scratch("links-to"));
+        std::fs::create_dir_all(from.join("d/e")).unwrap();
+        std::fs::write(from.join("d/e/a"), "data").unwrap();
+        std::fs::hard_link(from.join("d/e/a"), from.join("b")).unwrap();
+        std::fs::hard_link(from.join("b"), from.join("d/c")).unwrap();
+        assert_eq!(copied(&from, &to, Walk::LAYER), 4, "copied once");
+        let inode = |name: &str| std::fs::metadata(to.join(name)).unwrap().ino();
+        assert_eq!((inode("b"), inode("b")), (inode("d/e/a"), inode("d/c")));
+        std::fs::remove_dir_all(from).unwrap();
+        std::fs::remove_dir_all(to).unwrap();
+    }
+
+    #[test]
+    fn a_tree_deeper_than_descriptors_is_copied() {
+        let (from, to) = (scratch("deep-from"), scratch("deep-to"));
+        let mut descent = Descent::new(File::open(&from).unwrap().into()).unwrap();
+        for _ in 0..1500 {
+            let below = directory(descent.current().unwrap(), b"d", "d").unwrap();
+            descent.push(below).unwrap();
+        }
+        fs::mknodat(descent.current().unwrap(), "f", FileType::RegularFile, Mode::RUSR, 0).unwrap();
+        copied(&from, &to, Walk::LIVE);
+        struct Count(usize);
+        impl Visitor for Count {
+            fn visit(&mut self, _: &Entry<'_>) -> Result<(), TreeError> {
+                self.0 += 1;
+                Ok(())
+            }
+            fn leave(&mut self, _: &Entry<'_>) -> Result<(), TreeError> {
+                Ok(())
+            }
+        }
+        let mut count = Count(0);
+        Walk::LIVE.walk(File::open(&to).unwrap().as_fd(), "", &mut count).unwrap();
+        assert_eq!(count.0, 1501);
+        for path in [from, to] {
+            assert!(
+                std::process::Command::new("rm").arg("-r").arg(path).status().unwrap().success()
+            );
+        }
+    }
+}

@@ -9,7 +9,7 @@ use super::descent::Descent;
 use super::{TreeError, at, kind, open_directory, open_entry};
 use crate::pack::names;
 
-/// Most directories inside each other: what a layer's tar can hold.
+/// Most directories inside each other in a layer: what unpacking one takes.
 pub const MAX_DEPTH: usize = 255;
 
 /// Which entries a walk visits, by path: whether the entry is a directory is the second
@@ -54,13 +54,22 @@ struct Level {
 }
 
 /// How a tree is walked.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub struct Walk<'k> {
     /// The filter; without one every entry is visited.
     pub keep: Option<&'k Keep<'k>>,
     /// Programs may change the tree: an entry that has vanished since its directory was listed
     /// is passed over. Otherwise that is an error.
     pub live: bool,
+    /// Most directories inside each other; more are an error.
+    pub max_depth: usize,
+}
+
+impl Walk<'static> {
+    /// Everything of a tree that nobody changes, as deep as a layer may be.
+    pub const LAYER: Walk<'static> = Walk { keep: None, live: false, max_depth: MAX_DEPTH };
+    /// Everything of a tree that programs may change, however deep they have made it.
+    pub const LIVE: Walk<'static> = Walk { keep: None, live: true, max_depth: usize::MAX };
 }
 
 impl Walk<'_> {
@@ -106,9 +115,9 @@ impl Walk<'_> {
                 path.truncate(above);
                 continue;
             };
-            if levels.len() > MAX_DEPTH {
+            if levels.len() > self.max_depth {
                 let path = crate::digest::clip(&path);
-                return Err(TreeError::Deep { path, limit: MAX_DEPTH }.into());
+                return Err(TreeError::Deep { path, limit: self.max_depth }.into());
             }
             let names = names(&directory).map_err(at("list", &path))?.into_iter();
             descent.push(directory).map_err(at("stat", &path))?;
