@@ -149,7 +149,7 @@ fn of_tar(home: &Home, input: impl BufRead + Send, wanted: &str) -> Result<Conte
     // The tree is a stranger's: its links do not lead out.
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let opened = rustix::fs::openat2(open()?.as_fd(), wanted, flags, Mode::empty(), resolve)
+    let opened = husk_rootfs::resolve::open_at(open()?.as_fd(), wanted.as_bytes(), flags, resolve)
         .map_err(|errno| no_dockerfile(Path::new(wanted), errno.into()))?;
     let opened = std::fs::File::from(opened);
     regular(&opened, Path::new(wanted))?;

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use clap::Args;
 use husk_image::pack::Archive;
 use husk_image::unpack::{UnpackOptions, unpack};
+use husk_rootfs::resolve::open_at;
 use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, fstat};
 use rustix::io::Errno;
 
@@ -66,7 +67,7 @@ impl Side<'_> {
     fn open(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
         let path = if path.is_empty() { "." } else { path };
         let flags = OFlags::PATH | OFlags::CLOEXEC | flags;
-        rustix::fs::openat2(self.root, path, flags, Mode::empty(), self.resolve)
+        open_at(self.root, path.as_bytes(), flags, self.resolve)
     }
 
     fn failed(&self, operation: &'static str, path: &str) -> impl FnOnce(Errno) -> Error {

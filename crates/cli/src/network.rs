@@ -12,6 +12,7 @@ use husk_engine::container::Container;
 use husk_engine::container::state::Status;
 use husk_engine::error::{Error, Result};
 use husk_engine::home::Home;
+use husk_engine::notice;
 
 /// Its commands.
 #[derive(Debug, Subcommand)]
@@ -156,7 +157,7 @@ impl Network {
                 };
                 let name = &container.record.name;
                 let (_, notices) = nets.connect(container.id(), name, &attachment, &namespace)?;
-                notices.iter().for_each(husk_engine::notice::notice);
+                notices.iter().for_each(notice::notice);
                 Ok(0)
             }
             Self::Disconnect(disconnect) => {
@@ -218,11 +219,23 @@ impl Create {
     }
 }
 
+/// Says which networks are there and cannot be listed.
+fn damaged(nets: &husk_net::Networks) -> Result<()> {
+    for (name, error) in nets.damaged()? {
+        notice::notice(format_args!(
+            "network {name}: {error}; \"husk network rm {name}\" removes it"
+        ));
+    }
+    Ok(())
+}
+
 impl Ls {
     fn run(&self, home: &Home) -> Result<u8> {
         let filters = filter::parse(&self.filter, &["id", "name", "label", "driver"])?;
         let mut networks = Vec::new();
-        for network in home.networks()?.list()? {
+        let nets = home.networks()?;
+        damaged(&nets)?;
+        for network in nets.list()? {
             let passes = filter::all_pass(&filters, |filter| match filter.name {
                 "id" => Ok(network.id.starts_with(filter.value)),
                 "name" => filter.names(&network.name),
@@ -258,41 +271,46 @@ impl Inspect {
         let nets = home.networks()?;
         let mut found = Vec::new();
         let code = for_each(&self.networks, |name| {
-            let network = nets.inspect(name)?;
-            let mut containers = serde_json::Map::new();
-            for endpoint in nets.endpoints(Some(&network.name))? {
-                let text = |ipv6| {
-                    let address = endpoint.address(ipv6);
-                    address.map_or_else(String::new, |a| format!("{}/{}", a.address, a.prefix))
-                };
-                containers.insert(
-                    endpoint.container.clone(),
-                    json!({
-                        "Name": endpoint.name, "MacAddress": husk_net::format_mac(endpoint.mac),
-                        "IPv4Address": text(false), "IPv6Address": text(true),
-                    }),
-                );
-            }
-            let pools: Vec<Value> = network
-                .pools
-                .iter()
-                .map(|pool| {
-                    let range = pool.range.as_ref().map(ToString::to_string);
-                    json!({
-                        "Subnet": pool.subnet.to_string(), "Gateway": pool.gateway, "IPRange": range,
-                    })
-                })
-                .collect();
-            found.push(json!({
-                "Name": network.name, "Id": network.id,
-                "Created": husk_image::compose::rfc3339(network.created, 0),
-                "Scope": "local", "Driver": "bridge", "Internal": network.internal,
-                "IPAM": { "Driver": "default", "Config": pools },
-                "Options": { "bridge": network.bridge, "mtu": network.mtu },
-                "Labels": network.labels, "Containers": containers,
-            }));
+            found.push(describe(&nets, name)?);
             Ok(())
         })?;
         output::inspected(self.format.as_deref(), &found).map(|()| code)
     }
+}
+
+/// A network as `inspect` shows it.
+pub(super) fn describe(nets: &husk_net::Networks, name: &str) -> Result<Value> {
+    let network = nets.inspect(name)?;
+    let mut containers = serde_json::Map::new();
+    for endpoint in nets.endpoints(Some(&network.name))? {
+        let text = |ipv6| {
+            let address = endpoint.address(ipv6);
+            address.map_or_else(String::new, |a| format!("{}/{}", a.address, a.prefix))
+        };
+        containers.insert(
+            endpoint.container.clone(),
+            json!({
+                "Name": endpoint.name, "MacAddress": husk_net::format_mac(endpoint.mac),
+                "IPv4Address": text(false), "IPv6Address": text(true),
+            }),
+        );
+    }
+    let pools: Vec<Value> = network
+        .pools
+        .iter()
+        .map(|pool| {
+            let range = pool.range.as_ref().map(ToString::to_string);
+            json!({
+                "Subnet": pool.subnet.to_string(), "Gateway": pool.gateway, "IPRange": range,
+            })
+        })
+        .collect();
+    Ok(json!({
+        "Name": network.name, "Id": network.id,
+        "Created": husk_image::compose::rfc3339(network.created, 0),
+        "Scope": "local", "Driver": "bridge", "Internal": network.internal,
+        "IPAM": { "Driver": "default", "Config": pools },
+        "Options": { "bridge": network.bridge, "mtu": network.mtu },
+        "Labels": network.labels, "Containers": containers,
+    }))
 }

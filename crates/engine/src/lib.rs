@@ -7,6 +7,7 @@
 #![deny(clippy::print_stderr, clippy::print_stdout, reason = "both panic where nobody reads")]
 
 pub mod attach;
+pub mod bind_source;
 pub mod build;
 pub mod changes;
 pub mod clock;

@@ -44,7 +44,7 @@ fn image() -> FakeImage {
 
 fn limits() -> TimeLimits {
     let second = Duration::from_secs(1);
-    TimeLimits { connect: second, idle: second, answer: second }
+    TimeLimits { connect: second, idle: second, answer: second, pace: second }
 }
 
 fn client(reference: &Reference, credentials: Option<Credentials>) -> Client {

@@ -108,7 +108,7 @@ impl LeaseFiles {
 
     /// The lock of one network, for its leases and its bridge.
     pub(crate) fn lock(&self, network: &str) -> Result<Lock> {
-        Lock::exclusive(&self.directory.join(format!("{network}.lock")))
+        Ok(Lock::exclusive(&self.directory.join(format!("{network}.lock")))?)
     }
 
     /// The caller holds the network's lock and has removed the network.
@@ -125,7 +125,12 @@ impl LeaseFiles {
     pub(crate) fn all(&self) -> Result<Vec<Endpoint>> {
         let mut all = Vec::new();
         for network in json_file::names(&self.directory)? {
-            all.extend(self.endpoints(&network)?);
+            match self.endpoints(&network) {
+                Ok(endpoints) => all.extend(endpoints),
+                // One network's damage is told where that network is asked for.
+                Err(Error::Damaged { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(all)
     }

@@ -78,8 +78,21 @@ impl Networks {
     ///
     /// An unreadable or damaged file.
     pub fn list(&self) -> Result<Vec<Network>> {
-        self.store.get_or_default(DEFAULT_NETWORK)?;
-        self.store.list()
+        match self.store.get_or_default(DEFAULT_NETWORK) {
+            // It is told by `damaged`, as any other.
+            Ok(_) | Err(Error::Damaged { .. }) => self.store.list(),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Networks whose definitions are damaged, and how; [`Self::remove`] removes them, the
+    /// default one too, which is then made anew.
+    ///
+    /// # Errors
+    ///
+    /// A directory that cannot be read.
+    pub fn damaged(&self) -> Result<Vec<(String, Error)>> {
+        self.store.damaged()
     }
 
     /// `network inspect`: the network of that name, or whose id begins so, if
@@ -135,19 +148,24 @@ impl Networks {
     ///
     /// [`Error::NoSuchNetwork`], [`Error::NetworkInUse`], [`Error::BuiltIn`].
     pub fn remove(&self, name: &str) -> Result<()> {
-        if name == DEFAULT_NETWORK {
-            return Err(Error::BuiltIn { name: name.to_owned() });
-        }
-        let network = self.inspect(name)?;
+        let name = match self.inspect(name) {
+            Ok(network) if network.name == DEFAULT_NETWORK => {
+                return Err(Error::BuiltIn { name: network.name });
+            }
+            Ok(network) => network.name,
+            // Its name is that of its file.
+            Err(Error::Damaged { .. }) => name.to_owned(),
+            Err(error) => return Err(error),
+        };
         let _store = self.store.lock()?;
-        let _lease = self.leases.lock(&network.name)?;
-        let endpoints = self.leases.endpoints(&network.name)?;
+        let _lease = self.leases.lock(&name)?;
+        let endpoints = self.leases.endpoints(&name)?;
         if !endpoints.is_empty() {
             let names: Vec<&str> = endpoints.iter().map(|e| e.name.as_str()).collect();
-            return Err(Error::NetworkInUse { name: network.name, containers: names.join(", ") });
+            return Err(Error::NetworkInUse { name, containers: names.join(", ") });
         }
-        self.store.remove(&network.name)?;
-        self.leases.forget_lock(&network.name)
+        self.store.remove(&name)?;
+        self.leases.forget_lock(&name)
     }
 
     /// Installs what is missing of the table; returns whether anything was.

@@ -69,6 +69,24 @@ pub fn start_ticks(pid: i32) -> Option<u64> {
 }
 
 impl State {
+    /// What can be said of a container whose state was damaged: it runs where a monitor or its
+    /// process of this boot is there.
+    pub(super) fn seen(run: &std::path::Path, problem: String) -> Self {
+        let pid = std::fs::read_to_string(run.join("pid")).ok();
+        let pid = pid.and_then(|text| text.trim().parse().ok()).unwrap_or_default();
+        match start_ticks(pid) {
+            Some(start_ticks) if pid > 0 && Lock::is_held(&run.join("monitor.lock")) => Self {
+                status: Status::Running,
+                pid,
+                start_ticks,
+                boot: boot_id(),
+                error: problem,
+                ..Self::default()
+            },
+            _ => Self { status: Status::Exited, exit_code: 255, error: problem, ..Self::default() },
+        }
+    }
+
     /// Whether the process that was written down lives.
     pub fn is_alive(&self) -> bool {
         self.status == Status::Running

@@ -13,7 +13,7 @@ use super::execute::{Executed, Streams, execute};
 use crate::connection::{self, Connection};
 use crate::container::config::{Config, Mount};
 use crate::container::state::{State, Status, boot_id, start_ticks};
-use crate::container::{Container, name, write_json};
+use crate::container::{Container, name};
 use crate::error::{Error, Result, file};
 use crate::home::Home;
 use crate::runtime::Runtime;
@@ -85,6 +85,7 @@ fn prepare_and_run(
         hostname: &hostname,
         identity: &identity,
         run: &container.run,
+        files: &container.directory,
         network: network.namespace(),
         volumes: &volumes,
         host_devices: if config.privileged { device::of_host() } else { Vec::new() },
@@ -94,7 +95,7 @@ fn prepare_and_run(
         init: config.init.then(Runtime::own).transpose()?,
     };
     let spec = spec::build(config, &facts)?;
-    write_json(&container.run.join("config.json"), &spec)?;
+    husk_record::write_json(&container.run.join("config.json"), &spec)?;
     let Executed { pid, streams, proxy } = execute(runtime, container, &network, notice)?;
     let number = pid.as_raw_nonzero().get();
     // The program may have ended: until it is waited for, its pid is its own.
@@ -186,7 +187,9 @@ fn write_files(
     for (name, text) in
         [("hosts", hosts.text()?), ("hostname", hostname), ("resolv.conf", resolv.text)]
     {
-        let path = container.run.join(name);
+        // A new file: the last run's may still be mounted in a container that was left behind.
+        let path = container.directory.join(name);
+        let _ = std::fs::remove_file(&path);
         std::fs::write(&path, text).map_err(file("write", &path))?;
         // Read by every user of the container, whatever our own umask.
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);

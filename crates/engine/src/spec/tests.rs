@@ -12,6 +12,7 @@ fn built(config: &Config, uid: u32, network: Network) -> Spec {
         hostname: "h",
         identity: &identity,
         run: Path::new("/run/x"),
+        files: Path::new("/lib/x"),
         network,
         volumes: &[("data".to_owned(), "/volumes/data".to_owned())],
         host_devices: Vec::new(),

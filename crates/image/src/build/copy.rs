@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use husk_rootfs::resolve::open_at;
 use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid};
 use rustix::io::Errno;
 
@@ -98,7 +99,7 @@ fn clean(path: &str) -> Vec<&str> {
 /// Opens a path below a root as what it is.
 fn resolve(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
     let path = if path.is_empty() { "." } else { path };
-    fs::openat2(root, path, path_flags(), Mode::empty(), in_root())
+    open_at(root, path.as_bytes(), path_flags(), in_root())
 }
 
 fn kind(stat: &Stat) -> FileType {
@@ -153,7 +154,7 @@ impl Source<'_> {
     fn directory(&self, path: &str) -> Result<OwnedFd, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let path = if path.is_empty() { "." } else { path };
-        fs::openat2(self.root, path, flags, Mode::empty(), in_root())
+        open_at(self.root, path.as_bytes(), flags, in_root())
     }
 
     /// Hashes what a path holds, under `name`, for the cache.
@@ -268,7 +269,7 @@ impl Target<'_> {
             prefix.push_str(part);
             let flags = path_flags() | OFlags::DIRECTORY;
             // From the root each time, so that links on the way are the kernel's work.
-            let open = || fs::openat2(self.root, &prefix, flags, Mode::empty(), in_root());
+            let open = || open_at(self.root, prefix.as_bytes(), flags, in_root());
             current = match open() {
                 Err(Errno::NOENT) => {
                     fs::mkdirat(&parent, part, Mode::from_raw_mode(0o755))

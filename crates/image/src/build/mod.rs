@@ -28,7 +28,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::overlay::OverlayError;
@@ -106,12 +106,11 @@ pub fn open_context(
         .map_err(failed("open", directory.to_owned()))?;
     for name in [format!("{dockerfile}.dockerignore"), ".dockerignore".to_owned()] {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let opened = rustix::fs::openat2(
+        let opened = husk_rootfs::resolve::open_at(
             context.as_fd(),
-            &name,
+            name.as_bytes(),
             flags,
-            Mode::empty(),
-            ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+            husk_rootfs::resolve::IN_ROOT,
         );
         let file = match opened {
             Ok(file) => std::fs::File::from(file),
