@@ -10,6 +10,7 @@ pub mod attach;
 pub mod bind_source;
 pub mod build;
 pub mod changes;
+pub mod check;
 pub mod clock;
 pub mod connection;
 pub mod container;

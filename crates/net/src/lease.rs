@@ -121,6 +121,17 @@ impl LeaseFiles {
         Ok(leases.map(|leases| leases.endpoints).unwrap_or_default())
     }
 
+    /// Files that cannot be read.
+    pub(crate) fn damaged(&self) -> Result<Vec<PathBuf>> {
+        let mut damaged = Vec::new();
+        for network in json_file::names(&self.directory)? {
+            if let Err(Error::Damaged { path, .. }) = self.endpoints(&network) {
+                damaged.push(path);
+            }
+        }
+        Ok(damaged)
+    }
+
     /// Every endpoint of every network.
     pub(crate) fn all(&self) -> Result<Vec<Endpoint>> {
         let mut all = Vec::new();

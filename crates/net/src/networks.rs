@@ -115,6 +115,19 @@ impl Networks {
         }
     }
 
+    /// Files of addresses and ports in use that are damaged.
+    ///
+    /// # Errors
+    ///
+    /// A directory that cannot be read.
+    pub fn damaged_leases(&self) -> Result<Vec<PathBuf>> {
+        let mut damaged = self.leases.damaged()?;
+        if let Err(Error::Damaged { path, .. }) = self.claims.all() {
+            damaged.push(path);
+        }
+        Ok(damaged)
+    }
+
     /// The endpoints on a network, or on all.
     ///
     /// # Errors

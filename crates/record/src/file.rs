@@ -62,8 +62,14 @@ fn replace(path: &Path, bytes: &[u8], durably: bool) -> Result<()> {
             if durably { file.sync_data() } else { Ok(()) }
         })
         .map_err(failed("write", path));
-    let renamed =
-        written.and_then(|()| std::fs::rename(&scratch, path).map_err(failed("rename", path)));
+    let rename = || match std::fs::rename(&scratch, path) {
+        // No record, and nothing that a rename replaces.
+        Err(error) if error.kind() == ErrorKind::IsADirectory => {
+            std::fs::remove_dir(path).and_then(|()| std::fs::rename(&scratch, path))
+        }
+        renamed => renamed,
+    };
+    let renamed = written.and_then(|()| rename().map_err(failed("rename", path)));
     if renamed.is_err() {
         let _ = std::fs::remove_file(&scratch);
     }

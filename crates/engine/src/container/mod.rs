@@ -245,6 +245,12 @@ impl Container {
         Ok(container)
     }
 
+    /// Whether the file of its name leads to it.
+    pub fn has_name(&self, home: &Home) -> bool {
+        let path = names_of(home).join(&self.record.name);
+        std::fs::read_to_string(path).is_ok_and(|id| id == self.record.id)
+    }
+
     /// The id.
     pub fn id(&self) -> &str {
         &self.record.id
@@ -388,6 +394,33 @@ impl Container {
 /// The errno of what could not be removed.
 pub fn remove_directory(path: &Path) -> Result<()> {
     husk_rootfs::remove::tree(path).map_err(file("remove", path))
+}
+
+/// Writes the file of a container's name again.
+///
+/// # Errors
+/// [`Error::NameInUse`]: another has taken it.
+pub(crate) fn restore_name(home: &Home, container: &Container) -> Result<()> {
+    let _lock = container.lock()?;
+    make_directory(&names_of(home))?;
+    let path = names_of(home).join(&container.record.name);
+    match std::fs::read_to_string(&path) {
+        // Somebody else's, who lives.
+        Ok(owner)
+            if Container::open(home, owner.trim()).is_ok_and(|other| {
+                other.record.name == container.record.name && other.id() != container.id()
+            }) =>
+        {
+            let id = name::short(owner.trim()).to_owned();
+            Err(Error::NameInUse { name: container.record.name.clone(), id })
+        }
+        _ => {
+            if path.is_dir() {
+                husk_record::remove(&path)?;
+            }
+            Ok(husk_record::write_durably(&path, container.id().as_bytes())?)
+        }
+    }
 }
 
 /// Removes the files of names that belong to a container, whatever its record says.

@@ -22,6 +22,7 @@
 
 mod blob;
 mod cache_mount;
+mod check;
 mod collect;
 mod layer;
 mod record;
@@ -39,6 +40,7 @@ use crate::reference::ReferenceError;
 
 pub use blob::{BlobClaim, PartialBlob};
 pub use cache_mount::{CacheMount, Sharing};
+pub use check::{Fault, Repair};
 pub use collect::Collected;
 pub use layer::{Layer, LayerBuild, LayerClaim, LayerRecord};
 pub use record::{Image, ImageLayer, ImageRecord, Removal};

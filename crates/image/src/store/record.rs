@@ -95,14 +95,14 @@ pub enum Removal {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct NameRecord {
-    reference: String,
-    manifest: Digest,
+pub(super) struct NameRecord {
+    pub(super) reference: String,
+    pub(super) manifest: Digest,
     target: Digest,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Pin {
+pub(super) struct Pin {
     image: Digest,
 }
 
@@ -114,11 +114,11 @@ fn file_name(reference: &Reference) -> String {
 }
 
 impl Store {
-    fn image_path(&self, manifest: &Digest) -> PathBuf {
+    pub(super) fn image_path(&self, manifest: &Digest) -> PathBuf {
         self.root.join("images").join(format!("{}.json", manifest.hex()))
     }
 
-    fn name_path(&self, reference: &Reference) -> PathBuf {
+    pub(super) fn name_path(&self, reference: &Reference) -> PathBuf {
         self.root.join("names").join(file_name(reference))
     }
 
