@@ -163,9 +163,8 @@ fn reclaim(home: &Home, nets: &Networks, notice: &mut dyn FnMut(String)) {
             false => None,
         };
         // Its process may have outlived the monitor.
-        let alive = Container::open(home, id)
-            .and_then(|container| container.written_state())
-            .is_ok_and(|state| state.is_alive());
+        let alive =
+            Container::open(home, id).and_then(|container| container.lives()).unwrap_or(false);
         (!alive).then_some(lock)
     };
     if let Err(error) = nets.reclaim(&end) {

@@ -41,7 +41,7 @@ pub fn remove(home: &Home, container: &Container, volumes: bool, force: bool) ->
 fn rest(container: &Container) -> Result<Option<Lock>> {
     let until = Instant::now() + LIMIT;
     make_directory(&container.run)?;
-    while !container.written_state()?.is_alive() {
+    while !container.lives()? {
         let Some(lock) = Lock::try_exclusive(&container.monitor_lock())? else {
             if Instant::now() >= until {
                 let name = &container.record.name;
@@ -58,7 +58,7 @@ fn rest(container: &Container) -> Result<Option<Lock>> {
             return Err(Error::NoContainer(container.record.name.clone()));
         }
         // It may have been started, and its monitor killed, since we looked.
-        return Ok((!container.written_state()?.is_alive()).then_some(lock));
+        return Ok((!container.lives()?).then_some(lock));
     }
     Ok(None)
 }

@@ -482,7 +482,7 @@ mod tests {
             (manifest("").replace(&digest().hex(), "../../../etc/passwd"), None, "64 lower-case"),
             (manifest("").replace(":3}", ":-3}"), None, "size"),
             (manifest("").replace(media::OCI_CONFIG, "application/vnd.helm"), None, "not an image"),
-            (manifest("").replace(media::OCI_LAYER_GZIP, "text/plain"), None, "not a layer"),
+            (manifest("").replace(media::OCI_LAYER_GZIP, "text/html"), None, "not a layer"),
             (manifest("").replace(":3}", ":99999999999999}"), None, "over the limit"),
             (manifest("").replace("+gzip", "+gzip+encrypted"), None, "layers[0] is encrypted"),
         ];

@@ -311,7 +311,7 @@ impl Container {
             Ok(state) => Ok(state.unwrap_or_default()),
             Err(husk_record::Error::Damaged { path, source }) => {
                 let problem = format!("{} was damaged ({source})", path.display());
-                Ok(State::seen(&self.run, problem))
+                Ok(State::seen(self, problem))
             }
             Err(error) => Err(error.into()),
         }

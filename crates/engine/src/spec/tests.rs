@@ -85,7 +85,7 @@ fn mounts_in_an_order_that_works() {
     let at =
         |target: &str| spec.mounts.iter().position(|mount| mount.destination == target).unwrap();
     assert!(at("/a") < at("/a/b"));
-    assert_eq!(spec.mounts[at("/a")].options, ["rbind", "rprivate", "ro"]);
+    assert_eq!(spec.mounts[at("/a")].options, ["rbind", "rprivate", "rro"]);
     assert_eq!(spec.mounts[at("/a/b")].options, ["nosuid", "nodev", "exec", "size=1m"]);
     assert_eq!(spec.mounts.iter().filter(|mount| mount.destination == "/dev/shm").count(), 1);
 }

@@ -119,13 +119,13 @@ impl Files {
 
     fn find(&self, name: &str) -> Result<Stored, ArchiveError> {
         let plain = resolve("", name);
-        let mut name = plain.as_str();
+        let mut known = plain.as_str();
         for _ in 0..8 {
-            if let Some(stored) = self.stored.get(name) {
+            if let Some(stored) = self.stored.get(known) {
                 return Ok(*stored);
             }
-            match self.links.get(name) {
-                Some(target) => name = target,
+            match self.links.get(known) {
+                Some(target) => known = target,
                 None => break,
             }
         }
