@@ -217,7 +217,7 @@ pub(super) fn parse_mount(text: &str) -> Result<Mount> {
             Ok(Mount::Volume { name: name::new_id()?, target, read_only, anonymous: true })
         }
         "volume" => {
-            name::validate(source)?;
+            name::validate("volume", source)?;
             Ok(Mount::Volume { name: source.to_owned(), target, read_only, anonymous: false })
         }
         "tmpfs" => {

@@ -80,7 +80,7 @@ impl Volume {
         labels: BTreeMap<String, String>,
         anonymous: bool,
     ) -> Result<Self> {
-        name::validate(wanted)?;
+        name::validate("volume", wanted)?;
         let _lock = lock(home)?;
         if let Some(known) = Self::load(home, wanted)? {
             return Ok(known);
@@ -175,7 +175,7 @@ impl Volume {
     /// # Errors
     /// There is none of that name.
     pub fn find(home: &Home, wanted: &str) -> Result<Self> {
-        name::validate(wanted).map_err(|_| no_volume(wanted))?;
+        name::validate("volume", wanted).map_err(|_| no_volume(wanted))?;
         Self::load(home, wanted)?.ok_or_else(|| no_volume(wanted))
     }
 

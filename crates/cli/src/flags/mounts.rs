@@ -130,7 +130,7 @@ fn volume(text: &str) -> Result<Mount> {
             resolved: String::new(),
         });
     }
-    name::validate(source)
+    name::validate("volume", source)
         .map_err(|_| bad("the source is neither an absolute path nor a volume's name"))?;
     Ok(Mount::Volume { name: source.to_owned(), target, read_only, anonymous: false })
 }

@@ -448,7 +448,7 @@ fn take_name(home: &Home, id: &str, wanted: &str) -> Result<String> {
     let names = names_of(home);
     make_directory(&names)?;
     if !wanted.is_empty() {
-        name::validate(wanted)?;
+        name::validate("container", wanted)?;
         return match claim_name(home, &names.join(wanted), id)? {
             None => Ok(wanted.to_owned()),
             Some(owner) => {
