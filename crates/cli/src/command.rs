@@ -1,5 +1,6 @@
 //! The command line: Docker's words. Flags in, exit code out; what they mean is elsewhere.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -7,17 +8,17 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{
-    archive, build, container, cp, create, diff, group, image, inspect, listing, logs, network,
-    output, reference, registry, stats, system, unbuilt, update, usage, volume,
+    archive, build, container, cp, create, diff, group, help, image, inspect, listing, logs,
+    network, output, reference, registry, rules, stats, system, unbuilt, update, usage, volume,
 };
 use husk_engine::error::{ENGINE_FAILED, Error, READER_GONE, Result};
 use husk_engine::home::Home;
-use husk_engine::notice::{self, printable};
+use husk_engine::notice::printable;
 use husk_engine::rootless;
 
 /// Containers without a daemon.
 #[derive(Debug, Parser)]
-#[command(name = "husk", version, disable_help_subcommand = true)]
+#[command(name = "husk", version, disable_help_subcommand = true, disable_version_flag = true)]
 struct Cli {
     #[command(flatten)]
     places: Places,
@@ -27,12 +28,18 @@ struct Cli {
 
 #[derive(Debug, Args)]
 struct Places {
-    /// Where images, containers and volumes are kept
+    /// Directory for images, containers and volumes
     #[arg(long, global = true, value_name = "DIR", display_order = 900)]
     root: Option<PathBuf>,
-    /// Where is kept what ends with a reboot
+    /// Directory for state that need not survive a reboot
     #[arg(long, global = true, value_name = "DIR", display_order = 901)]
     runroot: Option<PathBuf>,
+    /// Directory of the client's config.json [default: $DOCKER_CONFIG, or ~/.docker]
+    #[arg(long, value_name = "DIR", display_order = 902)]
+    config: Option<PathBuf>,
+    /// Print the version
+    #[arg(short = 'v', short_alias = 'V', long, action = clap::ArgAction::Version, display_order = 903)]
+    version: Option<bool>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -159,32 +166,39 @@ fn run_monitor(home: &Home, id: &str) -> Result<u8> {
     husk_engine::monitor::run(home, id).map(|()| 0)
 }
 
-/// The command line, as its flags' definitions take it. What is right is parsed by the table
-/// of its own command, if that is one of those that are to be quick: to make everyone's takes
-/// longer than many a command. What is wrong, or asks for help, needs them all. Gives whether
-/// these were asked, which have flags that are refused.
-fn matches() -> std::result::Result<(clap::ArgMatches, bool), clap::Error> {
-    match quick_table().and_then(|table| table.try_get_matches().ok()) {
-        Some(matches) => Ok((matches, false)),
-        None => {
-            let table = unbuilt::extend(Cli::command());
-            table.try_get_matches_from(asked()).map(|matches| (matches, true))
-        }
-    }
+/// A command line that cannot be run.
+enum Mistake {
+    /// Of clap's: a mistake, or help that was asked for.
+    Parse(Box<clap::Error>),
+    /// A flag's value.
+    Value(String),
 }
 
-/// What was called, with `husk help COMMAND` as Docker's other form of `husk COMMAND --help`.
-fn asked() -> Vec<std::ffi::OsString> {
-    let mut words: Vec<_> = std::env::args_os().collect();
-    if words.get(1).is_some_and(|word| word == "help") {
-        words.remove(1);
-        words.push("--help".into());
+/// The table of all commands, with Docker's flags that are refused.
+pub(crate) fn whole_table() -> clap::Command {
+    rules::apply(unbuilt::extend(help::extend(Cli::command())))
+}
+
+/// Parses the command line, by the table of its own command if that is one of those that are
+/// to be quick: to make everyone's takes longer than many a command. A mistake, or a request
+/// for help, needs them all. Gives whether all were used, which have flags that are refused.
+fn matches(words: &[OsString]) -> std::result::Result<(clap::ArgMatches, bool), Mistake> {
+    let quick = quick_table(words).and_then(|table| {
+        let table = rules::apply(table);
+        let words = rules::rewrite(&table, words.iter().cloned()).ok()?;
+        table.try_get_matches_from(words).ok()
+    });
+    if let Some(matches) = quick {
+        return Ok((matches, false));
     }
-    words
+    let table = whole_table();
+    let words = rules::rewrite(&table, words.iter().cloned()).map_err(Mistake::Value)?;
+    let parsed = table.try_get_matches_from(words);
+    parsed.map(|matches| (matches, true)).map_err(|error| Mistake::Parse(Box::new(error)))
 }
 
 /// What the command line's own mistakes end with. Docker tells a flag that it does not know
-/// (125) from a command that it does not know and arguments that are missing (1), and takes
+/// (125) from a command that it does not know and a wrong number of arguments (1), and takes
 /// a command without any of its words for a question.
 fn usage_status(error: &clap::Error) -> ExitCode {
     match error.kind() {
@@ -192,37 +206,36 @@ fn usage_status(error: &clap::Error) -> ExitCode {
         ErrorKind::MissingRequiredArgument
         | ErrorKind::MissingSubcommand
         | ErrorKind::InvalidSubcommand => ExitCode::FAILURE,
+        ErrorKind::UnknownArgument if !usage::names_flag(error) => ExitCode::FAILURE,
         _ if error.use_stderr() => ExitCode::from(ENGINE_FAILED),
         _ => ExitCode::SUCCESS,
     }
 }
 
-/// Help goes where it was asked for; a mistake is one line.
-fn tell(error: &clap::Error) {
+/// Prints help where it was asked for, and a mistake in one line.
+fn print_mistake(mistake: &Mistake, words: &[OsString]) -> ExitCode {
+    let error = match mistake {
+        Mistake::Value(text) => {
+            output::error_line(text);
+            return ExitCode::from(ENGINE_FAILED);
+        }
+        Mistake::Parse(error) => error,
+    };
     if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         let _ = error.print();
-        return;
+    } else {
+        output::error_line(&printable(&usage::sentence(error, words, &whole_table())));
     }
-    let commands = Cli::command();
-    let shown = commands.get_subcommands().filter(|command| !command.is_hide_set());
-    let asked: Vec<String> =
-        asked().iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    let names: Vec<&str> = shown.map(clap::Command::get_name).collect();
-    let sentence = usage::sentence(error, &asked, &names);
-    notice::line(format_args!("husk: {}", printable(&sentence)));
+    usage_status(error)
 }
 
-fn quick_table() -> Option<clap::Command> {
-    let mut words = std::env::args_os().skip(1);
-    let word = loop {
-        match words.next()?.to_str()? {
-            "--root" | "--runroot" => drop(words.next()),
-            flag if flag.starts_with('-') => {}
-            word => break word.to_owned(),
-        }
-    };
+fn quick_table(words: &[OsString]) -> Option<clap::Command> {
+    let table = clap::Command::new("husk").disable_help_subcommand(true);
+    let table = table.disable_version_flag(true).version(env!("CARGO_PKG_VERSION"));
+    let table = Places::augment_args(table);
+    let word = rules::first_word(&table, words.iter().cloned())?;
     let named = clap::Command::new;
-    let of_word = match word.as_str() {
+    let of_word = match word.to_str()? {
         "run" => create::Run::augment_args(named("run")),
         "create" => create::Create::augment_args(named("create")),
         "start" => container::Start::augment_args(named("start")),
@@ -235,8 +248,7 @@ fn quick_table() -> Option<clap::Command> {
         "inspect" => inspect::Inspect::augment_args(named("inspect")),
         _ => return None,
     };
-    let table = clap::Command::new("husk").disable_help_subcommand(true).subcommand(of_word);
-    Some(Places::augment_args(table))
+    Some(table.subcommand(of_word))
 }
 
 /// The program: parses, runs, and says what went wrong in one line.
@@ -250,12 +262,10 @@ pub(crate) fn main() -> ExitCode {
             }
         };
     }
-    let (matches, whole) = match matches() {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let (matches, whole) = match matches(&words) {
         Ok(parsed) => parsed,
-        Err(error) => {
-            tell(&error);
-            return usage_status(&error);
-        }
+        Err(mistake) => return print_mistake(&mistake, &words),
     };
     let refused = if whole { unbuilt::refuse(&matches) } else { Ok(()) };
     let done =
@@ -309,6 +319,9 @@ fn needs_ids(command: &Command) -> bool {
 
 fn run(cli: Cli) -> Result<u8> {
     let home = Home::new(cli.places.root, cli.places.runroot)?;
+    if let Some(directory) = cli.places.config {
+        registry::set_config_directory(directory);
+    }
     home.check_owner()?;
     // Held to the end: the namespaces last as long as somebody uses them.
     let _inside = match needs_ids(&cli.command) {
@@ -359,8 +372,8 @@ fn run(cli: Cli) -> Result<u8> {
         Command::Builder(builder) => builder.run(&home),
         Command::Network(network) => network.run(&home),
         Command::Volume(volume) => volume.run(&home),
-        Command::Completion(completion) => completion.run(&Cli::command()),
-        Command::Man(man) => man.run(Cli::command()),
+        Command::Completion(completion) => completion.run(&help::extend(Cli::command())),
+        Command::Man(man) => man.run(help::extend(Cli::command())),
         Command::HoldNamespace => rootless::hold_namespace(&home).map(|()| 0),
         Command::Monitor { id } => husk_engine::monitor::run(&home, &id).map(|()| 0),
     }

@@ -91,11 +91,8 @@ impl Filter<'_> {
     /// # Errors
     /// Anything else.
     pub(super) fn truth(&self) -> Result<bool> {
-        match self.value {
-            "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-            "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-            _ => Err(Error::flag("--filter", self.whole, "is neither true nor false")),
-        }
+        crate::rules::parse_bool(self.value.as_bytes())
+            .ok_or_else(|| Error::flag("--filter", self.whole, "must be true or false"))
     }
 }
 

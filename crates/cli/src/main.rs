@@ -7,6 +7,7 @@
 
 mod archive;
 mod build;
+mod color;
 mod command;
 mod container;
 mod context;
@@ -17,6 +18,7 @@ mod embedded;
 mod filter;
 mod flags;
 mod group;
+mod help;
 mod image;
 mod inspect;
 mod listing;
@@ -27,6 +29,7 @@ mod progress;
 mod prune;
 mod reference;
 mod registry;
+mod rules;
 mod stats;
 mod system;
 mod template;

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 
 use serde_json::Value;
 
+use crate::color;
 use crate::template::{self, Template};
 use husk_engine::error::{Error, Result};
 use husk_engine::notice::{self, printable};
@@ -19,7 +20,15 @@ pub(super) fn error(error: &Error) {
         Error::Build(_) => text.split('\n').map(printable).collect::<Vec<_>>().join("\n"),
         _ => printable(&text),
     };
-    notice::line(format_args!("husk: {shown}"));
+    error_line(&shown);
+}
+
+/// `Error:` and a text on standard error, which logs can be searched for.
+pub(super) fn error_line(text: &str) {
+    match color::of_stderr() {
+        true => notice::line(format_args!("{}Error:{} {text}", color::ERROR, color::RESET)),
+        false => notice::line(format_args!("Error: {text}")),
+    }
 }
 
 /// Text on standard output; what is printed on and on ends with its reader.

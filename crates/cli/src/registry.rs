@@ -1,6 +1,8 @@
 //! Commands that talk to registries.
 
 use std::io::{BufRead, IsTerminal};
+use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use clap::Args;
 use husk_image::reference::{DEFAULT_REGISTRY, Reference, is_registry};
@@ -23,15 +25,31 @@ pub(super) struct Registry {
     pub(super) quiet: bool,
 }
 
+/// `--config`.
+static CONFIG_DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+
+/// Reads and writes config.json there, and not where the environment says.
+pub(super) fn set_config_directory(directory: PathBuf) {
+    // There is one command line in a process.
+    let _ = CONFIG_DIRECTORY.set(directory);
+}
+
+fn config_path() -> Option<PathBuf> {
+    match CONFIG_DIRECTORY.get() {
+        Some(directory) => Some(directory.join("config.json")),
+        None => DockerConfig::default_path(),
+    }
+}
+
 fn docker_config() -> Result<DockerConfig> {
-    let path = DockerConfig::default_path()
-        .ok_or_else(|| Error::other("neither DOCKER_CONFIG nor HOME is set"))?;
+    let path =
+        config_path().ok_or_else(|| Error::other("neither DOCKER_CONFIG nor HOME is set"))?;
     Ok(DockerConfig::load(&path)?)
 }
 
 fn client(reference: &Reference, registry: &Registry) -> Result<Client> {
     // Without a home there are no credentials, which most pulls do not need.
-    let credentials = match DockerConfig::default_path() {
+    let credentials = match config_path() {
         Some(path) => DockerConfig::load(&path)?.credentials(reference.registry())?,
         None => None,
     };

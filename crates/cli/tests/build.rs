@@ -196,7 +196,7 @@ fn bad_flags_and_contexts() {
     let cases: [(&[&str], i32, &str); 14] = [
         (&["build"], 1, "<CONTEXT>"),
         (&["build", "--no-cahce", path], 125, "--no-cache"),
-        (&["build", "--ssh", "default", path], 1, "--ssh is not built yet"),
+        (&["build", "--ssh", "default", path], 1, "--ssh is not supported yet"),
         (&["build", "--progress", "tty", path], 1, "not built yet"),
         (&["build", "--progress", "loud", path], 1, "is none of"),
         (&["build", "--platform", "a/b/c/d", path], 1, "--platform"),

@@ -61,7 +61,7 @@ fn logs_of_a_time() {
         assert!(done.code == 1 && done.err.contains(expected), "{flags:?}: {done:?}");
     }
     let unbuilt = engine.run(&["logs", "--details", "old"]);
-    assert!(unbuilt.err.contains("--details is not built yet"), "{unbuilt:?}");
+    assert!(unbuilt.err.contains("--details is not supported yet"), "{unbuilt:?}");
     assert_eq!(engine.run(&["logs", "--sicne", "1m", "old"]).code, 125);
     engine.ok(&["rm", "old"]);
     engine.assert_nothing_left();

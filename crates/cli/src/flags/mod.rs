@@ -250,7 +250,7 @@ impl Flags {
         }
         attach::parse_keys(&self.detach_keys)?;
         if let Some(policy) = self.restart.as_deref().filter(|one| !matches!(*one, "" | "no")) {
-            return Err(Error::flag("--restart", policy, "is not built yet; only no is"));
+            return Err(Error::flag("--restart", policy, "is not supported yet (only \"no\")"));
         }
         Ok(Config {
             args,
