@@ -20,11 +20,12 @@ pub(super) fn parse<'a>(texts: &'a [String], known: &[&str]) -> Result<Vec<Filte
     let one = |whole: &'a String| {
         let parts = whole.split_once('=');
         let (name, value) =
-            parts.ok_or_else(|| Error::flag("--filter", whole, "is not NAME=VALUE"))?;
+            parts.ok_or_else(|| Error::flag("--filter", whole, "must be NAME=VALUE"))?;
         match known.contains(&name) {
             true => Ok(Filter { name, value, whole }),
             false => {
-                let problem = format!("only {} are built yet", known.join(", "));
+                let problem =
+                    format!("invalid filter {name:?}: must be one of {}", known.join(", "));
                 Err(Error::flag("--filter", whole, problem))
             }
         }
@@ -86,7 +87,21 @@ impl Filter<'_> {
         }
     }
 
-    /// As Go reads a truth.
+    /// The value, which must be one of several.
+    ///
+    /// # Errors
+    /// Anything else.
+    pub(super) fn one_of(&self, known: &[&str]) -> Result<&str> {
+        match known.contains(&self.value) {
+            true => Ok(self.value),
+            false => {
+                let problem = format!("must be one of {}", known.join(", "));
+                Err(Error::flag("--filter", self.whole, problem))
+            }
+        }
+    }
+
+    /// A boolean as Go reads it.
     ///
     /// # Errors
     /// Anything else.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::filter::{self, Filter};
 use super::{for_each, output};
+use crate::template::{Nil, OMITTED, nil};
 use husk_engine::clock;
 use husk_engine::container::sweep::sweep;
 use husk_engine::error::{Error, Result};
@@ -268,17 +269,66 @@ pub(super) fn inspect(home: &Home, name: &str) -> Result<Value> {
         size += layer.record.size;
     }
     let layers: Vec<String> = config.rootfs.diff_ids.iter().map(ToString::to_string).collect();
-    Ok(json!({
+    let comment = config.history.as_ref().and_then(|history| history.last()?.comment.clone());
+    let mut shown = json!({
         "Id": record.id.to_string(),
         "RepoTags": tags,
         "RepoDigests": digests,
+        "Parent": "",
+        "Comment": comment.unwrap_or_default(),
         "Created": config.created,
-        "Author": config.author,
+        "DockerVersion": "",
+        "Author": config.author.unwrap_or_default(),
         "Architecture": config.architecture,
-        "Variant": config.variant,
         "Os": config.os,
         "Size": size,
-        "Config": config.config,
+        "GraphDriver": graph_driver(&store, &record)?,
+        "Config": run_config(config.config)?,
         "RootFS": { "Type": "layers", "Layers": layers },
-    }))
+        "Metadata": { "LastTagTime": "0001-01-01T00:00:00Z" },
+        OMITTED: { "Variant": "", "OsVersion": "", "VirtualSize": size },
+    });
+    if let Some(variant) = config.variant.filter(|variant| !variant.is_empty()) {
+        shown["Variant"] = variant.into();
+    }
+    Ok(shown)
+}
+
+/// The directories of the image's layers.
+fn graph_driver(store: &Store, record: &ImageRecord) -> Result<Value> {
+    let layers = store.layers(&record.chain_ids())?;
+    let mut paths = layers.iter().rev().map(|layer| layer.path.display().to_string());
+    let upper = paths.next().unwrap_or_default();
+    let lower: Vec<String> = paths.collect();
+    Ok(json!({ "Name": "overlay", "Data": { "UpperDir": upper, "LowerDir": lower.join(":") } }))
+}
+
+/// The image's Config with the fields that Docker always has, null where they are not set.
+fn run_config(config: Option<husk_image::config::RunConfig>) -> Result<Value> {
+    let mut shown = serde_json::to_value(config.unwrap_or_default()).map_err(Error::other)?;
+    let mut omitted = json!({});
+    let fields = [
+        ("Cmd", nil(Nil::List), true),
+        ("Entrypoint", nil(Nil::List), true),
+        ("Env", nil(Nil::List), true),
+        ("Labels", nil(Nil::Map), true),
+        ("OnBuild", nil(Nil::List), true),
+        ("User", "".into(), true),
+        ("Volumes", nil(Nil::Map), true),
+        ("WorkingDir", "".into(), true),
+        ("ExposedPorts", nil(Nil::Map), false),
+        ("Healthcheck", Value::Null, false),
+        ("Shell", nil(Nil::List), false),
+        ("StopSignal", "".into(), false),
+        ("ArgsEscaped", false.into(), false),
+        ("Image", "".into(), false),
+    ];
+    for (name, none, always) in fields {
+        if shown.get(name).is_none() {
+            let into = if always { &mut shown } else { &mut omitted };
+            into[name] = none;
+        }
+    }
+    shown[OMITTED] = omitted;
+    Ok(shown)
 }

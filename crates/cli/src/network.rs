@@ -7,7 +7,8 @@ use husk_net::{Attachment, NetNs, NewNetwork, Subnet};
 use serde_json::{Value, json};
 
 use super::{filter, flags, for_each, output, prune};
-use crate::template::LABELS;
+use crate::template::{LABELS, Nil, OMITTED, nil};
+use husk_engine::clock;
 use husk_engine::container::Container;
 use husk_engine::container::state::Status;
 use husk_engine::error::{Error, Result};
@@ -218,16 +219,69 @@ impl Create {
     }
 }
 
+/// One line of `network ls`.
+struct Listed {
+    id: String,
+    name: String,
+    driver: &'static str,
+    created: u64,
+    internal: bool,
+    ipv6: bool,
+    labels: std::collections::BTreeMap<String, String>,
+    /// Made by a person, and not always there.
+    custom: bool,
+}
+
+fn listed(nets: &husk_net::Networks) -> Result<Vec<Listed>> {
+    let mut all: Vec<Listed> = nets
+        .list()?
+        .into_iter()
+        .map(|network| Listed {
+            ipv6: network.pools.iter().any(|pool| pool.gateway.is_ipv6()),
+            custom: network.name != "bridge",
+            id: network.id,
+            name: network.name,
+            driver: "bridge",
+            created: network.created,
+            internal: network.internal,
+            labels: network.labels,
+        })
+        .collect();
+    all.extend(BUILT_IN.into_iter().map(|(name, driver)| Listed {
+        id: built_in_id(name),
+        name: name.to_owned(),
+        driver,
+        created: 0,
+        internal: false,
+        ipv6: false,
+        labels: std::collections::BTreeMap::new(),
+        custom: false,
+    }));
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(all)
+}
+
+const FILTERS: [&str; 7] = ["id", "name", "label", "driver", "scope", "type", "dangling"];
+
 impl Ls {
     fn run(&self, home: &Home) -> Result<u8> {
-        let filters = filter::parse(&self.filter, &["id", "name", "label", "driver"])?;
+        let filters = filter::parse(&self.filter, &FILTERS)?;
+        let nets = home.networks()?;
         let mut networks = Vec::new();
-        for network in home.networks()?.list()? {
+        for network in listed(&nets)? {
             let passes = filter::all_pass(&filters, |filter| match filter.name {
                 "id" => Ok(network.id.starts_with(filter.value)),
                 "name" => filter.names(&network.name),
                 "label" => Ok(filter.has_label(&network.labels)),
-                _ => Ok(filter.value == "bridge"),
+                "scope" => Ok(filter.value == "local"),
+                "type" => filter
+                    .one_of(&["custom", "builtin"])
+                    .map(|kind| (kind == "custom") == network.custom),
+                "dangling" => {
+                    let used = !network.custom || !nets.endpoints(Some(&network.name))?.is_empty();
+                    Ok(filter.truth()? != used)
+                }
+                _ => Ok(filter.value == network.driver),
             })?;
             networks.extend(passes.then_some(network));
         }
@@ -239,10 +293,12 @@ impl Ls {
             networks.iter().try_for_each(|network| output::line(id(&network.id)))?;
             return Ok(0);
         }
-        let row = |network: &husk_net::Network| {
+        let row = |network: &Listed| {
             json!({
-                "ID": id(&network.id), "Name": network.name, "Driver": "bridge", "Scope": "local",
-                "Internal": network.internal.to_string(),
+                "ID": id(&network.id), "Name": network.name, "Driver": network.driver,
+                "Scope": "local", "Internal": network.internal.to_string(),
+                "IPv4": "true", "IPv6": network.ipv6.to_string(),
+                "CreatedAt": clock::local(&husk_image::compose::rfc3339(network.created, 0)),
                 "Labels": filter::joined(&network.labels), LABELS: network.labels,
             })
         };
@@ -258,41 +314,95 @@ impl Inspect {
         let nets = home.networks()?;
         let mut found = Vec::new();
         let code = for_each(&self.networks, |name| {
-            let network = nets.inspect(name)?;
-            let mut containers = serde_json::Map::new();
-            for endpoint in nets.endpoints(Some(&network.name))? {
-                let text = |ipv6| {
-                    let address = endpoint.address(ipv6);
-                    address.map_or_else(String::new, |a| format!("{}/{}", a.address, a.prefix))
-                };
-                containers.insert(
-                    endpoint.container.clone(),
-                    json!({
-                        "Name": endpoint.name, "MacAddress": husk_net::format_mac(endpoint.mac),
-                        "IPv4Address": text(false), "IPv6Address": text(true),
-                    }),
-                );
-            }
-            let pools: Vec<Value> = network
-                .pools
-                .iter()
-                .map(|pool| {
-                    let range = pool.range.as_ref().map(ToString::to_string);
-                    json!({
-                        "Subnet": pool.subnet.to_string(), "Gateway": pool.gateway, "IPRange": range,
-                    })
-                })
-                .collect();
-            found.push(json!({
-                "Name": network.name, "Id": network.id,
-                "Created": husk_image::compose::rfc3339(network.created, 0),
-                "Scope": "local", "Driver": "bridge", "Internal": network.internal,
-                "IPAM": { "Driver": "default", "Config": pools },
-                "Options": { "bridge": network.bridge, "mtu": network.mtu },
-                "Labels": network.labels, "Containers": containers,
-            }));
+            found.push(document(&nets, name)?);
             Ok(())
         })?;
         output::inspected(self.format.as_deref(), &found).map(|()| code)
     }
+}
+
+/// The networks that Docker lists beside those of the bridge driver: name and driver.
+const BUILT_IN: [(&str, &str); 2] = [("host", "host"), ("none", "null")];
+
+/// The id of a built-in network: one that stays the same.
+fn built_in_id(name: &str) -> String {
+    husk_image::digest::Digest::of(format!("network {name}").as_bytes()).hex().to_owned()
+}
+
+/// The id of a network by its name.
+pub(super) fn id(nets: &husk_net::Networks, name: &str) -> Result<String> {
+    match BUILT_IN.iter().any(|(known, _)| *known == name) {
+        true => Ok(built_in_id(name)),
+        false => Ok(nets.inspect(name)?.id),
+    }
+}
+
+/// `host` or `none`, by its name or the beginning of its id.
+fn built_in(wanted: &str) -> Option<(&'static str, &'static str)> {
+    let is =
+        |name: &str| name == wanted || (wanted.len() >= 4 && built_in_id(name).starts_with(wanted));
+    BUILT_IN.into_iter().find(|(name, _)| is(name))
+}
+
+/// What Docker says of a network beside its name, id, driver and addresses.
+fn with_common(mut shown: Value) -> Value {
+    let common = json!({
+        "Scope": "local", "EnableIPv4": true, "Attachable": false, "Ingress": false,
+        "ConfigFrom": { "Network": "" }, "ConfigOnly": false,
+    });
+    if let (Some(shown), Value::Object(common)) = (shown.as_object_mut(), common) {
+        shown.extend(common);
+    }
+    shown
+}
+
+/// What `inspect` tells of a network.
+pub(super) fn document(nets: &husk_net::Networks, name: &str) -> Result<Value> {
+    if let Some((name, driver)) = built_in(name) {
+        return Ok(with_common(json!({
+            "Name": name, "Id": built_in_id(name), "Created": "0001-01-01T00:00:00Z",
+            "Driver": driver, "EnableIPv6": false, "Internal": false,
+            "IPAM": { "Driver": "default", "Options": nil(Nil::Map), "Config": nil(Nil::List) },
+            "Containers": {}, "Options": {}, "Labels": {},
+        })));
+    }
+    let network = nets.inspect(name)?;
+    let mut containers = serde_json::Map::new();
+    for endpoint in nets.endpoints(Some(&network.name))? {
+        let text = |ipv6| {
+            let address = endpoint.address(ipv6);
+            address.map_or_else(String::new, |a| format!("{}/{}", a.address, a.prefix))
+        };
+        containers.insert(
+            endpoint.container.clone(),
+            json!({
+                "Name": endpoint.name, "MacAddress": husk_net::format_mac(endpoint.mac),
+                "IPv4Address": text(false), "IPv6Address": text(true), "EndpointID": "",
+            }),
+        );
+    }
+    let pools = network.pools.iter().map(|pool| {
+        let mut shown = json!({
+            "Subnet": pool.subnet.to_string(), "Gateway": pool.gateway,
+            OMITTED: { "IPRange": "", "AuxiliaryAddresses": nil(Nil::Map) },
+        });
+        if let Some(range) = &pool.range {
+            shown["IPRange"] = range.to_string().into();
+        }
+        shown
+    });
+    let mut options = json!({ "com.docker.network.bridge.name": network.bridge });
+    if let Some(mtu) = network.mtu {
+        options["com.docker.network.driver.mtu"] = mtu.to_string().into();
+    }
+    let has_ipv6 = network.pools.iter().any(|pool| pool.gateway.is_ipv6());
+    Ok(with_common(json!({
+        "Name": network.name, "Id": network.id,
+        "Created": husk_image::compose::rfc3339(network.created, 0),
+        "Driver": "bridge", "EnableIPv6": has_ipv6, "Internal": network.internal,
+        "IPAM": {
+            "Driver": "default", "Options": nil(Nil::Map), "Config": pools.collect::<Vec<_>>(),
+        },
+        "Options": options, "Labels": network.labels, "Containers": containers,
+    })))
 }

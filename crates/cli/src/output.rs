@@ -149,10 +149,23 @@ fn headers(columns: &[(&str, &str)], rows: &[Value]) -> Value {
 /// As [`listing`].
 pub(super) fn inspected(format: Option<&str>, found: &[Value]) -> Result<()> {
     match format {
-        Some("json") => line(Value::from(found)),
+        Some("json") => line(template::public(&Value::from(found))),
+        // What is before a failure is printed: a mistake may be of one object alone.
         Some(template) => found.iter().try_for_each(|one| line(self::format(template, one)?)),
-        None => line(serde_json::to_string_pretty(found).map_err(Error::other)?),
+        None => {
+            let shown = template::public(&Value::from(found));
+            line(pretty(&shown)?)
+        }
     }
+}
+
+/// JSON over several lines, indented by four blanks, which scripts that use grep(1) count on.
+fn pretty(value: &Value) -> Result<String> {
+    let mut bytes = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
+    serde::Serialize::serialize(value, &mut serializer).map_err(Error::other)?;
+    String::from_utf8(bytes).map_err(Error::other)
 }
 
 /// A size in the words of Docker's listings: powers of 1000, three digits.

@@ -120,7 +120,8 @@ fn similar_flag(error: &clap::Error, command: &Command) -> String {
     suggestion(typed, shown.filter_map(|arg| arg.get_long().map(|long| format!("--{long}"))))
 }
 
-fn suggestion(typed: &str, names: impl Iterator<Item = String>) -> String {
+/// `; did you mean NAME?` for the name that is written much like `typed`.
+pub(crate) fn suggestion(typed: &str, names: impl Iterator<Item = String>) -> String {
     // A third of the letters may be wrong.
     let most = (typed.chars().count() / 3).max(1);
     let distances = names.map(|name| (distance(typed, name.trim_start_matches('-')), name));

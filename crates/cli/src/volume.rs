@@ -1,10 +1,10 @@
 //! `volume`, and the words of `--mount`.
 
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{filter, flags, for_each, output, prune};
-use crate::template::LABELS;
+use crate::template::{LABELS, Nil, OMITTED, nil};
 use husk_engine::container::config::Mount;
 use husk_engine::container::name;
 use husk_engine::error::{Error, Result, file};
@@ -141,15 +141,22 @@ impl Inspect {
     fn run(&self, home: &Home) -> Result<u8> {
         let mut found = Vec::new();
         let code = for_each(&self.volumes, |name| {
-            let one = volume::Volume::find(home, name)?;
-            found.push(json!({
-                "Name": one.name, "CreatedAt": one.created, "Driver": "local", "Scope": "local",
-                "Mountpoint": volume::data(home, &one.name), "Labels": one.labels, "Options": {},
-            }));
+            found.push(document(home, name)?);
             Ok(())
         })?;
         output::inspected(self.format.as_deref(), &found).map(|()| code)
     }
+}
+
+/// What `inspect` tells of a volume.
+pub(super) fn document(home: &Home, name: &str) -> Result<Value> {
+    let one = volume::Volume::find(home, name)?;
+    let labels = if one.labels.is_empty() { nil(Nil::Map) } else { json!(one.labels) };
+    Ok(json!({
+        "Name": one.name, "CreatedAt": one.created, "Driver": "local", "Scope": "local",
+        "Mountpoint": volume::data(home, &one.name), "Labels": labels, "Options": nil(Nil::Map),
+        OMITTED: { "Status": nil(Nil::Map), "UsageData": null },
+    }))
 }
 
 /// `--mount type=...,source=...,target=...`.

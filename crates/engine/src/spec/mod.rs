@@ -67,7 +67,8 @@ pub enum Network {
     Path(String),
 }
 
-const MASKED: [&str; 13] = [
+/// Paths that a container sees as empty.
+pub const MASKED: [&str; 13] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -83,7 +84,8 @@ const MASKED: [&str; 13] = [
     "/sys/kernel/security",
 ];
 
-const READONLY: [&str; 5] =
+/// Paths that a container cannot write to.
+pub const READONLY: [&str; 5] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
