@@ -77,7 +77,7 @@ enum Command {
     /// Print what is known of containers or images, as JSON
     Inspect(inspect::Inspect),
     /// List the published ports of a container
-    Port(listing::Port),
+    Port(listing::Published),
     /// Copy files between a container and here
     Cp(cp::Cp),
     /// List what a container has changed of its image

@@ -362,7 +362,7 @@ impl Exec {
             return Err(Error::other(format_args!("container {name} is paused: unpause it first")));
         }
         if self.tty && !self.detach && !std::io::IsTerminal::is_terminal(&std::io::stdin()) {
-            return Err(Error::other("standard input is no terminal: leave out -t"));
+            return Err(Error::NotTerminal);
         }
         let log = container.run.join(format!("exec-{}.log", std::process::id()));
         let mut ended = None;

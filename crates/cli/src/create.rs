@@ -160,7 +160,7 @@ impl Run {
         if flags.tty && !self.detach && flags.interactive {
             let terminal = std::io::IsTerminal::is_terminal(&std::io::stdin());
             if !terminal {
-                return Err(Error::other("standard input is no terminal: leave out -t, or -i"));
+                return Err(Error::NotTerminal);
             }
         }
         if let Some(other) =

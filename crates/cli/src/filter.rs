@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use husk_engine::clock;
 use husk_engine::error::{Error, Result};
 
 /// One filter.
@@ -10,6 +11,8 @@ pub(super) struct Filter<'a> {
     pub(super) name: &'a str,
     pub(super) value: &'a str,
     whole: &'a str,
+    /// `label!=`: not what has it.
+    excludes: bool,
 }
 
 /// Reads them.
@@ -21,8 +24,13 @@ pub(super) fn parse<'a>(texts: &'a [String], known: &[&str]) -> Result<Vec<Filte
         let parts = whole.split_once('=');
         let (name, value) =
             parts.ok_or_else(|| Error::flag("--filter", whole, "must be NAME=VALUE"))?;
+        // `label!=` excludes.
+        let (name, excludes) = match name.strip_suffix('!') {
+            Some(bare) if bare == "label" => (bare, true),
+            _ => (name, false),
+        };
         match known.contains(&name) {
-            true => Ok(Filter { name, value, whole }),
+            true => Ok(Filter { name, value, whole, excludes }),
             false => {
                 let problem =
                     format!("invalid filter {name:?}: must be one of {}", known.join(", "));
@@ -81,10 +89,27 @@ impl Filter<'_> {
 
     /// `NAME` or `NAME=VALUE` among labels.
     pub(super) fn has_label(&self, labels: &BTreeMap<String, String>) -> bool {
-        match self.value.split_once('=') {
+        let has = match self.value.split_once('=') {
             Some((name, value)) => labels.get(name).is_some_and(|known| known == value),
             None => labels.contains_key(self.value),
-        }
+        };
+        has != self.excludes
+    }
+
+    /// Whether something was made before the time that the value says: RFC 3339, seconds since
+    /// 1970, or how long ago, as in 24h.
+    ///
+    /// # Errors
+    /// The value is no time.
+    pub(super) fn is_before(&self, created: Option<clock::Instant>) -> Result<bool> {
+        let text = self.value;
+        let time =
+            clock::instant(text).or_else(|| clock::seconds(text)).or_else(|| clock::ago(text));
+        let time = time.ok_or_else(|| {
+            let problem = "must be a time such as 2026-01-02T15:04:05Z, 1767366245 or 24h";
+            Error::flag("--filter", self.whole, problem)
+        })?;
+        Ok(created.is_some_and(|created| created < time))
     }
 
     /// The value, which must be one of several.

@@ -36,7 +36,7 @@ pub(super) enum ContainerGroup {
     /// Freeze containers
     Pause(container::Several),
     /// List the published ports of a container
-    Port(listing::Port),
+    Port(listing::Published),
     /// Remove those that do not run
     Prune(prune::Plain),
     /// Give a container another name

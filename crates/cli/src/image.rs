@@ -3,7 +3,7 @@
 use clap::Args;
 use husk_image::digest::Digest;
 use husk_image::reference::Reference;
-use husk_image::store::{ImageRecord, Removal, Store};
+use husk_image::store::{ImageRecord, Removal, Store, StoreError};
 use serde_json::{Value, json};
 
 use super::filter::{self, Filter};
@@ -15,7 +15,7 @@ use husk_engine::error::{Error, Result};
 use husk_engine::home::Home;
 
 /// `images`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(super) struct Images {
     /// Ids only
     #[arg(short, long)]
@@ -39,11 +39,17 @@ pub(super) struct Images {
     repository: Option<String>,
 }
 
+const FILTERS: [&str; 6] = ["before", "dangling", "label", "reference", "since", "until"];
+
+fn created(record: &ImageRecord) -> Option<clock::Instant> {
+    record.created.as_deref().and_then(clock::instant)
+}
+
 impl Images {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
         let store = home.images()?;
         let wanted: Option<Reference> = self.repository.as_deref().map(str::parse).transpose()?;
-        let filters = filter::parse(&self.filter, &["dangling", "reference", "label"])?;
+        let filters = filter::parse(&self.filter, &FILTERS)?;
         let mut rows = Vec::new();
         for image in store.images()? {
             let mut size = 0;
@@ -102,6 +108,9 @@ impl Images {
                 let (name, whole) = (name.familiar_name(), name.familiar());
                 filter::matches(filter.value, &name) || filter::matches(filter.value, &whole)
             })),
+            "before" => Ok(created(record) < created(&store.find(filter.value)?)),
+            "since" => Ok(created(record) > created(&store.find(filter.value)?)),
+            "until" => filter.is_before(created(record)),
             _ => {
                 let config = store.config(record)?.config.unwrap_or_default();
                 Ok(filter.has_label(&config.labels.unwrap_or_default()))
@@ -130,8 +139,49 @@ impl Images {
             "CreatedAt": clock::local(&created),
             "CreatedSince": since,
             "Size": output::size(size),
+            "VirtualSize": output::size(size),
+            "SharedSize": "N/A",
+            "UniqueSize": "N/A",
+            "Containers": "N/A",
         })
     }
+}
+
+/// The rows of `system df -v`. A layer of several images is shared; what an image has alone goes
+/// with it.
+pub(super) fn usage(home: &Home) -> Result<Vec<Value>> {
+    let store = home.images()?;
+    let listed = Images::default();
+    let images = store.images()?;
+    let mut users: std::collections::HashMap<_, usize> = std::collections::HashMap::new();
+    for image in &images {
+        for layer in image.record.chain_ids() {
+            *users.entry(layer).or_default() += 1;
+        }
+    }
+    let pins = store.pins()?;
+    let mut rows = Vec::new();
+    for image in images {
+        let (mut shared, mut unique) = (0, 0);
+        for layer in store.layers(&image.record.chain_ids())? {
+            match users.get(&layer.chain_id) {
+                Some(2..) => shared += layer.record.size,
+                _ => unique += layer.record.size,
+            }
+        }
+        let containers = pins.iter().filter(|(_, manifest)| *manifest == image.record.manifest);
+        let containers = containers.count().to_string();
+        let names = image.names.iter().map(|(name, target)| (Some(name), *target));
+        let untagged = image.names.is_empty().then_some((None, image.record.manifest));
+        for (reference, target) in names.chain(untagged) {
+            let mut row = listed.row(&image.record, reference, target, shared + unique);
+            row["SharedSize"] = output::size(shared).into();
+            row["UniqueSize"] = output::size(unique).into();
+            row["Containers"] = containers.clone().into();
+            rows.push(row);
+        }
+    }
+    Ok(rows)
 }
 
 /// `rmi`.
@@ -151,7 +201,15 @@ impl Rmi {
         sweep(home)?;
         let store = home.images()?;
         for_each(&self.images, |name| {
-            for removal in store.remove(name, self.force)? {
+            let removed = match store.remove(name, self.force) {
+                // As Docker: said, and no failure.
+                Err(error @ StoreError::NoImage(_)) if self.force => {
+                    output::error(&error.into());
+                    return Ok(());
+                }
+                removed => removed?,
+            };
+            for removal in removed {
                 match removal {
                     Removal::Untagged(reference) => {
                         output::line(format_args!("Untagged: {}", reference.familiar()))?;

@@ -1,9 +1,13 @@
 //! `prune` of containers, images, volumes, the build cache, and of everything.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use husk_image::store::Removal;
 
+use super::filter::{self, Filter};
 use super::output;
+use husk_engine::clock;
 use husk_engine::container::Container;
 use husk_engine::container::sweep::sweep;
 use husk_engine::error::{Error, Result, file};
@@ -13,10 +17,31 @@ use husk_engine::remove;
 use husk_engine::usage;
 use husk_engine::volume::Volume;
 
-/// Of one kind.
+/// `--force` and `--filter`.
+#[derive(Debug, Args)]
+pub(super) struct Common {
+    /// Do not ask for confirmation
+    #[arg(short, long)]
+    force: bool,
+    /// Remove only what matches, such as until=24h or label=NAME[=VALUE]
+    #[arg(long, value_name = "FILTER")]
+    filter: Vec<String>,
+}
+
+/// `container prune` and `network prune`.
 #[derive(Debug, Args)]
 pub(super) struct Plain {
-    /// Do not ask
+    #[command(flatten)]
+    common: Common,
+}
+
+/// `builder prune`.
+#[derive(Debug, Args)]
+pub(super) struct Cache {
+    /// Has no effect: all unused results are removed in any case
+    #[arg(short, long)]
+    all: bool,
+    /// Do not ask for confirmation
     #[arg(short, long)]
     force: bool,
 }
@@ -24,37 +49,34 @@ pub(super) struct Plain {
 /// `image prune`.
 #[derive(Debug, Args)]
 pub(super) struct Images {
-    /// All that no container is of
+    /// Remove all unused images, not just untagged ones
     #[arg(short, long)]
     all: bool,
-    /// Do not ask
-    #[arg(short, long)]
-    force: bool,
+    #[command(flatten)]
+    common: Common,
 }
 
 /// `volume prune`.
 #[derive(Debug, Args)]
 pub(super) struct Volumes {
-    /// Also those with a name
+    /// Remove all unused volumes, not just anonymous ones
     #[arg(short, long)]
     all: bool,
-    /// Do not ask
-    #[arg(short, long)]
-    force: bool,
+    #[command(flatten)]
+    common: Common,
 }
 
 /// `system prune`.
 #[derive(Debug, Args)]
 pub(super) struct Everything {
-    /// All images that no container is of, not only those without a name
+    /// Remove all unused images, not just untagged ones
     #[arg(short, long)]
     all: bool,
-    /// Anonymous volumes too
+    /// Remove unused anonymous volumes too
     #[arg(long)]
     volumes: bool,
-    /// Do not ask
-    #[arg(short, long)]
-    force: bool,
+    #[command(flatten)]
+    common: Common,
 }
 
 /// Asks on standard error; no answer is no.
@@ -62,7 +84,7 @@ fn agreed(force: bool, what: &str) -> Result<bool> {
     if force {
         return Ok(true);
     }
-    notice::write(format!("This removes {what}. Go on? [y/N] ").as_bytes());
+    notice::write(format!("This will remove {what}. Continue? [y/N] ").as_bytes());
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).map_err(file("read", "standard input"))?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
@@ -72,23 +94,42 @@ fn report(freed: u64) -> Result<u8> {
     output::line(format_args!("Total reclaimed space: {}", output::size(freed))).map(|()| 0)
 }
 
+/// What may be pruned.
+const FILTERS: [&str; 2] = ["until", "label"];
+
+/// Whether something that was made then and has these labels passes.
+fn passes(
+    filters: &[Filter<'_>],
+    created: Option<clock::Instant>,
+    labels: &BTreeMap<String, String>,
+) -> Result<bool> {
+    filter::all_pass(filters, |filter| match filter.name {
+        "until" => filter.is_before(created),
+        _ => Ok(filter.has_label(labels)),
+    })
+}
+
 impl Plain {
     pub(super) fn containers(&self, home: &Home) -> Result<u8> {
-        if !agreed(self.force, "all containers that do not run")? {
+        let filters = filter::parse(&self.common.filter, &FILTERS)?;
+        if !agreed(self.common.force, "all stopped containers")? {
             return Ok(0);
         }
-        report(containers(home)?)
+        report(containers(home, &filters)?)
     }
 
     pub(super) fn networks(&self, home: &Home) -> Result<u8> {
-        if agreed(self.force, "all networks that no container is on")? {
-            networks(home)?;
+        let filters = filter::parse(&self.common.filter, &FILTERS)?;
+        if agreed(self.common.force, "all networks not used by at least one container")? {
+            networks(home, &filters)?;
         }
         Ok(0)
     }
+}
 
-    pub(super) fn builder(&self, home: &Home) -> Result<u8> {
-        if !agreed(self.force, "the results of all build steps that no image has")? {
+impl Cache {
+    pub(super) fn run(&self, home: &Home) -> Result<u8> {
+        if !agreed(self.force, "all results of build steps that no image uses")? {
             return Ok(0);
         }
         report(cache(home)?)
@@ -97,55 +138,82 @@ impl Plain {
 
 impl Images {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
-        let what = match self.all {
-            true => "all images that no container is of",
-            false => "all images without a name",
+        let filters = filter::parse(&self.common.filter, &["until", "label", "dangling"])?;
+        let mut all = self.all;
+        for filter in filters.iter().filter(|filter| filter.name == "dangling") {
+            all = !filter.truth()?;
+        }
+        let filters: Vec<_> =
+            filters.into_iter().filter(|filter| filter.name != "dangling").collect();
+        let what = match all {
+            true => "all images without at least one container associated to them",
+            false => "all untagged images",
         };
-        if !agreed(self.force, what)? {
+        if !agreed(self.common.force, what)? {
             return Ok(0);
         }
-        report(images(home, self.all)?)
+        report(images(home, all, &filters)?)
     }
 }
 
 impl Volumes {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
-        let what = match self.all {
-            true => "all volumes that no container has",
-            false => "all anonymous volumes that no container has",
+        let filters = filter::parse(&self.common.filter, &["label", "all"])?;
+        let mut all = self.all;
+        for filter in filters.iter().filter(|filter| filter.name == "all") {
+            all = filter.truth()?;
+        }
+        let filters: Vec<_> = filters.into_iter().filter(|filter| filter.name != "all").collect();
+        let what = match all {
+            true => "all volumes not used by at least one container",
+            false => "anonymous volumes not used by at least one container",
         };
-        if !agreed(self.force, what)? {
+        if !agreed(self.common.force, what)? {
             return Ok(0);
         }
-        report(volumes(home, self.all)?)
+        report(volumes(home, all, &filters)?)
     }
 }
 
 impl Everything {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
-        let images_too = if self.all { "all unused images" } else { "images without a name" };
+        let filters = filter::parse(&self.common.filter, &FILTERS)?;
+        if self.volumes
+            && let Some(until) = self.common.filter.iter().find(|text| text.starts_with("until"))
+        {
+            let problem = "cannot be combined with --volumes, which have no such filter";
+            return Err(Error::flag("--filter", until, problem));
+        }
+        let images_too = if self.all { "all unused images" } else { "untagged images" };
         let volumes_too = if self.volumes { ", unused anonymous volumes" } else { "" };
-        let what = format!(
-            "containers that do not run, unused networks, {images_too}{volumes_too}, and the build cache"
-        );
-        if !agreed(self.force, &what)? {
+        // The results of build steps have neither a time nor labels.
+        let cache_too = if filters.is_empty() { ", and the build cache" } else { "" };
+        let what =
+            format!("stopped containers, unused networks, {images_too}{volumes_too}{cache_too}");
+        if !agreed(self.common.force, &what)? {
             return Ok(0);
         }
-        let mut freed = containers(home)?;
-        networks(home)?;
+        let mut freed = containers(home, &filters)?;
+        networks(home, &filters)?;
         if self.volumes {
-            freed += volumes(home, false)?;
+            freed += volumes(home, false, &filters)?;
         }
-        freed += images(home, self.all)?;
-        freed += cache(home)?;
-        freed += home.images()?.remove_partials()?;
+        freed += images(home, self.all, &filters)?;
+        if filters.is_empty() {
+            freed += cache(home)?;
+            freed += home.images()?.remove_partials()?;
+        }
         report(freed)
     }
 }
 
-fn containers(home: &Home) -> Result<u64> {
+fn containers(home: &Home, filters: &[Filter<'_>]) -> Result<u64> {
     let mut freed = sweep(home)?;
     for container in Container::all(home)? {
+        let created = clock::instant(&container.record.created);
+        if !passes(filters, created, &container.record.config.labels)? {
+            continue;
+        }
         let bytes = usage::tree(&container.directory);
         match container.lock().and_then(|_lock| remove::remove(home, &container, true, false)) {
             Ok(true) => {
@@ -160,7 +228,7 @@ fn containers(home: &Home) -> Result<u64> {
     Ok(freed)
 }
 
-fn networks(home: &Home) -> Result<()> {
+fn networks(home: &Home, filters: &[Filter<'_>]) -> Result<()> {
     let nets = home.networks()?;
     let mut used = std::collections::HashSet::new();
     for container in Container::all(home)? {
@@ -168,7 +236,8 @@ fn networks(home: &Home) -> Result<()> {
     }
     for network in nets.list()? {
         let busy = used.contains(&network.name) || !nets.endpoints(Some(&network.name))?.is_empty();
-        if busy || network.name == "bridge" {
+        let created = clock::seconds(&network.created.to_string());
+        if busy || network.name == "bridge" || !passes(filters, created, &network.labels)? {
             continue;
         }
         nets.remove(&network.name)?;
@@ -177,10 +246,13 @@ fn networks(home: &Home) -> Result<()> {
     Ok(())
 }
 
-fn volumes(home: &Home, all: bool) -> Result<u64> {
+fn volumes(home: &Home, all: bool, filters: &[Filter<'_>]) -> Result<u64> {
     let mut freed = Volume::sweep(home)?;
     for volume in Volume::all(home)? {
         if !(all || volume.anonymous) || Volume::user(home, &volume.name)?.is_some() {
+            continue;
+        }
+        if !passes(filters, clock::instant(&volume.created), &volume.labels)? {
             continue;
         }
         let bytes = usage::tree(&husk_engine::volume::data(home, &volume.name));
@@ -191,7 +263,7 @@ fn volumes(home: &Home, all: bool) -> Result<u64> {
     Ok(freed)
 }
 
-fn images(home: &Home, all: bool) -> Result<u64> {
+fn images(home: &Home, all: bool, filters: &[Filter<'_>]) -> Result<u64> {
     // A pin of a container that is no more would keep its image.
     sweep(home)?;
     let store = home.images()?;
@@ -200,6 +272,13 @@ fn images(home: &Home, all: bool) -> Result<u64> {
     for image in store.images()? {
         if pinned.contains(&image.record.manifest) || !(all || image.names.is_empty()) {
             continue;
+        }
+        if !filters.is_empty() {
+            let config = store.config(&image.record)?.config.unwrap_or_default();
+            let created = image.record.created.as_deref().and_then(clock::instant);
+            if !passes(filters, created, &config.labels.unwrap_or_default())? {
+                continue;
+            }
         }
         // By its digest it goes with all its names.
         for removal in store.remove(&image.record.manifest.to_string(), true)? {
@@ -220,7 +299,7 @@ fn cache(home: &Home) -> Result<u64> {
     store.remove_steps()?;
     store.remove_cache_mounts()?;
     if store.collect()?.busy {
-        notice::notice("a pull or build is under way: what it may need stays");
+        notice::notice("skipped objects in use by a running pull or build");
     }
     Ok(before.saturating_sub(usage::store(&store)?))
 }

@@ -5,6 +5,7 @@
 //! dash, and nothing after IMAGE or CONTAINER is a flag. The words are rewritten, by the table
 //! that clap parses with, into the one form that means the same to both.
 
+use std::any::TypeId;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
@@ -36,12 +37,22 @@ fn is_switch(arg: &Arg) -> bool {
 
 /// Whether a flag is true or false: a switch, or one that is true by default.
 fn is_bool(arg: &Arg) -> bool {
-    let parses_bool = || arg.get_value_parser().type_id() == std::any::TypeId::of::<bool>();
+    let parses_bool = || arg.get_value_parser().type_id() == TypeId::of::<bool>();
     is_switch(arg) || (matches!(arg.get_action(), ArgAction::Set) && parses_bool())
 }
 
 fn takes_value(arg: &Arg) -> bool {
     matches!(arg.get_action(), ArgAction::Set | ArgAction::Append)
+}
+
+/// Whether an empty value means the default. An empty entrypoint is one, and a number is none.
+fn empty_is_default(arg: &Arg) -> bool {
+    let typ = arg.get_value_parser().type_id();
+    let is_text = typ == TypeId::of::<String>()
+        || typ == TypeId::of::<std::path::PathBuf>()
+        || typ == TypeId::of::<std::net::Ipv4Addr>()
+        || typ == TypeId::of::<std::net::Ipv6Addr>();
+    matches!(arg.get_action(), ArgAction::Set) && is_text && arg.get_long() != Some("entrypoint")
 }
 
 /// One command's part of the command line.
@@ -91,9 +102,14 @@ impl<'a> Level<'a> {
         Ok(())
     }
 
+    /// An empty value is Docker's default of most flags: as if the flag were not given.
     fn set_value(&mut self, arg: &Arg, value: &OsStr) {
         let mut word = OsString::from(spelling(arg));
         word.push("=");
+        if value.is_empty() && empty_is_default(arg) {
+            self.words.retain(|known| !known.as_bytes().starts_with(word.as_bytes()));
+            return;
+        }
         word.push(value);
         self.words.push(word);
     }
@@ -138,7 +154,8 @@ impl<'a> Level<'a> {
                     letters = if value.is_some() { &[] } else { after };
                 }
                 Some(arg) if takes_value(arg) => {
-                    let attached = after.strip_prefix(b"=").unwrap_or(after);
+                    let attached = after.strip_prefix(b"=").filter(|rest| !rest.is_empty());
+                    let attached = attached.unwrap_or(after);
                     let value = match after.is_empty() {
                         false => Some(OsStr::from_bytes(attached).to_owned()),
                         true => rest.next(),

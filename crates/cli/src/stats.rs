@@ -212,7 +212,7 @@ fn block(used: &Value) -> (u64, u64) {
 }
 
 /// Powers of 1024, as Docker prints memory.
-fn binary(bytes: u64) -> String {
+pub(super) fn binary(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut value = bytes as f64;
     let mut unit = 0;

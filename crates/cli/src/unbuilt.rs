@@ -37,7 +37,7 @@ const NO_DAEMON: &str = "is not supported: husk has no daemon to connect to";
 
 /// Flags: their letter where Docker has one, a slash, and their name. That is also the id, which
 /// no flag of husk's own has.
-const FLAGS: [(Commands, &str, Kind); 84] = [
+const FLAGS: [(Commands, &str, Kind); 85] = [
     (&[""], "D/debug", HarmlessBool(true, "")),
     (&[""], "l/log-level", Harmless(&["debug", "info", "warn", "error", "fatal"], LOG_LEVELS)),
     (&[""], "c/context", Harmless(&["default"], NO_DAEMON)),
@@ -134,6 +134,11 @@ const FLAGS: [(Commands, &str, Kind); 84] = [
     (&["network connect"], "/link-local-ip", Value),
     (&["start"], "/checkpoint", Value),
     (&["start"], "/checkpoint-dir", Value),
+    (
+        &["volume create"],
+        "o/opt",
+        Refused("is not supported; bind a directory with -v, or use --tmpfs"),
+    ),
     (&["volume create"], "/availability", Refused("is for Swarm's cluster volumes")),
     (&["volume create"], "/scope", Refused("is for Swarm's cluster volumes")),
 ];

@@ -82,7 +82,11 @@ impl Volume {
         match self {
             Self::Create(create) => {
                 if create.driver != "local" {
-                    return Err(Error::flag("--driver", &create.driver, "only local is built"));
+                    return Err(Error::flag(
+                        "--driver",
+                        &create.driver,
+                        "must be local, the only volume driver",
+                    ));
                 }
                 let (name, anonymous) = match &create.name {
                     Some(name) => (name.clone(), false),
@@ -109,12 +113,13 @@ impl Volume {
 impl Ls {
     fn run(&self, home: &Home) -> Result<u8> {
         let volumes = volume::Volume::all(home)?;
-        let filters = filter::parse(&self.filter, &["name", "label", "dangling"])?;
+        let filters = filter::parse(&self.filter, &["dangling", "driver", "label", "name"])?;
         let mut kept = Vec::new();
         for one in volumes {
             let passes = filter::all_pass(&filters, |filter| match filter.name {
                 "name" => filter.names(&one.name),
                 "label" => Ok(filter.has_label(&one.labels)),
+                "driver" => Ok(filter.value == "local"),
                 _ => Ok(filter.truth()? == volume::Volume::user(home, &one.name)?.is_none()),
             })?;
             kept.extend(passes.then_some(one));
@@ -128,7 +133,8 @@ impl Ls {
             json!({
                 "Name": one.name, "Driver": "local", "Scope": "local",
                 "Mountpoint": volume::data(home, &one.name),
-                "Labels": filter::joined(&one.labels), LABELS: one.labels,
+                "Availability": "N/A", "Group": "N/A", "Links": "N/A", "Size": "N/A",
+                "Status": "N/A", "Labels": filter::joined(&one.labels), LABELS: one.labels,
             })
         };
         let rows: Vec<_> = volumes.iter().map(row).collect();
@@ -167,6 +173,7 @@ pub(super) fn parse_mount(text: &str) -> Result<Mount> {
     let bad = |problem: String| Error::flag("--mount", text, problem);
     let (mut typ, mut source, mut target) = ("volume", "", "");
     let (mut read_only, mut propagation, mut tmpfs) = (false, String::new(), Vec::new());
+    let mut no_copy = false;
     for word in text.split(',') {
         let (key, value) = word.split_once('=').unwrap_or((word, "true"));
         match key {
@@ -174,30 +181,44 @@ pub(super) fn parse_mount(text: &str) -> Result<Mount> {
             "source" | "src" => source = value,
             "target" | "destination" | "dst" => target = value,
             "readonly" | "ro" => read_only = value == "true" || value == "1",
+            "volume-nocopy" => no_copy = value == "true" || value == "1",
+            // Caching was for Docker Desktop; and what is missing is told by either flag.
+            "consistency" if ["consistent", "cached", "delegated", "default"].contains(&value) => {}
+            "volume-driver" if value == "local" => {}
             "bind-propagation" => value.clone_into(&mut propagation),
             "tmpfs-size" => {
                 tmpfs.push(format!("size={}", flags::bytes("--mount tmpfs-size", value)?));
             }
             "tmpfs-mode" => tmpfs.push(format!("mode={value}")),
-            _ => return Err(bad(format!("{key} is not built yet, or no word of --mount"))),
+            _ => return Err(bad(format!("unknown or unsupported option {key:?}"))),
         }
     }
     let target = target.to_owned();
     match typ {
         "bind" => {
-            if !source.starts_with('/') {
-                return Err(bad("the source of a bind is an absolute path".to_owned()));
+            // As Docker, also relative to the working directory if it begins with a dot.
+            if !source.starts_with('/') && !source.starts_with('.') {
+                return Err(bad("the source of a bind must be a path".to_owned()));
             }
+            let source = std::path::absolute(source).map_err(file("resolve", source))?;
             // Unlike -v, nothing is made.
-            std::fs::metadata(source).map_err(file("stat --mount source", source))?;
+            std::fs::metadata(&source).map_err(file("stat --mount source", &source))?;
+            let source =
+                source.to_str().ok_or_else(|| bad("the source is not UTF-8".to_owned()))?;
             Ok(Mount::Bind { source: source.to_owned(), target, read_only, propagation })
         }
         "volume" if source.is_empty() => {
-            Ok(Mount::Volume { name: name::new_id()?, target, read_only, anonymous: true })
+            Ok(Mount::Volume { name: name::new_id()?, target, read_only, anonymous: true, no_copy })
         }
         "volume" => {
             name::validate(source)?;
-            Ok(Mount::Volume { name: source.to_owned(), target, read_only, anonymous: false })
+            Ok(Mount::Volume {
+                name: source.to_owned(),
+                target,
+                read_only,
+                anonymous: false,
+                no_copy,
+            })
         }
         "tmpfs" => {
             if read_only {
@@ -205,6 +226,6 @@ pub(super) fn parse_mount(text: &str) -> Result<Mount> {
             }
             Ok(Mount::Tmpfs { target, options: tmpfs })
         }
-        other => Err(bad(format!("type {other} is none of bind, volume, tmpfs"))),
+        other => Err(bad(format!("invalid type {other:?}: must be bind, volume or tmpfs"))),
     }
 }

@@ -201,7 +201,7 @@ fn the_groups_are_the_same_commands() {
     let bare = engine.run(&["image"]);
     assert!(bare.code == 0 && bare.err.contains("Usage: husk image"), "{bare:?}");
     assert_eq!(engine.ok(&["info", "--format", "{{.Images}} {{.Containers}}"]), "1 0");
-    assert!(engine.ok(&["system", "info"]).contains("KernelVersion: "));
+    assert!(engine.ok(&["system", "info"]).contains("Kernel Version: "));
     assert!(engine.ok(&["version"]).starts_with("husk "));
     engine.assert_nothing_left();
 }

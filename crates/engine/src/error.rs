@@ -58,6 +58,9 @@ pub enum Error {
     /// A container that is to be started runs.
     #[error("container {0} is running already")]
     Running(String),
+    /// `-t` where standard input is not a terminal.
+    #[error("standard input is not a terminal: remove -t")]
+    NotTerminal,
     /// The runtime failed.
     #[error("{message}")]
     Runtime {
@@ -125,6 +128,8 @@ impl Error {
     pub fn status(&self) -> u8 {
         match self {
             Self::Runtime { status, .. } => *status,
+            // Docker's command line says so before it asks the engine.
+            Self::NotTerminal => 1,
             Self::ReaderGone => READER_GONE,
             _ => ENGINE_FAILED,
         }

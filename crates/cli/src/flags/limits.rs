@@ -100,6 +100,13 @@ pub(crate) fn bytes(flag: &'static str, text: &str) -> Result<i64> {
     }
 }
 
+/// Whether the kernel limits swap: it has swap, and with cgroup v1 it was told to count it.
+pub(crate) fn counts_swap() -> bool {
+    let memory = std::path::Path::new("/sys/fs/cgroup/memory");
+    std::path::Path::new("/proc/swaps").exists()
+        && (!memory.exists() || memory.join("memory.memsw.limit_in_bytes").exists())
+}
+
 const WEIGHT: &str = "is not 10 to 1000";
 
 fn is_weight(weight: u16) -> bool {
@@ -117,6 +124,7 @@ fn of_device<'a>(flag: &'static str, text: &'a str) -> Result<(String, &'a str)>
 impl LimitFlags {
     fn weight(&self) -> Result<Option<u16>> {
         match self.blkio_weight {
+            Some(0) => Ok(None),
             Some(weight) if !is_weight(weight) => {
                 Err(Error::flag("--blkio-weight", weight, WEIGHT))
             }
@@ -127,6 +135,9 @@ impl LimitFlags {
     /// `--cpus`, which like Docker's does not exceed what the machine has.
     fn nano_cpus(&self) -> Result<Option<i64>> {
         let Some(cpus) = &self.cpus else { return Ok(None) };
+        if cpus.parse() == Ok(0.0) {
+            return Ok(None);
+        }
         let all = rustix::thread::sched_getaffinity(None).map_or(8192, |set| set.count());
         let value = cpus.parse::<f64>().ok().filter(|n| (0.01..=f64::from(all)).contains(n));
         let Some(value) = value else {
@@ -136,38 +147,47 @@ impl LimitFlags {
             return Err(Error::flag("--cpus", cpus, problem));
         };
         if self.cpu_quota.is_some() || self.cpu_period.is_some() {
-            let problem = "cannot stand beside --cpu-quota and --cpu-period";
+            let problem = "cannot be combined with --cpu-quota or --cpu-period";
             return Err(Error::flag("--cpus", cpus, problem));
         }
         Ok(Some((value * 1e9).round() as i64))
     }
 
     pub(crate) fn resolve(&self) -> Result<Limits> {
+        // Docker's 0 is no limit.
         let memory = self.memory.as_deref().map(|text| bytes("--memory", text)).transpose()?;
+        let memory = memory.filter(|memory| *memory != 0);
         if memory.is_some_and(|memory| memory < 6 << 20) {
             let text = self.memory.clone().unwrap_or_default();
-            return Err(Error::flag("--memory", text, "is below the least, 6m"));
+            return Err(Error::flag("--memory", text, "must be at least 6m"));
         }
         let memory_swap = match self.memory_swap.as_deref() {
             Some("-1") => Some(-1),
-            Some(text) => Some(bytes("--memory-swap", text)?),
+            Some(text) => Some(bytes("--memory-swap", text)?).filter(|swap| *swap != 0),
             None => None,
+        };
+        if let (Some(memory), Some(swap @ 1..)) = (memory, memory_swap)
+            && swap < memory
+        {
+            let text = self.memory_swap.clone().unwrap_or_default();
+            let problem = "must not be less than --memory, which it includes";
+            return Err(Error::flag("--memory-swap", text, problem));
+        }
+        let size = |flag: &'static str, text: &Option<String>| {
+            let size = text.as_deref().map(|text| bytes(flag, text)).transpose();
+            size.map(|size| size.filter(|size| *size != 0))
         };
         Ok(Limits {
             memory,
             memory_swap,
-            memory_reservation: self
-                .memory_reservation
-                .as_deref()
-                .map(|text| bytes("--memory-reservation", text))
-                .transpose()?,
+            memory_reservation: size("--memory-reservation", &self.memory_reservation)?,
             nano_cpus: self.nano_cpus()?,
-            cpu_quota: self.cpu_quota,
-            cpu_period: self.cpu_period,
-            cpu_shares: self.cpu_shares,
+            cpu_quota: self.cpu_quota.filter(|quota| *quota != 0),
+            cpu_period: self.cpu_period.filter(|period| *period != 0),
+            cpu_shares: self.cpu_shares.filter(|shares| *shares != 0),
             cpuset_cpus: self.cpuset_cpus.clone(),
             cpuset_mems: self.cpuset_mems.clone(),
-            pids: self.pids_limit,
+            pids: self.pids_limit.map(|limit| if limit == 0 { -1 } else { limit }),
             cpu_rt_runtime: self.cpu_rt_runtime,
             cpu_rt_period: self.cpu_rt_period,
             blkio_weight: self.weight()?,
@@ -179,7 +199,11 @@ impl LimitFlags {
 impl FixedLimitFlags {
     /// Adds them to the others.
     pub(super) fn add_to(&self, limits: Limits) -> Result<Limits> {
+        // As Docker: as much swap as memory, where the kernel counts swap at all.
+        let default_swap =
+            limits.memory.filter(|_| counts_swap()).map(|memory| memory.saturating_mul(2));
         Ok(Limits {
+            memory_swap: limits.memory_swap.or(default_swap),
             memory_swappiness: self.swappiness()?,
             oom_kill_disable: self.oom_kill_disable,
             device_weights: self.device_weights()?,

@@ -19,7 +19,7 @@ use husk_engine::home::Home;
 
 pub(super) use environment::{lines, pairs};
 use limits::FixedLimitFlags;
-pub(super) use limits::{LimitFlags, bytes};
+pub(super) use limits::{LimitFlags, bytes, counts_swap};
 use security::capabilities;
 
 /// Flags of `run` and `create`.
@@ -355,12 +355,20 @@ impl Flags {
     }
 
     fn exposed(&self, image: &Facts) -> Result<Vec<String>> {
-        let mut exposed: Vec<String> =
-            image.exposed_ports.iter().map(ToString::to_string).collect();
+        let mut ranges = image.exposed_ports.clone();
         for text in &self.expose {
             let port = husk_image::facts::parse_port(text);
-            exposed
-                .push(port.map_err(|problem| Error::flag("--expose", text, problem))?.to_string());
+            ranges.push(port.map_err(|problem| Error::flag("--expose", text, problem))?);
+        }
+        // As Docker: a range port by port.
+        let mut exposed = Vec::new();
+        for range in ranges {
+            for port in range.first..=range.last {
+                let text = format!("{port}/{}", range.protocol);
+                if !exposed.contains(&text) {
+                    exposed.push(text);
+                }
+            }
         }
         Ok(exposed)
     }

@@ -88,7 +88,7 @@ fn mounts_of(home: &Home, text: &str) -> Result<Vec<Mount>> {
 
 fn anonymous(target: &str) -> Result<Mount> {
     let (name, target) = (name::new_id()?, target.to_owned());
-    Ok(Mount::Volume { name, target, read_only: false, anonymous: true })
+    Ok(Mount::Volume { name, target, read_only: false, anonymous: true, no_copy: false })
 }
 
 /// `-v`.
@@ -101,20 +101,31 @@ fn volume(text: &str) -> Result<Mount> {
         [source, target, options] => (*source, *target, *options),
         _ => return Err(bad("is not SOURCE:TARGET[:OPTIONS]")),
     };
-    let (mut read_only, mut propagation) = (false, String::new());
+    let (mut read_only, mut propagation, mut no_copy) = (false, String::new(), false);
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option {
             "ro" => read_only = true,
             // SELinux labels: nothing is relabelled where nothing is labelled.
-            "rw" | "z" | "Z" => {}
+            // Caching was for Docker Desktop.
+            "rw" | "z" | "Z" | "consistent" | "cached" | "delegated" => {}
+            "nocopy" => no_copy = true,
             "shared" | "slave" | "private" | "rshared" | "rslave" | "rprivate" => {
                 option.clone_into(&mut propagation);
             }
-            _ => return Err(bad("has an option other than ro, rw, z, Z and propagation")),
+            _ => {
+                let problem = format!(
+                    "invalid option {option:?}: must be one of ro, rw, z, Z, nocopy, consistent, \
+                     cached, delegated, [r]shared, [r]slave, [r]private"
+                );
+                return Err(Error::flag("--volume", text, problem));
+            }
         }
     }
     let target = target.to_owned();
     if source.starts_with('/') || source.starts_with('.') {
+        if no_copy {
+            return Err(bad("nocopy is for volumes, and the source is a path"));
+        }
         let source = std::path::absolute(source).map_err(file("resolve", source))?;
         let source = source.to_str().ok_or_else(|| bad("is not UTF-8"))?.to_owned();
         if !std::path::Path::new(&source).exists() {
@@ -125,5 +136,5 @@ fn volume(text: &str) -> Result<Mount> {
     }
     name::validate(source)
         .map_err(|_| bad("the source is neither an absolute path nor a volume's name"))?;
-    Ok(Mount::Volume { name: source.to_owned(), target, read_only, anonymous: false })
+    Ok(Mount::Volume { name: source.to_owned(), target, read_only, anonymous: false, no_copy })
 }

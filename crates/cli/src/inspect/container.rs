@@ -50,7 +50,7 @@ fn binds(container: &Container) -> Vec<String> {
     let mounts = container.record.config.mounts.iter();
     let one = |mount: &Mount| match mount {
         Mount::Bind { source, target, read_only, .. }
-        | Mount::Volume { name: source, target, read_only, anonymous: false } => {
+        | Mount::Volume { name: source, target, read_only, anonymous: false, .. } => {
             Some(format!("{source}:{target}{}", if *read_only { ":ro" } else { "" }))
         }
         Mount::Volume { .. } | Mount::Tmpfs { .. } => None,

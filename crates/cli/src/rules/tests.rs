@@ -36,6 +36,9 @@ fn what_docker_takes() {
         ("husk run --net host IMG", "husk run --network=host -- IMG"),
         ("husk ps -aqn 5", "husk ps --all --quiet --last=5"),
         ("husk ps -an=5", "husk ps --all --last=5"),
+        // An empty value is the default.
+        ("husk run --name a --name= --workdir= --entrypoint= IMG", "husk run --entrypoint= -- IMG"),
+        ("husk run -e= --cpu-shares= IMG", "husk run --env== --cpu-shares= -- IMG"),
         // Flags before the command, and `help` in any place.
         ("husk --root run -D --config c ps -a", "husk --debug=true --root=run --config=c ps --all"),
         ("husk ps --root x", "husk ps --root=x"),

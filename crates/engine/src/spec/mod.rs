@@ -116,7 +116,11 @@ pub fn build(config: &Config, facts: &Facts<'_>) -> Result<Spec> {
     };
     let own_uts = !config.host_namespaces.contains(&NamespaceType::Uts);
     Ok(Spec {
-        oci_version: husk_spec::VERSION.to_owned(),
+        // Older runtimes refuse a version that they do not know, and nothing here is newer.
+        oci_version: match config.runtime {
+            None => husk_spec::VERSION.to_owned(),
+            Some(_) => "1.0.2".to_owned(),
+        },
         root: Some(Root {
             path: facts.run.join("rootfs").display().to_string(),
             readonly: config.read_only,
