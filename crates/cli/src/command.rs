@@ -1,5 +1,6 @@
 //! The command line: Docker's words. Flags in, exit code out; what they mean is elsewhere.
 
+use std::error::Error as _;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -199,9 +200,14 @@ fn matches(words: &[OsString]) -> std::result::Result<(clap::ArgMatches, bool), 
 
 /// What the command line's own mistakes end with. Docker tells a flag that it does not know
 /// (125) from a command that it does not know and a wrong number of arguments (1), and takes
-/// a command without any of its words for a question.
-fn usage_status(error: &clap::Error) -> ExitCode {
+/// a command without any of its words for a question. A value that is no number is a mistake of
+/// the command line's; any other value is the engine's to refuse, and only `run` ends with 125
+/// then.
+fn usage_status(error: &clap::Error, called: &str) -> ExitCode {
+    let is_number = error.source().is_some_and(|why| why.is::<std::num::ParseIntError>());
     match error.kind() {
+        ErrorKind::ValueValidation if !is_number && !called.ends_with(" run") => ExitCode::FAILURE,
+        ErrorKind::ArgumentConflict if !called.ends_with(" run") => ExitCode::FAILURE,
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => ExitCode::SUCCESS,
         ErrorKind::MissingRequiredArgument
         | ErrorKind::MissingSubcommand
@@ -226,7 +232,7 @@ fn print_mistake(mistake: &Mistake, words: &[OsString]) -> ExitCode {
     } else {
         output::error_line(&printable(&usage::sentence(error, words, &whole_table())));
     }
-    usage_status(error)
+    usage_status(error, &usage::called_name(words, &whole_table()))
 }
 
 fn quick_table(words: &[OsString]) -> Option<clap::Command> {
@@ -280,12 +286,20 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// `run`, `create`, `start` and `exec` end as the container's program would; other
-/// commands' failures are 1, as Docker's.
+/// What of sysexits(3) Docker ends with where a template cannot be read.
+const MALFORMED_TEMPLATE: u8 = 64;
+
+/// `run`, `start` and `exec` end as the container's program would; other commands' failures
+/// are 1, as Docker's.
 fn exit_status(matches: &clap::ArgMatches, error: &Error) -> u8 {
-    match unbuilt::leaf(matches).map(|(name, _)| name).as_deref() {
-        Some("run" | "create" | "exec") => error.status(),
-        Some("start") if error.status() != ENGINE_FAILED => error.status(),
+    match (unbuilt::leaf(matches).map(|(name, _)| name).as_deref(), error) {
+        (_, Error::Template { .. }) => MALFORMED_TEMPLATE,
+        (_, Error::Usage(_)) => ENGINE_FAILED,
+        (Some("run"), _) => error.status(),
+        // Where the program could not be run; else it is the engine's refusal, which is 1.
+        (Some("start" | "exec"), Error::Runtime { status, .. }) if *status != ENGINE_FAILED => {
+            *status
+        }
         _ => 1,
     }
 }

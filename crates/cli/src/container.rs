@@ -205,7 +205,11 @@ impl Rm {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
         for_each(&self.containers, |name| {
             match self.remove(home, name) {
-                Err(Error::NoContainer(_)) if self.force => return Ok(()),
+                // As Docker: said, and no failure.
+                Err(error @ Error::NoContainer(_)) if self.force => {
+                    output::error(&error);
+                    return Ok(());
+                }
                 other => other?,
             }
             output::line(name)

@@ -23,7 +23,7 @@ pub(super) fn parse<'a>(texts: &'a [String], known: &[&str]) -> Result<Vec<Filte
     let one = |whole: &'a String| {
         let parts = whole.split_once('=');
         let (name, value) =
-            parts.ok_or_else(|| Error::flag("--filter", whole, "must be NAME=VALUE"))?;
+            parts.ok_or_else(|| Error::Usage(format!("--filter {whole:?}: must be NAME=VALUE")))?;
         // `label!=` excludes.
         let (name, excludes) = match name.strip_suffix('!') {
             Some(bare) if bare == "label" => (bare, true),

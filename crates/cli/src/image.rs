@@ -11,6 +11,7 @@ use super::{for_each, output};
 use crate::template::{Nil, OMITTED, nil};
 use husk_engine::clock;
 use husk_engine::container::sweep::sweep;
+use husk_engine::container::{Container, Source};
 use husk_engine::error::{Error, Result};
 use husk_engine::home::Home;
 
@@ -48,7 +49,9 @@ fn created(record: &ImageRecord) -> Option<clock::Instant> {
 impl Images {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
         let store = home.images()?;
-        let wanted: Option<Reference> = self.repository.as_deref().map(str::parse).transpose()?;
+        // A name, or as of `--filter reference=` a pattern.
+        let wanted = self.repository.as_deref();
+        let named: Option<Reference> = wanted.and_then(|text| text.parse().ok());
         let filters = filter::parse(&self.filter, &FILTERS)?;
         let mut rows = Vec::new();
         for image in store.images()? {
@@ -59,11 +62,15 @@ impl Images {
             let names = image.names.iter().map(|(name, target)| (Some(name), *target));
             let dangling = image.names.is_empty().then_some((None, image.record.manifest));
             for (reference, target) in names.chain(dangling) {
-                let matches = match (&wanted, reference) {
+                let matches = match (wanted, reference) {
                     (None, _) => true,
-                    (Some(wanted), Some(name)) => {
-                        wanted.name() == name.name()
-                            && wanted.tag().is_none_or(|tag| name.tag() == Some(tag))
+                    (Some(pattern), Some(name)) => {
+                        filter::matches(pattern, &name.familiar_name())
+                            || filter::matches(pattern, &name.familiar())
+                            || named.as_ref().is_some_and(|wanted| {
+                                wanted.name() == name.name()
+                                    && wanted.tag().is_none_or(|tag| name.tag() == Some(tag))
+                            })
                     }
                     (Some(_), None) => false,
                 };
@@ -182,6 +189,16 @@ pub(super) fn usage(home: &Home) -> Result<Vec<Value>> {
         }
     }
     Ok(rows)
+}
+
+/// Bytes of a container's image; 0 where it has none, or none that is there.
+pub(super) fn size_of(home: &Home, container: &Container) -> u64 {
+    let Source::Image { manifest, .. } = &container.record.source else { return 0 };
+    let layers = home.images().and_then(|store| {
+        let record = store.image(manifest)?;
+        Ok(store.layers(&record.chain_ids())?)
+    });
+    layers.unwrap_or_default().iter().map(|layer| layer.record.size).sum()
 }
 
 /// `rmi`.

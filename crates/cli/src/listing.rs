@@ -149,7 +149,16 @@ fn shown(mut ports: Vec<Port>) -> String {
 }
 
 fn command_text(container: &Container) -> String {
-    format!("\"{}\"", container.record.config.args.join(" "))
+    let mut words = container.record.config.args.iter();
+    let mut text = words.next().cloned().unwrap_or_default();
+    for word in words {
+        // As Docker: a word with a blank is quoted, and nothing escaped.
+        match word.contains(' ') {
+            true => text.push_str(&format!(" '{word}'")),
+            false => text.push_str(&format!(" {word}")),
+        }
+    }
+    format!("\"{text}\"")
 }
 
 fn clip(text: &str, length: usize) -> String {
@@ -193,7 +202,7 @@ impl Ps {
             return Ok(0);
         }
         let rows: Vec<Value> =
-            containers.iter().map(|(one, state)| self.row(one, state, &claims)).collect();
+            containers.iter().map(|(one, state)| self.row(home, one, state, &claims)).collect();
         let mut columns = vec![
             ("CONTAINER ID", "ID"),
             ("IMAGE", "Image"),
@@ -214,7 +223,13 @@ impl Ps {
         runs && (filtered || !self.quiet)
     }
 
-    fn row(&self, container: &Container, state: &State, claims: &[husk_net::Claim]) -> Value {
+    fn row(
+        &self,
+        home: &Home,
+        container: &Container,
+        state: &State,
+        claims: &[husk_net::Claim],
+    ) -> Value {
         let own: Vec<husk_net::Claim> =
             claims.iter().filter(|claim| claim.container == container.id()).cloned().collect();
         let (id, command) = match self.no_trunc {
@@ -228,10 +243,15 @@ impl Ps {
             config.networks.join(",")
         };
         let size = match self.size || self.format.as_deref().is_some_and(|f| f.contains(".Size")) {
-            true => output::size(usage::tree(&rootfs::upper_of(container))),
+            true => {
+                let own = usage::tree(&rootfs::upper_of(container));
+                let whole = own + super::image::size_of(home, container);
+                format!("{} (virtual {})", output::size(own), output::size(whole))
+            }
             false => "0B".to_owned(),
         };
-        let mounts: Vec<&str> = config.mounts.iter().map(Mount::source).collect();
+        let mounts = config.mounts.iter().map(Mount::source).filter(|source| !source.is_empty());
+        let mounts: Vec<&str> = mounts.collect();
         let volumes = config.mounts.iter().filter(|one| matches!(one, Mount::Volume { .. }));
         json!({
             "ID": id,
@@ -294,9 +314,15 @@ fn passes(
         "exited" => state.status == Status::Exited && state.exit_code.to_string() == value,
         "before" => created(container) < created(&Container::find(home, value)?),
         "since" => created(container) > created(&Container::find(home, value)?),
+        // As Docker: of what runs.
         "expose" => {
             let wanted = port_range(filter)?;
-            config.exposed.iter().chain(published(config).iter()).any(|port| wanted.has(port))
+            let runs = state.status == Status::Running;
+            runs && config
+                .exposed
+                .iter()
+                .chain(published(config).iter())
+                .any(|port| wanted.has(port))
         }
         "publish" => {
             let wanted = port_range(filter)?;
@@ -322,7 +348,9 @@ pub(super) fn usage(home: &Home) -> Result<Vec<Value>> {
     let mut rows = Vec::new();
     for container in Container::all(home)? {
         let state = container.state()?;
-        rows.push(ps.row(&container, &state, &[]));
+        let mut row = ps.row(home, &container, &state, &[]);
+        row["Size"] = output::size(usage::tree(&rootfs::upper_of(&container))).into();
+        rows.push(row);
     }
     Ok(rows)
 }

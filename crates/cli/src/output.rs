@@ -148,6 +148,9 @@ fn headers(columns: &[(&str, &str)], rows: &[Value]) -> Value {
 /// # Errors
 /// As [`listing`].
 pub(super) fn inspected(format: Option<&str>, found: &[Value]) -> Result<()> {
+    if let Some(format) = format.filter(|format| *format != "json") {
+        check(format)?;
+    }
     match format {
         Some("json") => line(template::public(&Value::from(found))),
         // What is before a failure is printed: a mistake may be of one object alone.
@@ -183,6 +186,15 @@ pub(super) fn size(bytes: u64) -> String {
         _ => 2,
     };
     format!("{value:.digits$}{}", UNITS[unit])
+}
+
+/// Reads a template before there is anything to fill it with.
+///
+/// # Errors
+/// [`Error::Template`].
+pub(super) fn check(format: &str) -> Result<()> {
+    let read = Template::parse(format).map(drop);
+    read.map_err(|problem| Error::Template { template: format.to_owned(), problem })
 }
 
 /// One object by `--format`: `json`, or a template.

@@ -94,6 +94,14 @@ fn report(freed: u64) -> Result<u8> {
     output::line(format_args!("Total reclaimed space: {}", output::size(freed))).map(|()| 0)
 }
 
+/// What was removed, as Docker lists it.
+fn list_deleted(kind: &str, names: &[String]) -> Result<()> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    output::line(format_args!("Deleted {kind}:\n{}\n", names.join("\n")))
+}
+
 /// What may be pruned.
 const FILTERS: [&str; 2] = ["until", "label"];
 
@@ -209,6 +217,7 @@ impl Everything {
 
 fn containers(home: &Home, filters: &[Filter<'_>]) -> Result<u64> {
     let mut freed = sweep(home)?;
+    let mut deleted = Vec::new();
     for container in Container::all(home)? {
         let created = clock::instant(&container.record.created);
         if !passes(filters, created, &container.record.config.labels)? {
@@ -218,19 +227,20 @@ fn containers(home: &Home, filters: &[Filter<'_>]) -> Result<u64> {
         match container.lock().and_then(|_lock| remove::remove(home, &container, true, false)) {
             Ok(true) => {
                 freed += bytes;
-                output::line(format_args!("Deleted container: {}", container.id()))?;
+                deleted.push(container.id().to_owned());
             }
             // One that another removes at the same time is gone as well.
             Ok(false) | Err(Error::NoContainer(_)) => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(freed)
+    list_deleted("Containers", &deleted).map(|()| freed)
 }
 
 fn networks(home: &Home, filters: &[Filter<'_>]) -> Result<()> {
     let nets = home.networks()?;
     let mut used = std::collections::HashSet::new();
+    let mut deleted = Vec::new();
     for container in Container::all(home)? {
         used.extend(container.record.config.networks);
     }
@@ -241,13 +251,14 @@ fn networks(home: &Home, filters: &[Filter<'_>]) -> Result<()> {
             continue;
         }
         nets.remove(&network.name)?;
-        output::line(format_args!("Deleted network: {}", network.name))?;
+        deleted.push(network.name);
     }
-    Ok(())
+    list_deleted("Networks", &deleted)
 }
 
 fn volumes(home: &Home, all: bool, filters: &[Filter<'_>]) -> Result<u64> {
     let mut freed = Volume::sweep(home)?;
+    let mut deleted = Vec::new();
     for volume in Volume::all(home)? {
         if !(all || volume.anonymous) || Volume::user(home, &volume.name)?.is_some() {
             continue;
@@ -258,9 +269,9 @@ fn volumes(home: &Home, all: bool, filters: &[Filter<'_>]) -> Result<u64> {
         let bytes = usage::tree(&husk_engine::volume::data(home, &volume.name));
         Volume::remove(home, &volume.name)?;
         freed += bytes;
-        output::line(format_args!("Deleted volume: {}", volume.name))?;
+        deleted.push(volume.name);
     }
-    Ok(freed)
+    list_deleted("Volumes", &deleted).map(|()| freed)
 }
 
 fn images(home: &Home, all: bool, filters: &[Filter<'_>]) -> Result<u64> {
@@ -268,6 +279,7 @@ fn images(home: &Home, all: bool, filters: &[Filter<'_>]) -> Result<u64> {
     sweep(home)?;
     let store = home.images()?;
     let before = usage::store(&store)?;
+    let mut deleted = Vec::new();
     let pinned: Vec<_> = store.pins()?.into_iter().map(|(_, manifest)| manifest).collect();
     for image in store.images()? {
         if pinned.contains(&image.record.manifest) || !(all || image.names.is_empty()) {
@@ -283,13 +295,12 @@ fn images(home: &Home, all: bool, filters: &[Filter<'_>]) -> Result<u64> {
         // By its digest it goes with all its names.
         for removal in store.remove(&image.record.manifest.to_string(), true)? {
             match removal {
-                Removal::Untagged(name) => {
-                    output::line(format_args!("Untagged: {}", name.familiar()))?;
-                }
-                Removal::Deleted(id) => output::line(format_args!("Deleted image: {id}"))?,
+                Removal::Untagged(name) => deleted.push(format!("untagged: {}", name.familiar())),
+                Removal::Deleted(id) => deleted.push(format!("deleted: {id}")),
             }
         }
     }
+    list_deleted("Images", &deleted)?;
     Ok(before.saturating_sub(usage::store(&store)?))
 }
 

@@ -286,6 +286,7 @@ impl Info {
             info.extend(more);
         }
         if let Some(template) = &self.format {
+            output::check(template)?;
             return output::line(output::format(template, &info)?).map(|()| 0);
         }
         print_info(&info)
@@ -408,7 +409,10 @@ impl Version {
             },
         });
         match &self.format {
-            Some(template) => output::line(output::format(template, &known)?)?,
+            Some(template) => {
+                output::check(template)?;
+                output::line(output::format(template, &known)?)?;
+            }
             None => {
                 let runtime = if runtime.is_empty() { "husk-oci was not found" } else { runtime };
                 output::line(format_args!("husk {version}\n{runtime}"))?;

@@ -61,6 +61,12 @@ pub(super) fn names_flag(error: &clap::Error) -> bool {
         Some(ContextValue::String(word)) if word.starts_with('-') && word.len() > 1)
 }
 
+/// `husk run`: the words of the command that was called.
+pub(super) fn called_name(words: &[OsString], table: &Command) -> String {
+    let words = rules::rewrite(table, words.iter().cloned()).unwrap_or_default();
+    called(table, &words).0
+}
+
 /// `husk`, or `husk` and the words of a command; and that command.
 fn called<'a>(table: &'a Command, words: &[OsString]) -> (String, &'a Command) {
     let (mut name, mut command) = ("husk".to_owned(), table);

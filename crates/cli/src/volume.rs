@@ -100,10 +100,9 @@ impl Volume {
             Self::Inspect(inspect) => inspect.run(home),
             Self::Prune(prune) => prune.run(home),
             Self::Rm(rm) => for_each(&rm.volumes, |name| {
-                if rm.force && volume::Volume::find(home, name).is_err() {
-                    return Ok(());
+                if !rm.force || volume::Volume::find(home, name).is_ok() {
+                    volume::Volume::remove(home, name)?;
                 }
-                volume::Volume::remove(home, name)?;
                 output::line(name)
             }),
         }

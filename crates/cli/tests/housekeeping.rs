@@ -149,7 +149,7 @@ fn prune_takes_what_is_not_used_and_nothing_else() {
     yes.stdin.take().unwrap().write_all(b"y\n").unwrap();
     let said = String::from_utf8(yes.wait_with_output().unwrap().stdout).unwrap();
     assert!(
-        said.contains("Deleted container: ") && said.contains("Total reclaimed space"),
+        said.contains("Deleted Containers:\n") && said.contains("Total reclaimed space"),
         "{said}"
     );
     assert_eq!(engine.ok(&["ps", "-a", "--format", "{{.Names}}"]), "kept");

@@ -61,6 +61,17 @@ pub enum Error {
     /// `-t` where standard input is not a terminal.
     #[error("standard input is not a terminal: remove -t")]
     NotTerminal,
+    /// A template of `--format` that cannot be read.
+    #[error("--format {template:?}: {problem}")]
+    Template {
+        /// The template.
+        template: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A malformed command line.
+    #[error("{0}")]
+    Usage(String),
     /// The runtime failed.
     #[error("{message}")]
     Runtime {

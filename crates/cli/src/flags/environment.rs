@@ -19,11 +19,12 @@ impl Flags {
     }
 
     pub(super) fn environment(&self, image: &Facts) -> Result<Vec<String>> {
-        let mut env: Vec<(String, String)> = image.env.clone();
+        // As Docker's: what is asked for first, then what of the image's it does not replace.
+        let mut env: Vec<(String, Option<String>)> = Vec::new();
         let mut set = |entry: &str, flag| {
             let (name, value) = match entry.split_once('=') {
                 Some((name, value)) => (name, Some(value.to_owned())),
-                // Our own value; without one the container has none either.
+                // Our own value; without one the container has none either, nor the image's.
                 None => (entry, std::env::var(entry).ok()),
             };
             if name.is_empty() || entry.contains('\0') {
@@ -33,7 +34,6 @@ impl Flags {
             if flag == "--env-file" && name.contains(char::is_whitespace) {
                 return Err(Error::flag(flag, entry, "has a space in its name"));
             }
-            let Some(value) = value else { return Ok(()) };
             match env.iter_mut().find(|(known, _)| known == name) {
                 Some((_, old)) => *old = value,
                 None => env.push((name.to_owned(), value)),
@@ -48,7 +48,13 @@ impl Flags {
         for entry in &self.env {
             set(entry, "--env")?;
         }
-        Ok(env.into_iter().map(|(name, value)| format!("{name}={value}")).collect())
+        for (name, value) in &image.env {
+            if env.iter().all(|(known, _)| known != name) {
+                env.push((name.clone(), Some(value.clone())));
+            }
+        }
+        let set = env.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        Ok(set.map(|(name, value)| format!("{name}={value}")).collect())
     }
 }
 

@@ -380,14 +380,6 @@ fn graph_driver(home: &Home, container: &Container) -> Result<Value> {
     } }))
 }
 
-/// Bytes of an image's layers; 0 where it has none.
-fn image_size(home: &Home, container: &Container) -> Result<u64> {
-    let Source::Image { manifest, .. } = &container.record.source else { return Ok(0) };
-    let store = home.images()?;
-    let layers = store.layers(&store.image(manifest)?.chain_ids())?;
-    Ok(layers.iter().map(|layer| layer.record.size).sum())
-}
-
 /// The document; with `size` also what the container and its image have on the disk, in bytes.
 pub(super) fn document(home: &Home, container: &Container, size: bool) -> Result<Value> {
     let state = container.state()?;
@@ -445,7 +437,7 @@ pub(super) fn document(home: &Home, container: &Container, size: bool) -> Result
     if size {
         let own = usage::tree(&rootfs::upper_of(container));
         shown["SizeRw"] = own.into();
-        shown["SizeRootFs"] = (own + image_size(home, container)?).into();
+        shown["SizeRootFs"] = (own + crate::image::size_of(home, container)).into();
     }
     Ok(shown)
 }

@@ -123,7 +123,7 @@ fn what_is_wrong_is_named() {
         ("{{(.ID}}", "unclosed \"(\""),
         ("{{.ID)}}", "unexpected \")\""),
         ("{{nope .ID}}", "no function nope"),
-        ("{{prinft .ID}}", "did you mean printf?"),
+        ("{{jsom .ID}}", "did you mean json?"),
         ("{{len 5}}", "no length"),
         ("{{index .Config.Env 7}}", "index 7 is out of range: the list has 2"),
         ("{{join .ID}}", "join: wrong number or type of arguments"),
