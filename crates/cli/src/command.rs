@@ -17,7 +17,7 @@ use husk_engine::home::Home;
 use husk_engine::notice::printable;
 use husk_engine::rootless;
 
-/// Containers without a daemon.
+/// Run containers without a daemon
 #[derive(Debug, Parser)]
 #[command(name = "husk", version, disable_help_subcommand = true, disable_version_flag = true)]
 struct Cli {
@@ -45,47 +45,47 @@ struct Places {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make a container of an image and run its program
+    /// Create and run a new container from an image
     Run(create::Run),
-    /// Make a container; start runs its program
+    /// Create a container without starting it
     Create(create::Create),
-    /// Run the program of stopped containers
+    /// Start stopped containers
     Start(container::Start),
-    /// End containers, politely at first
+    /// Stop running containers
     Stop(container::Stop),
-    /// Stop containers and start them again
+    /// Restart containers
     Restart(container::Stop),
     /// Send a signal to containers
     Kill(container::Kill),
     /// Remove containers
     Rm(container::Rm),
-    /// Freeze containers
+    /// Pause all processes of containers
     Pause(container::Several),
-    /// Thaw containers
+    /// Unpause all processes of containers
     Unpause(container::Several),
-    /// Wait until containers have ended and print their exit status
+    /// Block until containers stop, then print their exit codes
     Wait(container::Several),
-    /// Stand at a running container
+    /// Attach to a running container
     Attach(container::Attach),
-    /// Run one more program in a running container
+    /// Execute a command in a running container
     Exec(container::Exec),
-    /// Print what a container has written
+    /// Fetch the logs of a container
     Logs(logs::Logs),
     /// List containers
     Ps(listing::Ps),
-    /// List the processes of a container
+    /// Display the running processes of a container
     Top(container::Top),
-    /// Print what is known of containers or images, as JSON
+    /// Show low-level information on containers, images, networks and volumes
     Inspect(inspect::Inspect),
-    /// List the published ports of a container
+    /// List port mappings of a container
     Port(listing::Published),
-    /// Copy files between a container and here
+    /// Copy files between a container and the local file system
     Cp(cp::Cp),
-    /// List what a container has changed of its image
+    /// List changes to a container's file system
     Diff(diff::Diff),
-    /// Write a container's root to a tar
+    /// Export a container's file system as a tar archive
     Export(cp::Export),
-    /// Give a container another name
+    /// Rename a container
     Rename(container::Rename),
     /// Build an image from a Dockerfile
     Build(build::Build),
@@ -97,47 +97,47 @@ enum Command {
     Images(image::Images),
     /// Remove images
     Rmi(image::Rmi),
-    /// Give an image one more name
+    /// Create a tag that refers to an image
     Tag(image::Tag),
-    /// Write images to a tar
+    /// Save images to a tar archive
     Save(archive::Save),
-    /// Read images from a tar
+    /// Load images from a tar archive
     Load(archive::Load),
-    /// Make an image of a tar of a root file system
+    /// Create an image from a tar archive of a file system
     Import(archive::Import),
-    /// Print how an image came to be
+    /// Show the history of an image
     History(image::History),
-    /// Remember a user and password of a registry
+    /// Log in to a registry
     Login(registry::Login),
-    /// Forget them
+    /// Log out of a registry
     Logout(registry::Logout),
-    /// Show what containers use: CPU, memory, network, disk, processes
+    /// Display a live stream of resource usage of containers
     Stats(stats::Stats),
-    /// Change the limits of containers
+    /// Update the resource limits of containers
     Update(update::Update),
-    /// Tell of this machine and this engine
+    /// Show information about the engine and the host
     Info(system::Info),
-    /// Print the versions
+    /// Show version information
     Version(system::Version),
-    /// Containers
+    /// Manage containers
     #[command(subcommand)]
     Container(group::ContainerGroup),
-    /// Images
+    /// Manage images
     #[command(subcommand)]
     Image(group::ImageGroup),
-    /// The disk, this machine, and removing what is not used
+    /// Manage husk: disk usage, information, cleaning up
     #[command(subcommand)]
     System(system::System),
-    /// The build cache
+    /// Manage the build cache
     #[command(subcommand)]
     Builder(system::Builder),
-    /// Networks
+    /// Manage networks
     #[command(subcommand)]
     Network(network::Network),
-    /// Volumes
+    /// Manage volumes
     #[command(subcommand)]
     Volume(volume::Volume),
-    /// Print a script that completes husk's words in a shell
+    /// Print a completion script for a shell
     Completion(reference::Completion),
     /// Write the manual pages to a directory
     Man(reference::Man),

@@ -76,7 +76,7 @@ impl Filter<'_> {
         let ends = plain.strip_suffix('$');
         let plain = ends.unwrap_or(plain);
         if plain.contains(['*', '+', '?', '(', ')', '[', ']', '{', '}', '|', '\\', '^', '$']) {
-            let problem = "of regular expressions only ^ and $ are built";
+            let problem = "only ^ and $ of regular expressions are supported";
             return Err(Error::flag("--filter", self.whole, problem));
         }
         Ok(match (begins.is_some(), ends.is_some()) {

@@ -18,25 +18,25 @@ use husk_engine::home::Home;
 /// `images`.
 #[derive(Debug, Default, Args)]
 pub(super) struct Images {
-    /// Ids only
+    /// Only print IDs
     #[arg(short, long)]
     quiet: bool,
-    /// Also those without a name, which are listed anyway
+    /// Has no effect: all images are always listed
     #[arg(short, long)]
     all: bool,
-    /// With digests
+    /// Show digests
     #[arg(long)]
     digests: bool,
-    /// Whole ids
+    /// Do not truncate IDs
     #[arg(long)]
     no_trunc: bool,
-    /// dangling=true, reference=, label=
+    /// Filter the list: before, dangling, label, reference, since, until
     #[arg(short, long, value_name = "NAME=VALUE")]
     filter: Vec<String>,
-    /// json, or a template such as '{{.Repository}}'
+    /// Format output as json, table, or by a Go template such as '{{.Repository}}'
     #[arg(long)]
     format: Option<String>,
-    /// Those of this repository
+    /// Repository or name, which may be a pattern
     repository: Option<String>,
 }
 
@@ -204,10 +204,10 @@ pub(super) fn size_of(home: &Home, container: &Container) -> u64 {
 /// `rmi`.
 #[derive(Debug, Args)]
 pub(super) struct Rmi {
-    /// All names of an id; also where a container is of it
+    /// Remove all tags of an image ID, even if containers use it
     #[arg(short, long)]
     force: bool,
-    /// Names or ids
+    /// Names or IDs
     #[arg(required = true)]
     images: Vec<String>,
 }
@@ -242,9 +242,9 @@ impl Rmi {
 /// `tag`.
 #[derive(Debug, Args)]
 pub(super) struct Tag {
-    /// Name or id
+    /// Name or ID
     image: String,
-    /// The new name
+    /// New name
     name: String,
 }
 
@@ -254,7 +254,10 @@ impl Tag {
         let record = store.find(&self.image)?;
         let reference: Reference = self.name.parse()?;
         if reference.digest().is_some() {
-            return Err(Error::other(format_args!("{}: a digest cannot be given away", self.name)));
+            return Err(Error::other(format_args!(
+                "{}: cannot tag a name with a digest",
+                self.name
+            )));
         }
         store.tag(&reference.or_latest(), &record.manifest, &record.manifest)?;
         Ok(0)
@@ -264,16 +267,16 @@ impl Tag {
 /// `history`.
 #[derive(Debug, Args)]
 pub(super) struct History {
-    /// Whole instructions and ids
+    /// Do not truncate instructions and IDs
     #[arg(long)]
     no_trunc: bool,
-    /// Ids only
+    /// Only print IDs
     #[arg(short, long)]
     quiet: bool,
-    /// json, or a template such as '{{.CreatedBy}}'
+    /// Format output as json, table, or by a Go template such as '{{.CreatedBy}}'
     #[arg(long)]
     format: Option<String>,
-    /// Name or id
+    /// Name or ID
     image: String,
 }
 

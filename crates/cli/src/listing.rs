@@ -18,28 +18,28 @@ use husk_engine::{rootfs, usage};
 /// `ps`.
 #[derive(Debug, Default, Args)]
 pub(super) struct Ps {
-    /// Those that do not run too
+    /// Include stopped containers
     #[arg(short, long)]
     all: bool,
-    /// Ids only
+    /// Only print IDs
     #[arg(short, long)]
     quiet: bool,
-    /// Whole ids and commands
+    /// Do not truncate IDs and commands
     #[arg(long)]
     no_trunc: bool,
-    /// The N youngest
+    /// Show the N most recently created containers
     #[arg(short = 'n', long, value_name = "N")]
     last: Option<usize>,
-    /// The youngest
+    /// Show the most recently created container
     #[arg(short, long)]
     latest: bool,
-    /// With what each has written to its root
+    /// Show total file sizes
     #[arg(short, long)]
     size: bool,
-    /// id=, name=, label=, status=, ancestor=, exited=, network=, volume=
+    /// Filter the list, for example status=exited or label=NAME=VALUE
     #[arg(short, long, value_name = "NAME=VALUE")]
     filter: Vec<String>,
-    /// json, or a template such as '{{.Names}}'
+    /// Format output as json, table, or by a Go template such as '{{.Names}}'
     #[arg(long)]
     format: Option<String>,
 }
@@ -390,9 +390,9 @@ fn published(config: &husk_engine::container::config::Config) -> Vec<String> {
 /// `port`.
 #[derive(Debug, Args)]
 pub(super) struct Published {
-    /// Name or id
+    /// Name or ID
     container: String,
-    /// PORT[/PROTOCOL] of the container
+    /// Port of the container: PORT[/PROTOCOL]
     port: Option<String>,
 }
 
@@ -424,7 +424,7 @@ impl Published {
         }
         match (wanted, found) {
             (Some(wanted), false) => Err(Error::other(format_args!(
-                "port {wanted} of {} is not published",
+                "no public port {wanted} published for {}",
                 self.container
             ))),
             _ => Ok(0),

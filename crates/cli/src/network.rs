@@ -17,68 +17,68 @@ use husk_engine::home::Home;
 /// Its commands.
 #[derive(Debug, Subcommand)]
 pub(super) enum Network {
-    /// Make a network
+    /// Create a network
     Create(Create),
     /// List networks
     #[command(visible_alias = "list")]
     Ls(Ls),
-    /// Print what is known of networks, as JSON
+    /// Display detailed information on networks
     Inspect(Inspect),
     /// Remove networks
     #[command(visible_alias = "remove")]
     Rm(Rm),
-    /// Remove those that no container is on
+    /// Remove all unused networks
     Prune(prune::Plain),
-    /// Connect a running container
+    /// Connect a container to a network
     Connect(Connect),
-    /// Disconnect a running container
+    /// Disconnect a container from a network
     Disconnect(Disconnect),
 }
 
 /// `network create`.
 #[derive(Debug, Args)]
 pub(super) struct Create {
-    /// ADDRESS/PREFIX
+    /// Subnet: ADDRESS/PREFIX
     #[arg(long)]
     subnet: Vec<Subnet>,
-    /// The bridge's address
+    /// Gateway of the subnet: the bridge's address
     #[arg(long)]
     gateway: Vec<IpAddr>,
-    /// The part of the subnet for containers
+    /// Allocate container addresses from a part of the subnet
     #[arg(long)]
     ip_range: Vec<Subnet>,
-    /// With IPv6
+    /// Enable or disable IPv6
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     ipv6: Option<bool>,
-    /// No way out and none in
+    /// Isolate the network from the outside
     #[arg(long)]
     internal: bool,
-    /// bridge
+    /// Network driver; only bridge
     #[arg(short, long, default_value = "bridge")]
     driver: String,
-    /// mtu=BYTES
+    /// Driver option: mtu=BYTES
     #[arg(short, long)]
     opt: Vec<String>,
-    /// NAME=VALUE
+    /// Set a label: NAME[=VALUE]
     #[arg(long)]
     label: Vec<String>,
-    /// Its name
+    /// Name
     name: String,
 }
 
 /// `network ls`.
 #[derive(Debug, Args)]
 pub(super) struct Ls {
-    /// Ids only
+    /// Only print IDs
     #[arg(short, long)]
     quiet: bool,
-    /// Whole ids
+    /// Do not truncate IDs
     #[arg(long)]
     no_trunc: bool,
-    /// id=, name=, label=, driver=
+    /// Filter the list: dangling, driver, id, label, name, scope, type
     #[arg(short, long, value_name = "NAME=VALUE")]
     filter: Vec<String>,
-    /// json, or a template such as '{{.Name}}'
+    /// Format output as json, table, or by a Go template such as '{{.Name}}'
     #[arg(long)]
     format: Option<String>,
 }
@@ -86,10 +86,10 @@ pub(super) struct Ls {
 /// `network inspect`.
 #[derive(Debug, Args)]
 pub(super) struct Inspect {
-    /// json, or a template
+    /// Format output as json or by a Go template
     #[arg(short, long)]
     format: Option<String>,
-    /// Names or ids
+    /// Names or IDs
     #[arg(required = true)]
     networks: Vec<String>,
 }
@@ -97,10 +97,10 @@ pub(super) struct Inspect {
 /// `network rm`.
 #[derive(Debug, Args)]
 pub(super) struct Rm {
-    /// No error for what is not there
+    /// Do not fail if it does not exist
     #[arg(short, long)]
     force: bool,
-    /// Names or ids
+    /// Names or IDs
     #[arg(required = true)]
     networks: Vec<String>,
 }
@@ -108,27 +108,27 @@ pub(super) struct Rm {
 /// `network connect`.
 #[derive(Debug, Args)]
 pub(super) struct Connect {
-    /// Address on it
+    /// IP address on the network
     #[arg(long)]
     ip: Option<std::net::Ipv4Addr>,
-    /// Address on it
+    /// IP address on the network
     #[arg(long)]
     ip6: Option<std::net::Ipv6Addr>,
-    /// Name or id
+    /// Name or ID
     network: String,
-    /// Name or id
+    /// Name or ID
     container: String,
 }
 
 /// `network disconnect`.
 #[derive(Debug, Args)]
 pub(super) struct Disconnect {
-    /// No error where it is not on the network, or does not run
+    /// Do not fail if the container is not connected or not running
     #[arg(short, long)]
     force: bool,
-    /// Name or id
+    /// Name or ID
     network: String,
-    /// Name or id
+    /// Name or ID
     container: String,
 }
 
@@ -191,19 +191,27 @@ impl Create {
     fn request(&self) -> Result<NewNetwork> {
         if husk_engine::rootless::is_rootless() {
             return Err(Error::other(
-                "networks of one's own need root; see --network pasta, host, none of husk run",
+                "custom networks require root; use --network pasta, host or none",
             ));
         }
         if self.driver != "bridge" {
-            return Err(Error::flag("--driver", &self.driver, "only bridge is built yet"));
+            return Err(Error::flag(
+                "--driver",
+                &self.driver,
+                "must be bridge, the only network driver",
+            ));
         }
         let mut mtu = None;
         for (name, value) in flags::pairs("--opt", &self.opt, false)? {
             if name != "mtu" && name != "com.docker.network.driver.mtu" {
-                return Err(Error::flag("--opt", name, "only mtu is built yet"));
+                return Err(Error::flag(
+                    "--opt",
+                    name,
+                    "unsupported option; only mtu is supported",
+                ));
             }
             let number =
-                value.parse().map_err(|_| Error::flag("--opt mtu", &value, "is no number"));
+                value.parse().map_err(|_| Error::flag("--opt mtu", &value, "must be a number"));
             mtu = Some(number?);
         }
         Ok(NewNetwork {

@@ -11,10 +11,9 @@ use husk_engine::notice::{self, printable};
 
 /// One line on standard error; of a build also the line of the Dockerfile and its place there.
 pub(super) fn error(error: &Error) {
-    let mut text = error.to_string();
+    let mut text = notice::without_errno(&error.to_string());
     if text.contains("No space left on device") && !text.contains("system prune") {
-        text +=
-            "; `husk system df` tells what husk has on the disk, and `husk system prune` frees it";
+        text += "; `husk system df` shows what uses the disk, `husk system prune` frees space";
     }
     let shown = match error {
         Error::Build(_) => text.split('\n').map(printable).collect::<Vec<_>>().join("\n"),

@@ -47,19 +47,19 @@ impl Lines {
                 }
                 return None;
             }
-            Event::Present(layer) => format!("{}: already here", layer.short()),
+            Event::Present(layer) => format!("{}: already exists", layer.short()),
             Event::Waiting(layer) => {
-                format!("{}: another process pulls it; waiting", layer.short())
+                format!("{}: waiting for another pull", layer.short())
             }
             Event::Resumed(layer, at) => {
-                format!("{}: going on from {}", layer.short(), output::size(*at))
+                format!("{}: resuming at {}", layer.short(), output::size(*at))
             }
             Event::Done(layer) => {
                 let size = self.sizes.lock().ok().and_then(|sizes| sizes.get(layer).copied());
                 format!("{}: done {}", layer.short(), size.map(output::size).unwrap_or_default())
             }
             Event::Retry(layer, why) => {
-                format!("{}: trying again: {}", layer.short(), printable(why))
+                format!("{}: retrying: {}", layer.short(), printable(why))
             }
             Event::Warning(text) => format!("husk: warning: {}", printable(text)),
             Event::Step(text) => (*text).to_owned(),
@@ -133,8 +133,8 @@ impl Progress for Bars {
                     self.layer(*layer, *size);
                 }
             }
-            Event::Present(layer) => self.end(layer, "already here".to_owned()),
-            Event::Waiting(layer) => self.say(layer, "elsewhere"),
+            Event::Present(layer) => self.end(layer, "already exists".to_owned()),
+            Event::Waiting(layer) => self.say(layer, "waiting"),
             Event::Resumed(layer, at) => {
                 if let Some(bar) = self.layer(layer, 0) {
                     bar.set_position(at);
@@ -159,7 +159,7 @@ impl Progress for Bars {
                 self.end(layer, format!("done {}", output::size(size)));
             }
             Event::Retry(_, why) => {
-                drop(self.all.println(format!("husk: trying again: {}", printable(why))));
+                drop(self.all.println(format!("husk: retrying: {}", printable(why))));
             }
             Event::Warning(text) => {
                 drop(self.all.println(format!("husk: warning: {}", printable(text))));
@@ -191,7 +191,7 @@ mod tests {
         let line = lines.line(&Event::Warning("a:1 is for linux/\u{1b}[2J")).unwrap();
         assert_eq!(line, "husk: warning: a:1 is for linux/\\u{1b}[2J");
         let line = lines.line(&Event::Retry(Digest::of(b""), "\u{7}")).unwrap();
-        assert!(line.ends_with("trying again: \\u{7}"), "{line}");
+        assert!(line.ends_with("retrying: \\u{7}"), "{line}");
     }
 
     #[test]

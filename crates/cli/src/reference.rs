@@ -12,7 +12,7 @@ use husk_engine::home::make_directory;
 /// `completion`.
 #[derive(Debug, Args)]
 pub(super) struct Completion {
-    /// bash, zsh, fish, elvish or powershell
+    /// Shell: bash, zsh, fish, elvish or powershell
     shell: Shell,
 }
 
@@ -32,7 +32,7 @@ impl Completion {
 /// `man`.
 #[derive(Debug, Args)]
 pub(super) struct Man {
-    /// Where the pages go: husk.1, husk-run.1, ...
+    /// Directory for the pages husk.1, husk-run.1, ...
     directory: PathBuf,
 }
 

@@ -22,19 +22,19 @@ const REDRAW: &str = "\x1b[H\x1b[J";
 /// `stats`.
 #[derive(Debug, Args)]
 pub(super) struct Stats {
-    /// Those that do not run too
+    /// Include stopped containers
     #[arg(short, long)]
     all: bool,
-    /// Once, and not again every second
+    /// Print the first result only, do not stream
     #[arg(long)]
     no_stream: bool,
-    /// Whole ids
+    /// Do not truncate IDs
     #[arg(long)]
     no_trunc: bool,
-    /// json, or a template such as '{{.Name}} {{.CPUPerc}}'
+    /// Format output as json, table, or by a Go template such as '{{.Name}} {{.CPUPerc}}'
     #[arg(long)]
     format: Option<String>,
-    /// Names or ids; all that run without
+    /// Names or IDs (default: all running containers)
     containers: Vec<String>,
 }
 

@@ -20,11 +20,11 @@ use husk_engine::volume::{self, Volume};
 /// Its commands.
 #[derive(Debug, Subcommand)]
 pub(super) enum System {
-    /// Show how much of the disk is used, and by what
+    /// Show disk usage
     Df(Df),
-    /// Tell of this machine and this engine
+    /// Show information about the engine and the host
     Info(Info),
-    /// Remove what is not used
+    /// Remove unused data
     Prune(prune::Everything),
 }
 
@@ -43,7 +43,7 @@ impl System {
 pub(super) enum Builder {
     /// Build an image from a Dockerfile
     Build(Box<super::build::Build>),
-    /// Remove results of build steps
+    /// Remove the build cache
     Prune(prune::Cache),
 }
 
@@ -202,7 +202,7 @@ const CONTAINER_USAGE: [(&str, &str); 8] = [
 /// `info`.
 #[derive(Debug, Args)]
 pub(super) struct Info {
-    /// json, or a template such as '{{.Images}}'
+    /// Format output as json, table, or by a Go template such as '{{.Images}}'
     #[arg(short, long)]
     format: Option<String>,
 }
@@ -375,7 +375,7 @@ fn cgroup_version() -> &'static str {
 /// `version`.
 #[derive(Debug, Args)]
 pub(super) struct Version {
-    /// json, or a template such as '{{.Version}}'
+    /// Format output as json, table, or by a Go template such as '{{.Version}}'
     #[arg(short, long)]
     format: Option<String>,
 }

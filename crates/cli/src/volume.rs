@@ -14,43 +14,43 @@ use husk_engine::volume;
 /// Its commands.
 #[derive(Debug, Subcommand)]
 pub(super) enum Volume {
-    /// Make a volume
+    /// Create a volume
     Create(Create),
     /// List volumes
     #[command(visible_alias = "list")]
     Ls(Ls),
-    /// Print what is known of volumes, as JSON
+    /// Display detailed information on volumes
     Inspect(Inspect),
     /// Remove volumes
     #[command(visible_alias = "remove")]
     Rm(Rm),
-    /// Remove those that no container has
+    /// Remove unused local volumes
     Prune(prune::Volumes),
 }
 
 /// `volume create`.
 #[derive(Debug, Args)]
 pub(super) struct Create {
-    /// local
+    /// Volume driver; only local
     #[arg(short, long, default_value = "local")]
     driver: String,
-    /// NAME=VALUE
+    /// Set a label: NAME[=VALUE]
     #[arg(long)]
     label: Vec<String>,
-    /// Its name; one is made up without
+    /// Volume name (default: a generated one)
     name: Option<String>,
 }
 
 /// `volume ls`.
 #[derive(Debug, Args)]
 pub(super) struct Ls {
-    /// Names only
+    /// Only print names
     #[arg(short, long)]
     quiet: bool,
-    /// name=, label=, dangling=true
+    /// Filter the list: dangling, driver, label, name
     #[arg(short, long, value_name = "NAME=VALUE")]
     filter: Vec<String>,
-    /// json, or a template such as '{{.Name}}'
+    /// Format output as json, table, or by a Go template such as '{{.Name}}'
     #[arg(long)]
     format: Option<String>,
 }
@@ -58,10 +58,10 @@ pub(super) struct Ls {
 /// `volume inspect`.
 #[derive(Debug, Args)]
 pub(super) struct Inspect {
-    /// json, or a template such as '{{.Mountpoint}}'
+    /// Format output as json, table, or by a Go template such as '{{.Mountpoint}}'
     #[arg(short, long)]
     format: Option<String>,
-    /// Names
+    /// Volume names
     #[arg(required = true)]
     volumes: Vec<String>,
 }
@@ -69,10 +69,10 @@ pub(super) struct Inspect {
 /// `volume rm`.
 #[derive(Debug, Args)]
 pub(super) struct Rm {
-    /// No error for what is not there
+    /// Do not fail if it does not exist
     #[arg(short, long)]
     force: bool,
-    /// Names
+    /// Volume names
     #[arg(required = true)]
     volumes: Vec<String>,
 }

@@ -71,7 +71,7 @@ fn who_asks_three_times_may_go() {
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("asked to end three times"), "{said}");
+    assert!(said.contains("got 3 SIGINT/SIGTERM signals, detached"), "{said}");
     assert_eq!(engine.inspect("deaf", "{{.State.Status}}"), "running");
     engine.ok(&["rm", "-f", "deaf"]);
     engine.assert_nothing_left();

@@ -53,7 +53,7 @@ fn filters_choose() {
         (&["ps", "-f", "status=odd"][..], "is none of created"),
         (&["ps", "-f", "name=a.*b"], "only ^ and $"),
         (&["ps", "-f", "health=x"], "only id, name"),
-        (&["ps", "-f", "name"], "is not NAME=VALUE"),
+        (&["ps", "-f", "name"], "must be NAME=VALUE"),
         (&["images", "-f", "dangling=odd"], "neither true nor false"),
     ] {
         let refused = engine.run(flags);

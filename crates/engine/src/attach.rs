@@ -161,7 +161,7 @@ pub fn attend(
             && pass_signals(attachment, signals, options.tty, &mut asked)
         {
             notice::notice(
-                "asked to end three times: left the container, which runs on (husk stop ends it)",
+                "got 3 SIGINT/SIGTERM signals, detached; the container is still running (use `husk stop`)",
             );
             return Ok(End::Exited(1));
         }

@@ -56,7 +56,7 @@ pub enum Error {
         id: String,
     },
     /// A container that is to be started runs.
-    #[error("container {0} is running already")]
+    #[error("container {0} is already running")]
     Running(String),
     /// `-t` where standard input is not a terminal.
     #[error("standard input is not a terminal: remove -t")]
@@ -114,7 +114,7 @@ pub enum Error {
     #[error(transparent)]
     Net(#[from] husk_net::Error),
     /// Nobody reads standard output any more; nobody is told so, either.
-    #[error("nobody reads standard output")]
+    #[error("the reader closed standard output")]
     ReaderGone,
     /// Everything else, in one sentence.
     #[error("{0}")]

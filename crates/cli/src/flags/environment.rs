@@ -28,7 +28,7 @@ impl Flags {
                 None => (entry, std::env::var(entry).ok()),
             };
             if name.is_empty() || entry.contains('\0') {
-                return Err(Error::flag(flag, entry, "is not NAME=VALUE"));
+                return Err(Error::flag(flag, entry, "must be NAME=VALUE"));
             }
             // A file's lines are not a shell's: a space there is a mistake, as Docker says too.
             if flag == "--env-file" && name.contains(char::is_whitespace) {
@@ -76,7 +76,7 @@ pub(crate) fn pairs(
         let pair = match text.split_once('=') {
             Some(pair) if !pair.0.is_empty() => pair,
             None if bare && !text.is_empty() => (text.as_str(), ""),
-            _ => return Err(Error::flag(flag, text, "is not NAME=VALUE")),
+            _ => return Err(Error::flag(flag, text, "must be NAME=VALUE")),
         };
         map.insert(pair.0.to_owned(), pair.1.to_owned());
     }

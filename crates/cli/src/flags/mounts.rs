@@ -25,11 +25,11 @@ impl Flags {
         for index in 0..mounts.len() {
             let target = mounts[index].target().to_owned();
             let Some(plain) = plain(&target) else {
-                let problem = "the target is an absolute path, and not /";
+                let problem = "the target must be an absolute path other than /";
                 return Err(Error::flag("--volume", target, problem));
             };
             if mounts[..index].iter().any(|other| other.target() == plain) {
-                return Err(Error::flag("--volume", target, "two mounts have this target"));
+                return Err(Error::flag("--volume", target, "duplicate mount target"));
             }
             mounts[index].set_target(plain);
         }
@@ -69,7 +69,7 @@ fn mounts_of(home: &Home, text: &str) -> Result<Vec<Mount>> {
     let (name, read_only) = match text.rsplit_once(':') {
         Some((name, "ro")) => (name, true),
         Some((name, "rw" | "z" | "Z")) => (name, false),
-        Some(_) => return Err(Error::flag("--volumes-from", text, "is not CONTAINER[:ro]")),
+        Some(_) => return Err(Error::flag("--volumes-from", text, "must be CONTAINER[:ro]")),
         None => (text, false),
     };
     let mut mounts = Container::find(home, name)?.record.config.mounts;
@@ -99,7 +99,7 @@ fn volume(text: &str) -> Result<Mount> {
         [target] => return anonymous(target),
         [source, target] => (*source, *target, ""),
         [source, target, options] => (*source, *target, *options),
-        _ => return Err(bad("is not SOURCE:TARGET[:OPTIONS]")),
+        _ => return Err(bad("must be SOURCE:TARGET[:OPTIONS]")),
     };
     let (mut read_only, mut propagation, mut no_copy) = (false, String::new(), false);
     for option in options.split(',').filter(|option| !option.is_empty()) {
@@ -135,6 +135,6 @@ fn volume(text: &str) -> Result<Mount> {
         return Ok(Mount::Bind { source, target, read_only, propagation });
     }
     name::validate(source)
-        .map_err(|_| bad("the source is neither an absolute path nor a volume's name"))?;
+        .map_err(|_| bad("the source must be an absolute path or a volume name"))?;
     Ok(Mount::Volume { name: source.to_owned(), target, read_only, anonymous: false, no_copy })
 }
