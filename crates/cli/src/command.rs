@@ -9,8 +9,9 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{
-    archive, build, container, cp, create, diff, group, help, image, inspect, listing, logs,
-    network, output, reference, registry, rules, stats, system, unbuilt, update, usage, volume,
+    archive, build, complete, container, cp, create, diff, group, help, image, inspect, listing,
+    logs, network, output, reference, registry, rules, stats, system, unbuilt, update, usage,
+    volume,
 };
 use husk_engine::error::{ENGINE_FAILED, Error, READER_GONE, Result};
 use husk_engine::home::Home;
@@ -141,6 +142,9 @@ enum Command {
     Completion(reference::Completion),
     /// Write the manual pages to a directory
     Man(reference::Man),
+    /// Lists what a shell may complete
+    #[command(name = "__complete", hide = true)]
+    Complete(complete::Complete),
     /// Keeps the namespaces of an ordinary user; not for people
     #[command(hide = true)]
     HoldNamespace,
@@ -325,6 +329,7 @@ fn needs_ids(command: &Command) -> bool {
             | Command::Login(_)
             | Command::Logout(_)
             | Command::Network(_)
+            | Command::Complete(_)
             | Command::Completion(_)
             | Command::Man(_)
             | Command::HoldNamespace
@@ -387,6 +392,7 @@ fn run(cli: Cli) -> Result<u8> {
         Command::Network(network) => network.run(&home),
         Command::Volume(volume) => volume.run(&home),
         Command::Completion(completion) => completion.run(&help::extend(Cli::command())),
+        Command::Complete(complete) => complete.run(&home, &help::extend(Cli::command())),
         Command::Man(man) => man.run(help::extend(Cli::command())),
         Command::HoldNamespace => rootless::hold_namespace(&home).map(|()| 0),
         Command::Monitor { id } => husk_engine::monitor::run(&home, &id).map(|()| 0),
