@@ -1,6 +1,6 @@
 //! Reading a template: text and actions, then the words of each action.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
@@ -59,9 +59,57 @@ pub(super) fn parse(text: &str) -> Result<(Vec<Node>, Definitions), String> {
     let pieces = split(text)?;
     let mut parser = Parser { pieces, at: 0, definitions: HashMap::new(), ranges: 0 };
     let (nodes, end) = parser.body(0)?;
+    let defined = parser.definitions.values().chain([&nodes]);
+    let (mut set, mut used) = (HashSet::from([""]), HashSet::new());
+    defined.for_each(|nodes| variables(nodes, &mut set, &mut used));
+    if let Some(unknown) = used.difference(&set).next() {
+        return Err(format!("undefined variable ${unknown}"));
+    }
     match end {
         None => Ok((nodes, parser.definitions)),
         Some(word) => Err(format!("unexpected {{{{{word}}}}}")),
+    }
+}
+
+/// The variables that are set and used somewhere.
+fn variables<'a>(nodes: &'a [Node], set: &mut HashSet<&'a str>, used: &mut HashSet<&'a str>) {
+    for node in nodes {
+        match node {
+            Node::Text(_) | Node::Break | Node::Continue | Node::Call(_, None) => {}
+            Node::Output(pipe) | Node::Call(_, Some(pipe)) => used_in(pipe, used),
+            Node::Set(name, pipe) => {
+                set.insert(name);
+                used_in(pipe, used);
+            }
+            Node::If(branches, otherwise) => {
+                for (pipe, body) in branches {
+                    used_in(pipe, used);
+                    variables(body, set, used);
+                }
+                variables(otherwise, set, used);
+            }
+            Node::With(pipe, body, otherwise) => {
+                used_in(pipe, used);
+                variables(body, set, used);
+                variables(otherwise, set, used);
+            }
+            Node::Range { names, pipe, body, otherwise } => {
+                set.extend(names.iter().map(String::as_str));
+                used_in(pipe, used);
+                variables(body, set, used);
+                variables(otherwise, set, used);
+            }
+        }
+    }
+}
+
+fn used_in<'a>(pipe: &'a Pipe, used: &mut HashSet<&'a str>) {
+    for operand in pipe.iter().flatten() {
+        match operand {
+            Operand::Variable(name, _) => drop(used.insert(name)),
+            Operand::Group(pipe, _) => used_in(pipe, used),
+            Operand::Constant(_) | Operand::Function(_) | Operand::Field(_) => {}
+        }
     }
 }
 
