@@ -167,6 +167,8 @@ fn monitor_call() -> Option<(Home, String)> {
 }
 
 fn run_monitor(home: &Home, id: &str) -> Result<u8> {
+    // ps(1) would show `exe`, as it was executed by /proc/self/exe.
+    let _ = rustix::thread::set_name(c"husk-monitor");
     let _inside = rootless::enter(home)?;
     husk_engine::monitor::run(home, id).map(|()| 0)
 }

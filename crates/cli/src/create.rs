@@ -81,6 +81,8 @@ fn image_of(home: &Home, flags: &Flags, wanted: Option<&Platform>) -> Result<Ima
             return Err(Error::flag("--pull", other, "must be always, missing or never"));
         }
     }
+    // A malformed name is not announced as one that is pulled.
+    flags.image.parse::<husk_image::reference::Reference>()?;
     if flags.pull == "missing" && !flags.quiet {
         match wanted {
             Some(wanted) => {
@@ -90,7 +92,7 @@ fn image_of(home: &Home, flags: &Flags, wanted: Option<&Platform>) -> Result<Ima
                 ));
             }
             None => {
-                notice(format_args!("unable to find image {} locally; pulling it", flags.image))
+                notice(format_args!("unable to find image {} locally; pulling it", flags.image));
             }
         }
     }

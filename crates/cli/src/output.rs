@@ -12,8 +12,12 @@ use husk_engine::notice::{self, printable};
 /// One line on standard error; of a build also the line of the Dockerfile and its place there.
 pub(super) fn error(error: &Error) {
     let mut text = notice::without_errno(&error.to_string());
-    if text.contains("No space left on device") && !text.contains("system prune") {
-        text += "; `husk system df` shows what uses the disk, `husk system prune` frees space";
+    // Not where the caller's own output is full.
+    let is_full = text.contains("No space left on device") && !text.contains("standard output");
+    if is_full && !text.contains("system prune") {
+        // Of a build the first line is the mistake; what follows is its place.
+        let hint = "; `husk system df` shows what uses the disk, `husk system prune` frees space";
+        text.insert_str(text.find('\n').unwrap_or(text.len()), hint);
     }
     let shown = match error {
         Error::Build(_) => text.split('\n').map(printable).collect::<Vec<_>>().join("\n"),

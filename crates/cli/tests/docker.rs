@@ -153,7 +153,7 @@ fn the_answers_are_those_of_docker() {
         match &asked.differs {
             None if !same => failures.push(format!("{answer}instead of\n{expected}\n")),
             Some(key) if same => {
-                failures.push(format!("{} no longer differs: {key}\n", asked.words))
+                failures.push(format!("{} no longer differs: {key}\n", asked.words));
             }
             Some(key) => {
                 assert!(reasons.contains(&format!("`{key}`")), "{key} is not in from-docker.md");

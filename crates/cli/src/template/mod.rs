@@ -343,7 +343,7 @@ fn follow(value: &Value, path: &[String]) -> Result<Value, String> {
             continue;
         }
         let is_map = matches!(found, Value::Object(_)) && MAPS.contains(&above);
-        if (is_map && !found.get(OMITTED).is_some()) || nil_of(found) == Some(Nil::Map) {
+        if (is_map && found.get(OMITTED).is_none()) || nil_of(found) == Some(Nil::Map) {
             return Ok(nil(Nil::Missing));
         }
         let whole = path[..=at].join(".");

@@ -204,8 +204,8 @@ mod tests {
             ("%q %v %t", vec![json!("x"), json!(["A=1"]), json!(true)], "\"x\" [A=1] true"),
             (
                 "%5.2f|%05d|%+d|% d",
-                vec![json!(3.14159), json!(-7), json!(3), json!(3)],
-                " 3.14|-0007|+3| 3",
+                vec![json!(3.1875), json!(-7), json!(3), json!(3)],
+                " 3.19|-0007|+3| 3",
             ),
             ("%*s%%", vec![json!(4), json!("x")], "   x%"),
             ("%s", vec![], "%!s(MISSING)"),
