@@ -277,6 +277,6 @@ mod tests {
             "0123456789ab: unpacking    [================] 37.0MB/37.0MB"
         );
         assert_eq!(bar_line(name, "unpacking", 0, size, 30), "012345: unpacking 0B/37.0MB");
-        assert_eq!(bar_line(name, "unpacking", 5, 0, 20), "5B/0B");
+        assert_eq!(bar_line(name, "unpacking", 5, 0, 12), "5B/0B");
     }
 }

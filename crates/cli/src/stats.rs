@@ -146,17 +146,29 @@ fn row(
     let (memory, limit) = memory(used, total_memory());
     let (received, sent) = network(pid);
     let (read, written) = block(used);
+    // Without a cgroup, as an ordinary user may be, there is nothing to read.
+    let is_counted = used.pointer("/memory/usage/usage").is_some_and(|usage| *usage != 0);
     let pair = |one, other| format!("{} / {}", output::size(one), output::size(other));
     json!({
         "ID": shown,
         "Container": shown,
         "Name": container.record.name,
-        "CPUPerc": format!("{share:.2}%"),
-        "MemUsage": format!("{} / {}", binary(memory), binary(limit)),
-        "MemPerc": format!("{:.2}%", memory as f64 / limit.max(1) as f64 * 100.0),
+        "CPUPerc": if is_counted { format!("{share:.2}%") } else { "--".to_owned() },
+        "MemUsage": match is_counted {
+            true => format!("{} / {}", binary(memory), binary(limit)),
+            false => "-- / --".to_owned(),
+        },
+        "MemPerc": match is_counted {
+            true => format!("{:.2}%", memory as f64 / limit.max(1) as f64 * 100.0),
+            false => "--".to_owned(),
+        },
         "NetIO": pair(received, sent),
         "BlockIO": pair(read, written),
-        "PIDs": number(used, "/pids/current").to_string(),
+        "PIDs": match number(used, "/pids/current") {
+            // A container that runs has a process: nothing counts them.
+            0 => "--".to_owned(),
+            count => count.to_string(),
+        },
     })
 }
 
