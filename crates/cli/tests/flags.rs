@@ -230,7 +230,7 @@ fn streams_that_are_not_attached_are_not_shown() {
 fn another_runtime() {
     let engine = engine!(new);
     let absent = run(&engine, &["--runtime", "no-such-runtime", "bb", "true"]);
-    assert!(absent.err.contains("is in no directory of PATH"), "{absent:?}");
+    assert!(absent.err.contains("not found in PATH"), "{absent:?}");
     let oci = std::path::Path::new(env!("CARGO_BIN_EXE_husk")).with_file_name("husk-oci");
     // Leaves a trace, then is husk-oci.
     let program = engine.path("wrapper");

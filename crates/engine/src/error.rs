@@ -48,7 +48,7 @@ pub enum Error {
     #[error("no such container: {0}")]
     NoContainer(String),
     /// A name that another container has.
-    #[error("the name {name:?} is in use by container {id}; remove or rename that one")]
+    #[error("the name {name:?} is in use by container {id}: remove or rename that container")]
     NameInUse {
         /// The name.
         name: String,

@@ -39,8 +39,9 @@ impl Runtime {
         let program = match container.record.config.runtime.as_deref() {
             None => return Self::find(home),
             Some(path) if path.contains('/') => PathBuf::from(path),
-            Some(name) => in_path(name)
-                .ok_or_else(|| Error::flag("--runtime", name, "is in no directory of PATH"))?,
+            Some(name) => {
+                in_path(name).ok_or_else(|| Error::flag("--runtime", name, "not found in PATH"))?
+            }
         };
         Ok(Self { program, root: home.oci(), own: false })
     }
@@ -61,7 +62,7 @@ impl Runtime {
         let own = std::env::current_exe().ok();
         let beside = own.and_then(|own| own.parent().map(|parent| parent.join("husk-oci")));
         beside.filter(|beside| beside.is_file()).or_else(|| in_path("husk-oci")).ok_or_else(|| {
-            Error::other("husk-oci is neither beside husk nor in a directory of PATH; install it")
+            Error::other("husk-oci was found neither beside husk nor in PATH: install it")
         })
     }
 
@@ -158,7 +159,7 @@ fn in_path(name: &str) -> Option<PathBuf> {
 }
 
 fn status_of(line: &Line) -> u8 {
-    // A name that is in no directory of PATH has no errno, but the words of one.
+    // A name that not found in PATH has no errno, but the words of one.
     let absent = line.errno == Some(ENOENT) || line.msg.contains("no such file or directory");
     match (line.code.as_deref(), absent) {
         (Some("exec"), true) => NOT_FOUND,

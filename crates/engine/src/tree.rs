@@ -132,7 +132,7 @@ impl Copier {
     ) -> Result<()> {
         if depth > MAX_DEPTH {
             return Err(Error::other(format_args!(
-                "{path}: more than {MAX_DEPTH} directories deep"
+                "{path}: nested more than {MAX_DEPTH} directories deep"
             )));
         }
         let listed = open_directory(from).map_err(file("open", path))?;

@@ -89,9 +89,7 @@ fn write_maps(maps: &Maps, target: u32) -> Result<(), String> {
         let mut command = Command::new(&program);
         let output = command.arg(target.to_string()).args(maps.arguments(index)).output();
         let output = output.map_err(|error| {
-            format!(
-                "{program} cannot be run ({error}): install the package that holds it (uidmap, shadow-utils)"
-            )
+            format!("cannot run {program} ({error}): install the package uidmap or shadow-utils")
         })?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
@@ -115,7 +113,7 @@ impl Pending {
         match (told, heard) {
             (Ok(_), Ok(0)) => Ok(()),
             (Ok(_), Ok(_)) => Err(refusal),
-            _ => Err("the process that was to map your ids has ended".to_owned()),
+            _ => Err("the process that maps user IDs ended unexpectedly".to_owned()),
         }
     }
 }

@@ -230,7 +230,7 @@ fn sysctls(
 ) -> Result<std::collections::BTreeMap<String, String>> {
     for name in config.sysctls.keys() {
         if name.starts_with("net.") && facts.network == Network::Host {
-            let problem = "is the host's with --network host";
+            let problem = "cannot be combined with --network host";
             return Err(Error::flag("--sysctl", name, problem));
         }
     }
