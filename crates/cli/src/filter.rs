@@ -18,7 +18,7 @@ pub(super) struct Filter<'a> {
 /// Reads them.
 ///
 /// # Errors
-/// One that is none of `known`.
+/// A name that is not one of `known`, a time or a boolean that is none.
 pub(super) fn parse<'a>(texts: &'a [String], known: &[&str]) -> Result<Vec<Filter<'a>>> {
     let one = |whole: &'a String| {
         let parts = whole.split_once('=');
@@ -38,7 +38,16 @@ pub(super) fn parse<'a>(texts: &'a [String], known: &[&str]) -> Result<Vec<Filte
             }
         }
     };
-    texts.iter().map(one).collect()
+    let filters: Vec<Filter<'a>> = texts.iter().map(one).collect::<Result<_>>()?;
+    // A wrong value is refused also where there is nothing to filter.
+    for filter in &filters {
+        match filter.name {
+            "until" => drop(filter.is_before(None)?),
+            "dangling" | "is-task" => drop(filter.truth()?),
+            _ => {}
+        }
+    }
+    Ok(filters)
 }
 
 /// Whether something passes: each of its labels, and for any other name one of the values

@@ -53,6 +53,9 @@ impl Images {
         let wanted = self.repository.as_deref();
         let named: Option<Reference> = wanted.and_then(|text| text.parse().ok());
         let filters = filter::parse(&self.filter, &FILTERS)?;
+        for filter in filters.iter().filter(|one| matches!(one.name, "before" | "since")) {
+            store.find(filter.value)?;
+        }
         let mut rows = Vec::new();
         for image in store.images()? {
             let mut size = 0;

@@ -176,6 +176,7 @@ impl Ps {
             containers.push((container, state));
         }
         let filters = filter::parse(&self.filter, &FILTERS)?;
+        filters.iter().try_for_each(|filter| check(home, filter))?;
         let asked_status = filters.iter().any(|one| matches!(one.name, "status" | "exited"));
         let last = if self.latest { Some(1) } else { self.last };
         if !self.all && !asked_status && last.is_none() {
@@ -283,6 +284,19 @@ const FILTERS: [&str; 14] = [
 const STATUS: [&str; 7] =
     ["created", "restarting", "running", "removing", "paused", "exited", "dead"];
 
+/// Refuses a wrong value, also where there is nothing to filter.
+fn check(home: &Home, filter: &Filter<'_>) -> Result<()> {
+    match filter.name {
+        "status" => filter.one_of(&STATUS).map(drop),
+        "health" => filter.one_of(&HEALTH).map(drop),
+        "before" | "since" => Container::find(home, filter.value).map(drop),
+        "expose" | "publish" => port_range(filter).map(drop),
+        _ => Ok(()),
+    }
+}
+
+const HEALTH: [&str; 4] = ["starting", "healthy", "unhealthy", "none"];
+
 fn passes(
     home: &Home,
     container: &Container,
@@ -297,10 +311,6 @@ fn passes(
         "id" => container.id().starts_with(value),
         "name" => filter.names(&container.record.name)?,
         "label" => filter.has_label(&config.labels),
-        "status" if !STATUS.contains(&value) => {
-            let problem = format!("must be one of {}", STATUS.join(", "));
-            return Err(Error::flag("--filter status", value, problem));
-        }
         "status" => status_word(state) == value,
         "ancestor" => {
             let image = &container.record.image;
@@ -332,7 +342,7 @@ fn passes(
                 .any(|port| wanted.has(&port))
         }
         // No container has a health check here.
-        "health" => filter.one_of(&["starting", "healthy", "unhealthy", "none"])? == "none",
+        "health" => value == "none",
         "is-task" => !filter.truth()?,
         "volume" => config.mounts.iter().any(|one| one.source() == value || one.target() == value),
         _ => {

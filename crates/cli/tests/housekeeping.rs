@@ -84,7 +84,7 @@ fn limits_change_while_it_runs_and_stay() {
         (&["update", "--cpus", "8193", "limited"], 1, "range of CPUs is from 0.01 to "),
         (&["update", "-m", "lots", "limited"], 1, "must be a size"),
         (&["update", "--cpuset-cpus", "4095", "limited"], 1, "cpuset"),
-        (&["update", "--restart", "always", "limited"], 1, "--restart is not supported yet"),
+        (&["update", "--restart", "always", "limited"], 1, "is not supported yet"),
         (&["update", "--memroy", "64m", "limited"], 125, "--memory"),
     ];
     for (arguments, code, expected) in cases {
