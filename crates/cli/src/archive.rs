@@ -18,13 +18,13 @@ use husk_engine::home::Home;
 /// `save`.
 #[derive(Debug, Args)]
 pub(super) struct Save {
-    /// The file instead of standard output
+    /// Write to a file instead of standard output
     #[arg(short, long)]
     output: Option<String>,
-    /// docker (an OCI layout that Docker of any age reads) or oci
+    /// Archive format: docker (also an OCI layout) or oci
     #[arg(long, default_value = "docker")]
     format: String,
-    /// Names or ids
+    /// Names or IDs
     #[arg(required = true)]
     images: Vec<String>,
 }
@@ -34,7 +34,7 @@ impl Save {
         let format = match self.format.as_str() {
             "docker" | "docker-archive" => Format::Docker,
             "oci" | "oci-archive" => Format::Oci,
-            other => return Err(Error::flag("--format", other, "is neither docker nor oci")),
+            other => return Err(Error::flag("--format", other, "must be docker or oci")),
         };
         let store = home.images()?;
         let mut images: Vec<(ImageRecord, Vec<Reference>)> = Vec::new();
@@ -56,7 +56,9 @@ impl Save {
                 archive::save_stream(&store, &images, format, std::io::BufWriter::new(opened))?;
             }
             None if std::io::stdout().is_terminal() => {
-                return Err(Error::other("standard output is a terminal: name a file with -o"));
+                return Err(Error::other(
+                    "refusing to write an archive to a terminal: use -o FILE",
+                ));
             }
             None => archive::save_stream(&store, &images, format, std::io::stdout().lock())?,
         }
@@ -67,10 +69,10 @@ impl Save {
 /// `load`.
 #[derive(Debug, Args)]
 pub(super) struct Load {
-    /// The file or OCI layout directory instead of standard input
+    /// Read from a file or an OCI layout directory instead of standard input
     #[arg(short, long)]
     input: Option<String>,
-    /// No names
+    /// Do not print image names
     #[arg(short, long)]
     quiet: bool,
 }
@@ -106,15 +108,15 @@ impl Load {
 /// `import`.
 #[derive(Debug, Args)]
 pub(super) struct Import {
-    /// A remark for its history
+    /// Commit message for the image's history
     #[arg(short, long)]
     message: Option<String>,
     /// An instruction of a Dockerfile that changes the config and no file, as in "CMD ls"
     #[arg(short, long)]
     change: Vec<String>,
-    /// The tar, or - for standard input
+    /// Tar archive, or - for standard input
     file: String,
-    /// Its name
+    /// Name
     name: Option<String>,
 }
 

@@ -1,5 +1,7 @@
 //! The command line: Docker's words. Flags in, exit code out; what they mean is elsewhere.
 
+use std::error::Error as _;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -7,17 +9,18 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{
-    archive, build, container, cp, create, diff, group, image, inspect, listing, logs, network,
-    output, reference, registry, stats, system, unbuilt, update, usage, volume,
+    archive, build, complete, container, cp, create, diff, group, help, image, inspect, listing,
+    logs, network, output, reference, registry, rules, stats, system, unbuilt, update, usage,
+    volume,
 };
 use husk_engine::error::{ENGINE_FAILED, Error, READER_GONE, Result};
 use husk_engine::home::Home;
-use husk_engine::notice::{self, printable};
+use husk_engine::notice::printable;
 use husk_engine::rootless;
 
-/// Containers without a daemon.
+/// Run containers without a daemon
 #[derive(Debug, Parser)]
-#[command(name = "husk", version, disable_help_subcommand = true)]
+#[command(name = "husk", version, disable_help_subcommand = true, disable_version_flag = true)]
 struct Cli {
     #[command(flatten)]
     places: Places,
@@ -27,57 +30,63 @@ struct Cli {
 
 #[derive(Debug, Args)]
 struct Places {
-    /// Where images, containers and volumes are kept
+    /// Directory for images, containers and volumes
     #[arg(long, global = true, value_name = "DIR", display_order = 900)]
     root: Option<PathBuf>,
-    /// Where is kept what ends with a reboot
+    /// Directory for state that need not survive a reboot
     #[arg(long, global = true, value_name = "DIR", display_order = 901)]
     runroot: Option<PathBuf>,
+    /// Directory of the client's config.json [default: $DOCKER_CONFIG, or ~/.docker]
+    #[arg(long, value_name = "DIR", display_order = 902)]
+    config: Option<PathBuf>,
+    /// Print the version
+    #[arg(short = 'v', short_alias = 'V', long, action = clap::ArgAction::Version, display_order = 903)]
+    version: Option<bool>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make a container of an image and run its program
+    /// Create and run a new container from an image
     Run(create::Run),
-    /// Make a container; start runs its program
+    /// Create a container without starting it
     Create(create::Create),
-    /// Run the program of stopped containers
+    /// Start stopped containers
     Start(container::Start),
-    /// End containers, politely at first
+    /// Stop running containers
     Stop(container::Stop),
-    /// Stop containers and start them again
+    /// Restart containers
     Restart(container::Stop),
     /// Send a signal to containers
     Kill(container::Kill),
     /// Remove containers
     Rm(container::Rm),
-    /// Freeze containers
+    /// Pause all processes of containers
     Pause(container::Several),
-    /// Thaw containers
+    /// Unpause all processes of containers
     Unpause(container::Several),
-    /// Wait until containers have ended and print their exit status
+    /// Block until containers stop, then print their exit codes
     Wait(container::Several),
-    /// Stand at a running container
+    /// Attach to a running container
     Attach(container::Attach),
-    /// Run one more program in a running container
+    /// Execute a command in a running container
     Exec(container::Exec),
-    /// Print what a container has written
+    /// Fetch the logs of a container
     Logs(logs::Logs),
     /// List containers
     Ps(listing::Ps),
-    /// List the processes of a container
+    /// Display the running processes of a container
     Top(container::Top),
-    /// Print what is known of containers or images, as JSON
+    /// Show low-level information on containers, images, networks and volumes
     Inspect(inspect::Inspect),
-    /// List the published ports of a container
-    Port(listing::Port),
-    /// Copy files between a container and here
+    /// List port mappings of a container
+    Port(listing::Published),
+    /// Copy files between a container and the local file system
     Cp(cp::Cp),
-    /// List what a container has changed of its image
+    /// List changes to a container's file system
     Diff(diff::Diff),
-    /// Write a container's root to a tar
+    /// Export a container's file system as a tar archive
     Export(cp::Export),
-    /// Give a container another name
+    /// Rename a container
     Rename(container::Rename),
     /// Build an image from a Dockerfile
     Build(build::Build),
@@ -89,50 +98,53 @@ enum Command {
     Images(image::Images),
     /// Remove images
     Rmi(image::Rmi),
-    /// Give an image one more name
+    /// Create a tag that refers to an image
     Tag(image::Tag),
-    /// Write images to a tar
+    /// Save images to a tar archive
     Save(archive::Save),
-    /// Read images from a tar
+    /// Load images from a tar archive
     Load(archive::Load),
-    /// Make an image of a tar of a root file system
+    /// Create an image from a tar archive of a file system
     Import(archive::Import),
-    /// Print how an image came to be
+    /// Show the history of an image
     History(image::History),
-    /// Remember a user and password of a registry
+    /// Log in to a registry
     Login(registry::Login),
-    /// Forget them
+    /// Log out of a registry
     Logout(registry::Logout),
-    /// Show what containers use: CPU, memory, network, disk, processes
+    /// Display a live stream of resource usage of containers
     Stats(stats::Stats),
-    /// Change the limits of containers
+    /// Update the resource limits of containers
     Update(update::Update),
-    /// Tell of this machine and this engine
+    /// Show information about the engine and the host
     Info(system::Info),
-    /// Print the versions
+    /// Show version information
     Version(system::Version),
-    /// Containers
+    /// Manage containers
     #[command(subcommand)]
     Container(group::ContainerGroup),
-    /// Images
+    /// Manage images
     #[command(subcommand)]
     Image(group::ImageGroup),
-    /// The disk, this machine, and removing what is not used
+    /// Manage husk: disk usage, information, cleaning up
     #[command(subcommand)]
     System(system::System),
-    /// The build cache
+    /// Manage the build cache
     #[command(subcommand)]
     Builder(system::Builder),
-    /// Networks
+    /// Manage networks
     #[command(subcommand)]
     Network(network::Network),
-    /// Volumes
+    /// Manage volumes
     #[command(subcommand)]
     Volume(volume::Volume),
-    /// Print a script that completes husk's words in a shell
+    /// Print a completion script for a shell
     Completion(reference::Completion),
     /// Write the manual pages to a directory
     Man(reference::Man),
+    /// Lists what a shell may complete
+    #[command(name = "__complete", hide = true)]
+    Complete(complete::Complete),
     /// Keeps the namespaces of an ordinary user; not for people
     #[command(hide = true)]
     HoldNamespace,
@@ -155,74 +167,87 @@ fn monitor_call() -> Option<(Home, String)> {
 }
 
 fn run_monitor(home: &Home, id: &str) -> Result<u8> {
+    // ps(1) would show `exe`, as it was executed by /proc/self/exe.
+    let _ = rustix::thread::set_name(c"husk-monitor");
     let _inside = rootless::enter(home)?;
     husk_engine::monitor::run(home, id).map(|()| 0)
 }
 
-/// The command line, as its flags' definitions take it. What is right is parsed by the table
-/// of its own command, if that is one of those that are to be quick: to make everyone's takes
-/// longer than many a command. What is wrong, or asks for help, needs them all. Gives whether
-/// these were asked, which have flags that are refused.
-fn matches() -> std::result::Result<(clap::ArgMatches, bool), clap::Error> {
-    match quick_table().and_then(|table| table.try_get_matches().ok()) {
-        Some(matches) => Ok((matches, false)),
-        None => {
-            let table = unbuilt::extend(Cli::command());
-            table.try_get_matches_from(asked()).map(|matches| (matches, true))
-        }
-    }
+/// A command line that cannot be run.
+enum Mistake {
+    /// Of clap's: a mistake, or help that was asked for.
+    Parse(Box<clap::Error>),
+    /// A flag's value.
+    Value(String),
 }
 
-/// What was called, with `husk help COMMAND` as Docker's other form of `husk COMMAND --help`.
-fn asked() -> Vec<std::ffi::OsString> {
-    let mut words: Vec<_> = std::env::args_os().collect();
-    if words.get(1).is_some_and(|word| word == "help") {
-        words.remove(1);
-        words.push("--help".into());
+/// The table of all commands, with Docker's flags that are refused.
+pub(crate) fn whole_table() -> clap::Command {
+    rules::apply(unbuilt::extend(help::extend(Cli::command())))
+}
+
+/// Parses the command line, by the table of its own command if that is one of those that are
+/// to be quick: to make everyone's takes longer than many a command. A mistake, or a request
+/// for help, needs them all. Gives whether all were used, which have flags that are refused.
+fn matches(words: &[OsString]) -> std::result::Result<(clap::ArgMatches, bool), Mistake> {
+    let quick = quick_table(words).and_then(|table| {
+        let table = rules::apply(table);
+        let words = rules::rewrite(&table, words.iter().cloned()).ok()?;
+        table.try_get_matches_from(words).ok()
+    });
+    if let Some(matches) = quick {
+        return Ok((matches, false));
     }
-    words
+    let table = whole_table();
+    let words = rules::rewrite(&table, words.iter().cloned()).map_err(Mistake::Value)?;
+    let parsed = table.try_get_matches_from(words);
+    parsed.map(|matches| (matches, true)).map_err(|error| Mistake::Parse(Box::new(error)))
 }
 
 /// What the command line's own mistakes end with. Docker tells a flag that it does not know
-/// (125) from a command that it does not know and arguments that are missing (1), and takes
-/// a command without any of its words for a question.
-fn usage_status(error: &clap::Error) -> ExitCode {
+/// (125) from a command that it does not know and a wrong number of arguments (1), and takes
+/// a command without any of its words for a question. A value that is no number is a mistake of
+/// the command line's; any other value is the engine's to refuse, and only `run` ends with 125
+/// then.
+fn usage_status(error: &clap::Error, called: &str) -> ExitCode {
+    let is_number = error.source().is_some_and(|why| why.is::<std::num::ParseIntError>());
     match error.kind() {
+        ErrorKind::ValueValidation if !is_number && !called.ends_with(" run") => ExitCode::FAILURE,
+        ErrorKind::ArgumentConflict if !called.ends_with(" run") => ExitCode::FAILURE,
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => ExitCode::SUCCESS,
         ErrorKind::MissingRequiredArgument
         | ErrorKind::MissingSubcommand
         | ErrorKind::InvalidSubcommand => ExitCode::FAILURE,
+        ErrorKind::UnknownArgument if !usage::names_flag(error) => ExitCode::FAILURE,
         _ if error.use_stderr() => ExitCode::from(ENGINE_FAILED),
         _ => ExitCode::SUCCESS,
     }
 }
 
-/// Help goes where it was asked for; a mistake is one line.
-fn tell(error: &clap::Error) {
+/// Prints help where it was asked for, and a mistake in one line.
+fn print_mistake(mistake: &Mistake, words: &[OsString]) -> ExitCode {
+    let error = match mistake {
+        Mistake::Value(text) => {
+            output::error_line(text);
+            return ExitCode::from(ENGINE_FAILED);
+        }
+        Mistake::Parse(error) => error,
+    };
     if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         let _ = error.print();
-        return;
+    } else {
+        output::error_line(&printable(&usage::sentence(error, words, &whole_table())));
     }
-    let commands = Cli::command();
-    let shown = commands.get_subcommands().filter(|command| !command.is_hide_set());
-    let asked: Vec<String> =
-        asked().iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    let names: Vec<&str> = shown.map(clap::Command::get_name).collect();
-    let sentence = usage::sentence(error, &asked, &names);
-    notice::line(format_args!("husk: {}", printable(&sentence)));
+    usage_status(error, &usage::called_name(words, &whole_table()))
 }
 
-fn quick_table() -> Option<clap::Command> {
-    let mut words = std::env::args_os().skip(1);
-    let word = loop {
-        match words.next()?.to_str()? {
-            "--root" | "--runroot" => drop(words.next()),
-            flag if flag.starts_with('-') => {}
-            word => break word.to_owned(),
-        }
-    };
+fn quick_table(words: &[OsString]) -> Option<clap::Command> {
+    let table = clap::Command::new("husk").disable_help_subcommand(true);
+    let table = table.disable_version_flag(true).version(env!("CARGO_PKG_VERSION"));
+    let table = Places::augment_args(table);
+    let word = rules::first_word(&table, words.iter().cloned())?;
     let named = clap::Command::new;
-    let of_word = match word.as_str() {
+    let of_word = match word.to_str()? {
         "run" => create::Run::augment_args(named("run")),
         "create" => create::Create::augment_args(named("create")),
         "start" => container::Start::augment_args(named("start")),
@@ -235,8 +260,7 @@ fn quick_table() -> Option<clap::Command> {
         "inspect" => inspect::Inspect::augment_args(named("inspect")),
         _ => return None,
     };
-    let table = clap::Command::new("husk").disable_help_subcommand(true).subcommand(of_word);
-    Some(Places::augment_args(table))
+    Some(table.subcommand(of_word))
 }
 
 /// The program: parses, runs, and says what went wrong in one line.
@@ -250,12 +274,10 @@ pub(crate) fn main() -> ExitCode {
             }
         };
     }
-    let (matches, whole) = match matches() {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let (matches, whole) = match matches(&words) {
         Ok(parsed) => parsed,
-        Err(error) => {
-            tell(&error);
-            return usage_status(&error);
-        }
+        Err(mistake) => return print_mistake(&mistake, &words),
     };
     let refused = if whole { unbuilt::refuse(&matches) } else { Ok(()) };
     let done =
@@ -270,12 +292,20 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// `run`, `create`, `start` and `exec` end as the container's program would; other
-/// commands' failures are 1, as Docker's.
+/// What of sysexits(3) Docker ends with where a template cannot be read.
+const MALFORMED_TEMPLATE: u8 = 64;
+
+/// `run`, `start` and `exec` end as the container's program would; other commands' failures
+/// are 1, as Docker's.
 fn exit_status(matches: &clap::ArgMatches, error: &Error) -> u8 {
-    match unbuilt::leaf(matches).map(|(name, _)| name).as_deref() {
-        Some("run" | "create" | "exec") => error.status(),
-        Some("start") if error.status() != ENGINE_FAILED => error.status(),
+    match (unbuilt::leaf(matches).map(|(name, _)| name).as_deref(), error) {
+        (_, Error::Template { .. }) => MALFORMED_TEMPLATE,
+        (_, Error::Usage(_)) => ENGINE_FAILED,
+        (Some("run"), _) => error.status(),
+        // Where the program could not be run; else it is the engine's refusal, which is 1.
+        (Some("start" | "exec"), Error::Runtime { status, .. }) if *status != ENGINE_FAILED => {
+            *status
+        }
         _ => 1,
     }
 }
@@ -301,6 +331,7 @@ fn needs_ids(command: &Command) -> bool {
             | Command::Login(_)
             | Command::Logout(_)
             | Command::Network(_)
+            | Command::Complete(_)
             | Command::Completion(_)
             | Command::Man(_)
             | Command::HoldNamespace
@@ -309,6 +340,9 @@ fn needs_ids(command: &Command) -> bool {
 
 fn run(cli: Cli) -> Result<u8> {
     let home = Home::new(cli.places.root, cli.places.runroot)?;
+    if let Some(directory) = cli.places.config {
+        registry::set_config_directory(directory);
+    }
     home.check_owner()?;
     // Held to the end: the namespaces last as long as somebody uses them.
     let _inside = match needs_ids(&cli.command) {
@@ -359,8 +393,9 @@ fn run(cli: Cli) -> Result<u8> {
         Command::Builder(builder) => builder.run(&home),
         Command::Network(network) => network.run(&home),
         Command::Volume(volume) => volume.run(&home),
-        Command::Completion(completion) => completion.run(&Cli::command()),
-        Command::Man(man) => man.run(Cli::command()),
+        Command::Completion(completion) => completion.run(&help::extend(Cli::command())),
+        Command::Complete(complete) => complete.run(&home, &help::extend(Cli::command())),
+        Command::Man(man) => man.run(help::extend(Cli::command())),
         Command::HoldNamespace => rootless::hold_namespace(&home).map(|()| 0),
         Command::Monitor { id } => husk_engine::monitor::run(&home, &id).map(|()| 0),
     }

@@ -21,7 +21,7 @@ use husk_engine::{launch, remove};
 /// Containers.
 #[derive(Debug, Args)]
 pub(super) struct Several {
-    /// Names or ids
+    /// Names or IDs
     #[arg(required = true)]
     containers: Vec<String>,
 }
@@ -29,16 +29,16 @@ pub(super) struct Several {
 /// `start`.
 #[derive(Debug, Args)]
 pub(super) struct Start {
-    /// Stand at the container
+    /// Attach to the container
     #[arg(short, long)]
     attach: bool,
-    /// Send our input too
+    /// Attach standard input
     #[arg(short, long)]
     interactive: bool,
-    /// What typed in order detaches
+    /// Key sequence for detaching from the container
     #[arg(long, default_value = "ctrl-p,ctrl-q")]
     detach_keys: String,
-    /// Names or ids
+    /// Names or IDs
     #[arg(required = true)]
     containers: Vec<String>,
 }
@@ -56,7 +56,7 @@ impl Start {
             });
         }
         let [name] = self.containers.as_slice() else {
-            return Err(Error::other("one can stand at one container only"));
+            return Err(Error::other("only one container can be attached to at a time"));
         };
         let container = Container::find(home, name)?;
         let config = &container.record.config;
@@ -82,7 +82,7 @@ impl Start {
 fn stand_at(container: &Container, options: &Options) -> Result<u8> {
     let attachment = Attachment::connect(&container.run)?.ok_or_else(|| {
         let name = &container.record.name;
-        Error::other(format_args!("the monitor of container {name} is gone"))
+        Error::other(format_args!("the monitor of container {name} is not running"))
     })?;
     let signals = match options.signals {
         true => Some(husk_sys::signal::block_all_into_fd().map_err(file("make", "a signalfd"))?),
@@ -102,13 +102,13 @@ fn code(end: End) -> u8 {
 /// `stop` and `restart`.
 #[derive(Debug, Args)]
 pub(super) struct Stop {
-    /// Seconds from the stop signal to KILL
+    /// Seconds to wait before killing the container
     #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS")]
     time: Option<u64>,
-    /// The stop signal, by name or number
+    /// Signal to send, by name or number
     #[arg(short, long)]
     signal: Option<String>,
-    /// Names or ids
+    /// Names or IDs
     #[arg(required = true)]
     containers: Vec<String>,
 }
@@ -118,7 +118,7 @@ impl Stop {
         if let Some(signal) = &self.signal
             && husk_sys::signal_name::number(signal).is_none()
         {
-            return Err(Error::flag("--signal", signal, "is no signal's name or number"));
+            return Err(Error::flag("--signal", signal, "is not a signal name or number"));
         }
         if again {
             return for_each(&self.containers, |name| {
@@ -170,10 +170,10 @@ impl Stop {
 /// `kill`.
 #[derive(Debug, Args)]
 pub(super) struct Kill {
-    /// Name or number
+    /// Signal to send, by name or number
     #[arg(short, long, default_value = "KILL")]
     signal: String,
-    /// Names or ids
+    /// Names or IDs
     #[arg(required = true)]
     containers: Vec<String>,
 }
@@ -191,13 +191,13 @@ impl Kill {
 /// `rm`.
 #[derive(Debug, Args)]
 pub(super) struct Rm {
-    /// Running ones too; no error for what is not there
+    /// Remove running containers, too; do not fail if one does not exist
     #[arg(short, long)]
     force: bool,
-    /// Their anonymous volumes too
+    /// Remove anonymous volumes of the container, too
     #[arg(short, long)]
     volumes: bool,
-    /// Names or ids
+    /// Names or IDs
     #[arg(required = true)]
     containers: Vec<String>,
 }
@@ -206,7 +206,11 @@ impl Rm {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
         for_each(&self.containers, |name| {
             match self.remove(home, name) {
-                Err(Error::NoContainer(_)) if self.force => return Ok(()),
+                // As Docker: said, and no failure.
+                Err(error @ Error::NoContainer(_)) if self.force => {
+                    output::error(&error);
+                    return Ok(());
+                }
                 other => other?,
             }
             output::line(name)
@@ -237,7 +241,7 @@ impl Rm {
             // One of --rm: its monitor did it.
             Ok(true) | Err(Error::NoContainer(_)) => Ok(()),
             Ok(false) => Err(Error::other(format_args!(
-                "container {name} is running: stop it first, or force with -f"
+                "container {name} is running: stop it first, or use -f"
             ))),
             Err(error) => Err(error),
         }
@@ -286,16 +290,16 @@ impl Several {
 /// `attach`.
 #[derive(Debug, Args)]
 pub(super) struct Attach {
-    /// Do not send our input
+    /// Do not attach standard input
     #[arg(long)]
     no_stdin: bool,
-    /// Pass signals to the program
+    /// Proxy received signals to the process
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     sig_proxy: bool,
-    /// What typed in order detaches
+    /// Key sequence for detaching from the container
     #[arg(long, default_value = "ctrl-p,ctrl-q")]
     detach_keys: String,
-    /// Name or id
+    /// Name or ID
     container: String,
 }
 
@@ -319,19 +323,19 @@ impl Attach {
 /// `exec`.
 #[derive(Debug, Args)]
 pub(super) struct Exec {
-    /// Return when it runs
+    /// Run the command in the background
     #[arg(short, long)]
     detach: bool,
-    /// Keep its input open and send it ours
+    /// Keep standard input open
     #[arg(short, long)]
     interactive: bool,
-    /// Give it a terminal
+    /// Allocate a pseudo-TTY
     #[arg(short, long)]
     tty: bool,
-    /// NAME=VALUE
+    /// Set an environment variable: NAME[=VALUE]
     #[arg(short, long)]
     env: Vec<String>,
-    /// A file of such lines
+    /// Read NAME[=VALUE] lines from a file
     #[arg(long, value_name = "FILE")]
     env_file: Vec<String>,
     /// Working directory
@@ -340,12 +344,12 @@ pub(super) struct Exec {
     /// User and group, by name or number
     #[arg(short, long)]
     user: Option<String>,
-    /// With every capability
+    /// Give the command extended privileges
     #[arg(long)]
     privileged: bool,
-    /// Name or id
+    /// Name or ID
     container: String,
-    /// The program and its arguments
+    /// Command and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<String>,
 }
@@ -374,7 +378,7 @@ impl Exec {
             return Err(Error::other(format_args!("container {name} is paused: unpause it first")));
         }
         if self.tty && !self.detach && !std::io::IsTerminal::is_terminal(&std::io::stdin()) {
-            return Err(Error::other("standard input is no terminal: leave out -t"));
+            return Err(Error::NotTerminal);
         }
         let log = container.run.join(format!("exec-{}.log", std::process::id()));
         let mut ended = None;
@@ -441,9 +445,9 @@ fn identity(container: &Container, user: &str) -> Result<Identity> {
 /// `top`.
 #[derive(Debug, Args)]
 pub(super) struct Top {
-    /// Name or id
+    /// Name or ID
     container: String,
-    /// Options of ps(1)
+    /// Options for ps(1)
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     options: Vec<String>,
 }
@@ -462,9 +466,9 @@ impl Top {
 /// `rename`.
 #[derive(Debug, Args)]
 pub(super) struct Rename {
-    /// Name or id
+    /// Name or ID
     container: String,
-    /// The new name
+    /// New name
     name: String,
 }
 

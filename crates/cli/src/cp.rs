@@ -141,9 +141,9 @@ impl Cp {
                 let view = View::open(home, &find(to)?, true)?;
                 self.between(local_side(), source, container_side(&view, &format!("{to}:")), target)
             }
-            (Place::Container(..), Place::Container(..)) => {
-                Err(Error::other("copying between containers is not built: copy to here first"))
-            }
+            (Place::Container(..), Place::Container(..)) => Err(Error::other(
+                "copying between containers is not supported: copy to the local file system first",
+            )),
             _ => Err(Error::other("one of the two must be CONTAINER:PATH")),
         }
     }
@@ -321,10 +321,10 @@ fn finish<W: Write>(archive: Archive<W>) -> Result<u8> {
 /// `export`.
 #[derive(Debug, Args)]
 pub(super) struct Export {
-    /// The file instead of standard output
+    /// Write to a file instead of standard output
     #[arg(short, long)]
     output: Option<String>,
-    /// Name or id
+    /// Name or ID
     container: String,
 }
 
@@ -333,7 +333,9 @@ impl Export {
         let container = Container::find(home, &self.container)?;
         let Some(path) = &self.output else {
             if std::io::stdout().is_terminal() {
-                return Err(Error::other("standard output is a terminal: name a file with -o"));
+                return Err(Error::other(
+                    "refusing to write an archive to a terminal: use -o FILE",
+                ));
             }
             let view = View::open(home, &container, false)?;
             return export(&view, BufWriter::new(std::io::stdout().lock()));

@@ -21,13 +21,13 @@ use husk_engine::{launch, remove};
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true)]
 pub(super) struct Run {
-    /// Print the container's id and leave it running
+    /// Run the container in the background and print its ID
     #[arg(short, long)]
     detach: bool,
-    /// stdin, stdout or stderr: stand at these alone
+    /// Attach only to stdin, stdout or stderr
     #[arg(short, long, value_name = "STREAM", conflicts_with = "detach")]
     attach: Vec<String>,
-    /// Pass signals to the program
+    /// Proxy received signals to the process
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     sig_proxy: bool,
     #[command(flatten)]
@@ -50,7 +50,7 @@ fn find_image(home: &Home, flags: &Flags) -> Result<ImageRecord> {
     match is_of(&record, &wanted) {
         true => Ok(record),
         false => {
-            let problem = format_args!("the image {} is of {}", flags.image, record.platform);
+            let problem = format_args!("the image {} is for {}", flags.image, record.platform);
             Err(Error::flag("--platform", text, problem))
         }
     }
@@ -78,15 +78,22 @@ fn image_of(home: &Home, flags: &Flags, wanted: Option<&Platform>) -> Result<Ima
             }
         }
         (other, _) => {
-            return Err(Error::flag("--pull", other, "is none of always, missing, never"));
+            return Err(Error::flag("--pull", other, "must be always, missing or never"));
         }
     }
+    // A malformed name is not announced as one that is pulled.
+    flags.image.parse::<husk_image::reference::Reference>()?;
     if flags.pull == "missing" && !flags.quiet {
         match wanted {
             Some(wanted) => {
-                notice(format_args!("{} for {wanted} is not here: pulling it", flags.image));
+                notice(format_args!(
+                    "unable to find image {} for {wanted} locally; pulling it",
+                    flags.image
+                ));
             }
-            None => notice(format_args!("{} is not here: pulling it", flags.image)),
+            None => {
+                notice(format_args!("unable to find image {} locally; pulling it", flags.image));
+            }
         }
     }
     let options = registry::Registry { tls_verify: flags.tls_verify, quiet: flags.quiet };
@@ -121,7 +128,9 @@ fn make_with(home: &Home, flags: &Flags, id: String) -> Result<Container> {
     let record = find_image(home, flags)?;
     let facts = Facts::of(&store.config(&record)?)?;
     if facts.has_probe() && !flags.no_healthcheck && !flags.quiet {
-        notice(format_args!("the image's HEALTHCHECK is not run: that is not built yet"));
+        notice(format_args!(
+            "the image's HEALTHCHECK is ignored: health checks are not supported yet"
+        ));
     }
     let config = flags.resolve(home, &facts)?;
     store.pin(&id, &record.manifest)?;
@@ -158,13 +167,13 @@ impl Run {
         if flags.tty && !self.detach && flags.interactive {
             let terminal = std::io::IsTerminal::is_terminal(&std::io::stdin());
             if !terminal {
-                return Err(Error::other("standard input is no terminal: leave out -t, or -i"));
+                return Err(Error::NotTerminal);
             }
         }
         if let Some(other) =
             self.attach.iter().find(|one| !["stdin", "stdout", "stderr"].contains(&one.as_str()))
         {
-            return Err(Error::flag("--attach", other, "is none of stdin, stdout, stderr"));
+            return Err(Error::flag("--attach", other, "must be stdin, stdout or stderr"));
         }
         let stands_at =
             |stream: &str| self.attach.is_empty() || self.attach.iter().any(|one| one == stream);
@@ -184,7 +193,10 @@ impl Run {
                 if flags.remove
                     && let Err(why) = remove_again(home, &container)
                 {
-                    notice(format_args!("container {} stays: {why}", container.record.name));
+                    notice(format_args!(
+                        "container {} was not removed: {why}",
+                        container.record.name
+                    ));
                 }
                 return Err(error);
             }

@@ -11,7 +11,7 @@ use husk_engine::home::Home;
 /// `diff`.
 #[derive(Debug, Args)]
 pub(super) struct Diff {
-    /// Name or id
+    /// Name or ID
     container: String,
 }
 

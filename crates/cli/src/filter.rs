@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use husk_engine::clock;
 use husk_engine::error::{Error, Result};
 
 /// One filter.
@@ -10,26 +11,43 @@ pub(super) struct Filter<'a> {
     pub(super) name: &'a str,
     pub(super) value: &'a str,
     whole: &'a str,
+    /// `label!=`: not what has it.
+    excludes: bool,
 }
 
 /// Reads them.
 ///
 /// # Errors
-/// One that is none of `known`.
+/// A name that is not one of `known`, a time or a boolean that is none.
 pub(super) fn parse<'a>(texts: &'a [String], known: &[&str]) -> Result<Vec<Filter<'a>>> {
     let one = |whole: &'a String| {
         let parts = whole.split_once('=');
         let (name, value) =
-            parts.ok_or_else(|| Error::flag("--filter", whole, "is not NAME=VALUE"))?;
+            parts.ok_or_else(|| Error::Usage(format!("--filter {whole:?}: must be NAME=VALUE")))?;
+        // `label!=` excludes.
+        let (name, excludes) = match name.strip_suffix('!') {
+            Some(bare) if bare == "label" => (bare, true),
+            _ => (name, false),
+        };
         match known.contains(&name) {
-            true => Ok(Filter { name, value, whole }),
+            true => Ok(Filter { name, value, whole, excludes }),
             false => {
-                let problem = format!("only {} are built yet", known.join(", "));
+                let problem =
+                    format!("invalid filter {name:?}: must be one of {}", known.join(", "));
                 Err(Error::flag("--filter", whole, problem))
             }
         }
     };
-    texts.iter().map(one).collect()
+    let filters: Vec<Filter<'a>> = texts.iter().map(one).collect::<Result<_>>()?;
+    // A wrong value is refused also where there is nothing to filter.
+    for filter in &filters {
+        match filter.name {
+            "until" => drop(filter.is_before(None)?),
+            "dangling" | "is-task" => drop(filter.truth()?),
+            _ => {}
+        }
+    }
+    Ok(filters)
 }
 
 /// Whether something passes: each of its labels, and for any other name one of the values
@@ -67,7 +85,7 @@ impl Filter<'_> {
         let ends = plain.strip_suffix('$');
         let plain = ends.unwrap_or(plain);
         if plain.contains(['*', '+', '?', '(', ')', '[', ']', '{', '}', '|', '\\', '^', '$']) {
-            let problem = "of regular expressions only ^ and $ are built";
+            let problem = "only ^ and $ of regular expressions are supported";
             return Err(Error::flag("--filter", self.whole, problem));
         }
         Ok(match (begins.is_some(), ends.is_some()) {
@@ -80,22 +98,50 @@ impl Filter<'_> {
 
     /// `NAME` or `NAME=VALUE` among labels.
     pub(super) fn has_label(&self, labels: &BTreeMap<String, String>) -> bool {
-        match self.value.split_once('=') {
+        let has = match self.value.split_once('=') {
             Some((name, value)) => labels.get(name).is_some_and(|known| known == value),
             None => labels.contains_key(self.value),
+        };
+        has != self.excludes
+    }
+
+    /// Whether something was made before the time that the value says: RFC 3339, seconds since
+    /// 1970, or how long ago, as in 24h.
+    ///
+    /// # Errors
+    /// The value is no time.
+    pub(super) fn is_before(&self, created: Option<clock::Instant>) -> Result<bool> {
+        let text = self.value;
+        let time =
+            clock::instant(text).or_else(|| clock::seconds(text)).or_else(|| clock::ago(text));
+        let time = time.ok_or_else(|| {
+            let problem = "must be a time such as 2026-01-02T15:04:05Z, 1767366245 or 24h";
+            Error::flag("--filter", self.whole, problem)
+        })?;
+        Ok(created.is_some_and(|created| created < time))
+    }
+
+    /// The value, which must be one of several.
+    ///
+    /// # Errors
+    /// Anything else.
+    pub(super) fn one_of(&self, known: &[&str]) -> Result<&str> {
+        match known.contains(&self.value) {
+            true => Ok(self.value),
+            false => {
+                let problem = format!("must be one of {}", known.join(", "));
+                Err(Error::flag("--filter", self.whole, problem))
+            }
         }
     }
 
-    /// As Go reads a truth.
+    /// A boolean as Go reads it.
     ///
     /// # Errors
     /// Anything else.
     pub(super) fn truth(&self) -> Result<bool> {
-        match self.value {
-            "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-            "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-            _ => Err(Error::flag("--filter", self.whole, "is neither true nor false")),
-        }
+        crate::rules::parse_bool(self.value.as_bytes())
+            .ok_or_else(|| Error::flag("--filter", self.whole, "must be true or false"))
     }
 }
 

@@ -12,55 +12,55 @@ use husk_engine::home::Home;
 /// Its commands.
 #[derive(Debug, Subcommand)]
 pub(super) enum ContainerGroup {
-    /// Stand at a running container
+    /// Attach to a running container
     Attach(container::Attach),
-    /// Copy files between a container and here
+    /// Copy files between a container and the local file system
     Cp(cp::Cp),
-    /// Make a container; start runs its program
+    /// Create a container without starting it
     Create(create::Create),
-    /// List what a container has changed of its image
+    /// List changes to a container's file system
     Diff(diff::Diff),
-    /// Run one more program in a running container
+    /// Execute a command in a running container
     Exec(container::Exec),
-    /// Write a container's root to a tar
+    /// Export a container's file system as a tar archive
     Export(cp::Export),
-    /// Print what is known of containers, as JSON
+    /// Display detailed information on containers
     Inspect(inspect::Inspect),
     /// Send a signal to containers
     Kill(container::Kill),
-    /// Print what a container has written
+    /// Fetch the logs of a container
     Logs(logs::Logs),
     /// List containers
     #[command(visible_aliases = ["list", "ps"])]
     Ls(listing::Ps),
-    /// Freeze containers
+    /// Pause all processes of containers
     Pause(container::Several),
-    /// List the published ports of a container
-    Port(listing::Port),
-    /// Remove those that do not run
+    /// List port mappings of a container
+    Port(listing::Published),
+    /// Remove all stopped containers
     Prune(prune::Plain),
-    /// Give a container another name
+    /// Rename a container
     Rename(container::Rename),
-    /// Stop containers and start them again
+    /// Restart containers
     Restart(container::Stop),
     /// Remove containers
     #[command(visible_alias = "remove")]
     Rm(container::Rm),
-    /// Make a container of an image and run its program
+    /// Create and run a new container from an image
     Run(create::Run),
-    /// Run the program of stopped containers
+    /// Start stopped containers
     Start(container::Start),
-    /// Show what containers use
+    /// Display a live stream of resource usage of containers
     Stats(stats::Stats),
-    /// End containers, politely at first
+    /// Stop running containers
     Stop(container::Stop),
-    /// List the processes of a container
+    /// Display the running processes of a container
     Top(container::Top),
-    /// Thaw containers
+    /// Unpause all processes of containers
     Unpause(container::Several),
-    /// Change the limits of containers
+    /// Update the resource limits of containers
     Update(update::Update),
-    /// Wait until containers have ended and print their exit status
+    /// Block until containers stop, then print their exit codes
     Wait(container::Several),
 }
 
@@ -100,18 +100,18 @@ impl ContainerGroup {
 pub(super) enum ImageGroup {
     /// Build an image from a Dockerfile
     Build(build::Build),
-    /// Print how an image came to be
+    /// Show the history of an image
     History(image::History),
-    /// Make an image of a tar of a root file system
+    /// Create an image from a tar archive of a file system
     Import(archive::Import),
-    /// Print what is known of images, as JSON
+    /// Display detailed information on images
     Inspect(inspect::Inspect),
-    /// Read images from a tar
+    /// Load images from a tar archive
     Load(archive::Load),
     /// List images
     #[command(visible_alias = "list")]
     Ls(image::Images),
-    /// Remove those without a name
+    /// Remove unused images
     Prune(prune::Images),
     /// Pull an image from a registry
     Pull(registry::Pull),
@@ -120,9 +120,9 @@ pub(super) enum ImageGroup {
     /// Remove images
     #[command(visible_alias = "remove")]
     Rm(image::Rmi),
-    /// Write images to a tar
+    /// Save images to a tar archive
     Save(archive::Save),
-    /// Give an image one more name
+    /// Create a tag that refers to an image
     Tag(image::Tag),
 }
 

@@ -3,47 +3,60 @@
 use clap::Args;
 use husk_image::digest::Digest;
 use husk_image::reference::Reference;
-use husk_image::store::{ImageRecord, Removal, Store};
+use husk_image::store::{ImageRecord, Removal, Store, StoreError};
 use serde_json::{Value, json};
 
 use super::filter::{self, Filter};
 use super::{for_each, output};
+use crate::template::{Nil, OMITTED, nil};
 use husk_engine::clock;
 use husk_engine::container::sweep::{restore_pins, sweep};
+use husk_engine::container::{Container, Source};
 use husk_engine::error::{Error, Result};
 use husk_engine::home::Home;
 use husk_engine::notice;
 
 /// `images`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(super) struct Images {
-    /// Ids only
+    /// Only print IDs
     #[arg(short, long)]
     quiet: bool,
-    /// Also those without a name, which are listed anyway
+    /// Has no effect: all images are always listed
     #[arg(short, long)]
     all: bool,
-    /// With digests
+    /// Show digests
     #[arg(long)]
     digests: bool,
-    /// Whole ids
+    /// Do not truncate IDs
     #[arg(long)]
     no_trunc: bool,
-    /// dangling=true, reference=, label=
+    /// Filter the list: before, dangling, label, reference, since, until
     #[arg(short, long, value_name = "NAME=VALUE")]
     filter: Vec<String>,
-    /// json, or a template such as '{{.Repository}}'
+    /// Format output as json, table, or by a Go template such as '{{.Repository}}'
     #[arg(long)]
     format: Option<String>,
-    /// Those of this repository
+    /// Repository or name, which may be a pattern
     repository: Option<String>,
+}
+
+const FILTERS: [&str; 6] = ["before", "dangling", "label", "reference", "since", "until"];
+
+fn created(record: &ImageRecord) -> Option<clock::Instant> {
+    record.created.as_deref().and_then(clock::instant)
 }
 
 impl Images {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
         let store = home.images()?;
-        let wanted: Option<Reference> = self.repository.as_deref().map(str::parse).transpose()?;
-        let filters = filter::parse(&self.filter, &["dangling", "reference", "label"])?;
+        // A name, or as of `--filter reference=` a pattern.
+        let wanted = self.repository.as_deref();
+        let named: Option<Reference> = wanted.and_then(|text| text.parse().ok());
+        let filters = filter::parse(&self.filter, &FILTERS)?;
+        for filter in filters.iter().filter(|one| matches!(one.name, "before" | "since")) {
+            store.find(filter.value)?;
+        }
         let mut rows = Vec::new();
         store.damaged()?.iter().for_each(notice::notice);
         for image in store.images()? {
@@ -51,11 +64,15 @@ impl Images {
             let names = image.names.iter().map(|(name, target)| (Some(name), *target));
             let dangling = image.names.is_empty().then_some((None, image.record.manifest));
             for (reference, target) in names.chain(dangling) {
-                let matches = match (&wanted, reference) {
+                let matches = match (wanted, reference) {
                     (None, _) => true,
-                    (Some(wanted), Some(name)) => {
-                        wanted.name() == name.name()
-                            && wanted.tag().is_none_or(|tag| name.tag() == Some(tag))
+                    (Some(pattern), Some(name)) => {
+                        filter::matches(pattern, &name.familiar_name())
+                            || filter::matches(pattern, &name.familiar())
+                            || named.as_ref().is_some_and(|wanted| {
+                                wanted.name() == name.name()
+                                    && wanted.tag().is_none_or(|tag| name.tag() == Some(tag))
+                            })
                     }
                     (Some(_), None) => false,
                 };
@@ -100,6 +117,9 @@ impl Images {
                 let (name, whole) = (name.familiar_name(), name.familiar());
                 filter::matches(filter.value, &name) || filter::matches(filter.value, &whole)
             })),
+            "before" => Ok(created(record) < created(&store.find(filter.value)?)),
+            "since" => Ok(created(record) > created(&store.find(filter.value)?)),
+            "until" => filter.is_before(created(record)),
             _ => {
                 let config = store.config(record)?.config.unwrap_or_default();
                 Ok(filter.has_label(&config.labels.unwrap_or_default()))
@@ -128,17 +148,68 @@ impl Images {
             "CreatedAt": clock::local(&created),
             "CreatedSince": since,
             "Size": output::size(size),
+            "VirtualSize": output::size(size),
+            "SharedSize": "N/A",
+            "UniqueSize": "N/A",
+            "Containers": "N/A",
         })
     }
+}
+
+/// The rows of `system df -v`. A layer of several images is shared; what an image has alone goes
+/// with it.
+pub(super) fn usage(home: &Home) -> Result<Vec<Value>> {
+    let store = home.images()?;
+    let listed = Images::default();
+    let images = store.images()?;
+    let mut users: std::collections::HashMap<_, usize> = std::collections::HashMap::new();
+    for image in &images {
+        for layer in image.record.chain_ids() {
+            *users.entry(layer).or_default() += 1;
+        }
+    }
+    let pins = store.pins()?;
+    let mut rows = Vec::new();
+    for image in images {
+        let (mut shared, mut unique) = (0, 0);
+        for layer in store.layers(&image.record.chain_ids())? {
+            match users.get(&layer.chain_id) {
+                Some(2..) => shared += layer.record.size,
+                _ => unique += layer.record.size,
+            }
+        }
+        let containers = pins.iter().filter(|(_, manifest)| *manifest == image.record.manifest);
+        let containers = containers.count().to_string();
+        let names = image.names.iter().map(|(name, target)| (Some(name), *target));
+        let untagged = image.names.is_empty().then_some((None, image.record.manifest));
+        for (reference, target) in names.chain(untagged) {
+            let mut row = listed.row(&image.record, reference, target, shared + unique);
+            row["SharedSize"] = output::size(shared).into();
+            row["UniqueSize"] = output::size(unique).into();
+            row["Containers"] = containers.clone().into();
+            rows.push(row);
+        }
+    }
+    Ok(rows)
+}
+
+/// Bytes of a container's image; 0 where it has none, or none that is there.
+pub(super) fn size_of(home: &Home, container: &Container) -> u64 {
+    let Source::Image { manifest, .. } = &container.record.source else { return 0 };
+    let layers = home.images().and_then(|store| {
+        let record = store.image(manifest)?;
+        Ok(store.layers(&record.chain_ids())?)
+    });
+    layers.unwrap_or_default().iter().map(|layer| layer.record.size).sum()
 }
 
 /// `rmi`.
 #[derive(Debug, Args)]
 pub(super) struct Rmi {
-    /// All names of an id; also where a container is of it
+    /// Remove all tags of an image ID, even if containers use it
     #[arg(short, long)]
     force: bool,
-    /// Names or ids
+    /// Names or IDs
     #[arg(required = true)]
     images: Vec<String>,
 }
@@ -150,7 +221,15 @@ impl Rmi {
         restore_pins(home)?;
         let store = home.images()?;
         for_each(&self.images, |name| {
-            for removal in store.remove(name, self.force)? {
+            let removed = match store.remove(name, self.force) {
+                // As Docker: said, and no failure.
+                Err(error @ StoreError::NoImage(_)) if self.force => {
+                    output::error(&error.into());
+                    return Ok(());
+                }
+                removed => removed?,
+            };
+            for removal in removed {
                 match removal {
                     Removal::Untagged(reference) => {
                         output::line(format_args!("Untagged: {}", reference.familiar()))?;
@@ -166,9 +245,9 @@ impl Rmi {
 /// `tag`.
 #[derive(Debug, Args)]
 pub(super) struct Tag {
-    /// Name or id
+    /// Name or ID
     image: String,
-    /// The new name
+    /// New name
     name: String,
 }
 
@@ -178,7 +257,10 @@ impl Tag {
         let record = store.find(&self.image)?;
         let reference: Reference = self.name.parse()?;
         if reference.digest().is_some() {
-            return Err(Error::other(format_args!("{}: a digest cannot be given away", self.name)));
+            return Err(Error::other(format_args!(
+                "{}: cannot tag a name with a digest",
+                self.name
+            )));
         }
         store.tag(&reference.or_latest(), &record.manifest, &record.manifest)?;
         Ok(0)
@@ -188,16 +270,16 @@ impl Tag {
 /// `history`.
 #[derive(Debug, Args)]
 pub(super) struct History {
-    /// Whole instructions and ids
+    /// Do not truncate instructions and IDs
     #[arg(long)]
     no_trunc: bool,
-    /// Ids only
+    /// Only print IDs
     #[arg(short, long)]
     quiet: bool,
-    /// json, or a template such as '{{.CreatedBy}}'
+    /// Format output as json, table, or by a Go template such as '{{.CreatedBy}}'
     #[arg(long)]
     format: Option<String>,
-    /// Name or id
+    /// Name or ID
     image: String,
 }
 
@@ -265,17 +347,66 @@ pub(super) fn inspect(home: &Home, name: &str) -> Result<Value> {
         names.iter().map(|(name, target)| format!("{}@{target}", name.familiar_name())).collect();
     let size = store.unpacked_size(&record.chain_ids())?;
     let layers: Vec<String> = config.rootfs.diff_ids.iter().map(ToString::to_string).collect();
-    Ok(json!({
+    let comment = config.history.as_ref().and_then(|history| history.last()?.comment.clone());
+    let mut shown = json!({
         "Id": record.id.to_string(),
         "RepoTags": tags,
         "RepoDigests": digests,
+        "Parent": "",
+        "Comment": comment.unwrap_or_default(),
         "Created": config.created,
-        "Author": config.author,
+        "DockerVersion": "",
+        "Author": config.author.unwrap_or_default(),
         "Architecture": config.architecture,
-        "Variant": config.variant,
         "Os": config.os,
         "Size": size,
-        "Config": config.config,
+        "GraphDriver": graph_driver(&store, &record)?,
+        "Config": run_config(config.config)?,
         "RootFS": { "Type": "layers", "Layers": layers },
-    }))
+        "Metadata": { "LastTagTime": "0001-01-01T00:00:00Z" },
+        OMITTED: { "Variant": "", "OsVersion": "", "VirtualSize": size },
+    });
+    if let Some(variant) = config.variant.filter(|variant| !variant.is_empty()) {
+        shown["Variant"] = variant.into();
+    }
+    Ok(shown)
+}
+
+/// The directories of the image's layers.
+fn graph_driver(store: &Store, record: &ImageRecord) -> Result<Value> {
+    let layers = store.layers(&record.chain_ids())?;
+    let mut paths = layers.iter().rev().map(|layer| layer.path.display().to_string());
+    let upper = paths.next().unwrap_or_default();
+    let lower: Vec<String> = paths.collect();
+    Ok(json!({ "Name": "overlay", "Data": { "UpperDir": upper, "LowerDir": lower.join(":") } }))
+}
+
+/// The image's Config with the fields that Docker always has, null where they are not set.
+fn run_config(config: Option<husk_image::config::RunConfig>) -> Result<Value> {
+    let mut shown = serde_json::to_value(config.unwrap_or_default()).map_err(Error::other)?;
+    let mut omitted = json!({});
+    let fields = [
+        ("Cmd", nil(Nil::List), true),
+        ("Entrypoint", nil(Nil::List), true),
+        ("Env", nil(Nil::List), true),
+        ("Labels", nil(Nil::Map), true),
+        ("OnBuild", nil(Nil::List), true),
+        ("User", "".into(), true),
+        ("Volumes", nil(Nil::Map), true),
+        ("WorkingDir", "".into(), true),
+        ("ExposedPorts", nil(Nil::Map), false),
+        ("Healthcheck", Value::Null, false),
+        ("Shell", nil(Nil::List), false),
+        ("StopSignal", "".into(), false),
+        ("ArgsEscaped", false.into(), false),
+        ("Image", "".into(), false),
+    ];
+    for (name, none, always) in fields {
+        if shown.get(name).is_none() {
+            let into = if always { &mut shown } else { &mut omitted };
+            into[name] = none;
+        }
+    }
+    shown[OMITTED] = omitted;
+    Ok(shown)
 }

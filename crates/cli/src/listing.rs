@@ -16,30 +16,30 @@ use husk_engine::home::Home;
 use husk_engine::{rootfs, usage};
 
 /// `ps`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(super) struct Ps {
-    /// Those that do not run too
+    /// Include stopped containers
     #[arg(short, long)]
     all: bool,
-    /// Ids only
+    /// Only print IDs
     #[arg(short, long)]
     quiet: bool,
-    /// Whole ids and commands
+    /// Do not truncate IDs and commands
     #[arg(long)]
     no_trunc: bool,
-    /// The N youngest
+    /// Show the N most recently created containers
     #[arg(short = 'n', long, value_name = "N")]
     last: Option<usize>,
-    /// The youngest
+    /// Show the most recently created container
     #[arg(short, long)]
     latest: bool,
-    /// With what each has written to its root
+    /// Show total file sizes
     #[arg(short, long)]
     size: bool,
-    /// id=, name=, label=, status=, ancestor=, exited=, network=, volume=
+    /// Filter the list, for example status=exited or label=NAME=VALUE
     #[arg(short, long, value_name = "NAME=VALUE")]
     filter: Vec<String>,
-    /// json, or a template such as '{{.Names}}'
+    /// Format output as json, table, or by a Go template such as '{{.Names}}'
     #[arg(long)]
     format: Option<String>,
 }
@@ -70,26 +70,95 @@ fn status_text(state: &State) -> String {
     }
 }
 
-fn ports(claims: &[husk_net::Claim]) -> String {
-    let mut texts = Vec::new();
+/// A port as `ps` shows it: of the container, and of the host where it is published.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Port {
+    inside: u16,
+    /// As it is written before a colon; empty where the port is exposed alone.
+    host: String,
+    outside: u16,
+    protocol: String,
+}
+
+/// The ports of a running container, those that are exposed and not published first; ports in a
+/// row are one range, as Docker has them.
+fn ports(claims: &[husk_net::Claim], exposed: &[String]) -> String {
+    let mut ports = Vec::new();
     for claim in claims {
         let hosts = match claim.host_ip {
             None => vec!["0.0.0.0".to_owned(), "[::]".to_owned()],
             Some(std::net::IpAddr::V6(ip)) => vec![format!("[{ip}]")],
             Some(ip) => vec![ip.to_string()],
         };
-        for host in hosts {
-            texts.push(format!(
-                "{host}:{}->{}/{}",
-                claim.host_port, claim.container_port, claim.protocol
-            ));
+        let (inside, outside) = (claim.container_port, claim.host_port);
+        let protocol = claim.protocol.to_string();
+        ports.extend(hosts.into_iter().map(|host| {
+            let protocol = protocol.clone();
+            Port { inside, host, outside, protocol }
+        }));
+    }
+    for text in exposed {
+        let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        let Ok(inside) = port.parse() else { continue };
+        if !ports.iter().any(|one| one.inside == inside && one.protocol == protocol) {
+            let (host, protocol) = (String::new(), protocol.to_owned());
+            ports.push(Port { inside, host, outside: 0, protocol });
         }
     }
-    texts.join(", ")
+    shown(ports)
+}
+
+fn shown(mut ports: Vec<Port>) -> String {
+    ports.sort();
+    ports.dedup();
+    // Ranges of one address and protocol: first and last.
+    let mut ranges: Vec<(Port, u16)> = Vec::new();
+    let mut done = Vec::new();
+    let mut others = Vec::new();
+    let text = |first: &Port, last: u16| {
+        let ports = match first.inside == last {
+            true => last.to_string(),
+            false => format!("{}-{last}", first.inside),
+        };
+        match first.host.as_str() {
+            "" => format!("{ports}/{}", first.protocol),
+            host => format!("{host}:{ports}->{ports}/{}", first.protocol),
+        }
+    };
+    for port in ports {
+        if !port.host.is_empty() && port.outside != port.inside {
+            let Port { inside, host, outside, protocol } = port;
+            others.push(format!("{host}:{outside}->{inside}/{protocol}"));
+            continue;
+        }
+        let same = |range: &&mut (Port, u16)| {
+            range.0.host == port.host && range.0.protocol == port.protocol
+        };
+        match ranges.iter_mut().find(same) {
+            Some((_, last)) if port.inside == last.saturating_add(1) => *last = port.inside,
+            Some(range) => {
+                done.push(text(&range.0, range.1));
+                *range = (port.clone(), port.inside);
+            }
+            None => ranges.push((port.clone(), port.inside)),
+        }
+    }
+    done.extend(ranges.iter().map(|(first, last)| text(first, *last)));
+    done.extend(others);
+    done.join(", ")
 }
 
 fn command_text(container: &Container) -> String {
-    format!("\"{}\"", container.record.config.args.join(" "))
+    let mut words = container.record.config.args.iter();
+    let mut text = words.next().cloned().unwrap_or_default();
+    for word in words {
+        // As Docker: a word with a blank is quoted, and nothing escaped.
+        match word.contains(' ') {
+            true => text.push_str(&format!(" '{word}'")),
+            false => text.push_str(&format!(" {word}")),
+        }
+    }
+    format!("\"{text}\"")
 }
 
 fn clip(text: &str, length: usize) -> String {
@@ -107,14 +176,20 @@ impl Ps {
             containers.push((container, state));
         }
         let filters = filter::parse(&self.filter, &FILTERS)?;
+        filters.iter().try_for_each(|filter| check(home, filter))?;
         let asked_status = filters.iter().any(|one| matches!(one.name, "status" | "exited"));
         let last = if self.latest { Some(1) } else { self.last };
         if !self.all && !asked_status && last.is_none() {
             containers.retain(|(_, state)| state.status == Status::Running);
         }
+        let claims = match self.needs_claims(&filters, &containers) {
+            true => home.networks()?.claims(None)?,
+            false => Vec::new(),
+        };
         let mut kept = Vec::new();
         for (container, state) in containers {
-            if filter::all_pass(&filters, |filter| passes(&container, &state, filter))? {
+            let passes = |filter: &Filter<'_>| passes(home, &container, &state, &claims, filter);
+            if filter::all_pass(&filters, passes)? {
                 kept.push((container, state));
             }
         }
@@ -127,12 +202,8 @@ impl Ps {
             }
             return Ok(0);
         }
-        let claims = match containers.iter().any(|(_, state)| state.status == Status::Running) {
-            true => home.networks()?.claims(None)?,
-            false => Vec::new(),
-        };
         let rows: Vec<Value> =
-            containers.iter().map(|(one, state)| self.row(one, state, &claims)).collect();
+            containers.iter().map(|(one, state)| self.row(home, one, state, &claims)).collect();
         let mut columns = vec![
             ("CONTAINER ID", "ID"),
             ("IMAGE", "Image"),
@@ -146,7 +217,20 @@ impl Ps {
         output::listing(self.format.as_deref(), &columns, &rows).map(|()| 0)
     }
 
-    fn row(&self, container: &Container, state: &State, claims: &[husk_net::Claim]) -> Value {
+    /// Whether ports are shown or asked for.
+    fn needs_claims(&self, filters: &[Filter<'_>], containers: &[(Container, State)]) -> bool {
+        let runs = containers.iter().any(|(_, state)| state.status == Status::Running);
+        let filtered = filters.iter().any(|filter| filter.name == "publish");
+        runs && (filtered || !self.quiet)
+    }
+
+    fn row(
+        &self,
+        home: &Home,
+        container: &Container,
+        state: &State,
+        claims: &[husk_net::Claim],
+    ) -> Value {
         let own: Vec<husk_net::Claim> =
             claims.iter().filter(|claim| claim.container == container.id()).cloned().collect();
         let (id, command) = match self.no_trunc {
@@ -162,10 +246,15 @@ impl Ps {
             names.join(",")
         };
         let size = match self.size || self.format.as_deref().is_some_and(|f| f.contains(".Size")) {
-            true => output::size(usage::tree(&rootfs::upper_of(container))),
+            true => {
+                let own = usage::tree(&rootfs::upper_of(container));
+                let whole = own + super::image::size_of(home, container);
+                format!("{} (virtual {})", output::size(own), output::size(whole))
+            }
             false => "0B".to_owned(),
         };
-        let mounts: Vec<&str> = config.mounts.iter().map(Mount::source).collect();
+        let mounts = config.mounts.iter().map(Mount::source).filter(|source| !source.is_empty());
+        let mounts: Vec<&str> = mounts.collect();
         let volumes = config.mounts.iter().filter(|one| matches!(one, Mount::Volume { .. }));
         json!({
             "ID": id,
@@ -175,7 +264,10 @@ impl Ps {
             "RunningFor": format!("{} ago", since(&container.record.created)),
             "Status": status_text(state),
             "State": status_word(state),
-            "Ports": ports(&own),
+            "Ports": match state.status {
+                Status::Running => ports(&own, &config.exposed),
+                _ => String::new(),
+            },
             "Names": container.record.name,
             "Labels": filter::joined(&config.labels),
             "Networks": networks,
@@ -187,22 +279,40 @@ impl Ps {
     }
 }
 
-const FILTERS: [&str; 8] =
-    ["id", "name", "label", "status", "ancestor", "exited", "network", "volume"];
+const FILTERS: [&str; 14] = [
+    "ancestor", "before", "exited", "expose", "health", "id", "is-task", "label", "name",
+    "network", "publish", "since", "status", "volume",
+];
 const STATUS: [&str; 7] =
     ["created", "restarting", "running", "removing", "paused", "exited", "dead"];
 
-fn passes(container: &Container, state: &State, filter: &Filter<'_>) -> Result<bool> {
+/// Refuses a wrong value, also where there is nothing to filter.
+fn check(home: &Home, filter: &Filter<'_>) -> Result<()> {
+    match filter.name {
+        "status" => filter.one_of(&STATUS).map(drop),
+        "health" => filter.one_of(&HEALTH).map(drop),
+        "before" | "since" => Container::find(home, filter.value).map(drop),
+        "expose" | "publish" => port_range(filter).map(drop),
+        _ => Ok(()),
+    }
+}
+
+const HEALTH: [&str; 4] = ["starting", "healthy", "unhealthy", "none"];
+
+fn passes(
+    home: &Home,
+    container: &Container,
+    state: &State,
+    claims: &[husk_net::Claim],
+    filter: &Filter<'_>,
+) -> Result<bool> {
     let config = &container.record.config;
     let value = filter.value;
+    let created = |container: &Container| clock::instant(&container.record.created);
     Ok(match filter.name {
         "id" => container.id().starts_with(value),
         "name" => filter.names(&container.record.name)?,
         "label" => filter.has_label(&config.labels),
-        "status" if !STATUS.contains(&value) => {
-            let problem = format!("is none of {}", STATUS.join(", "));
-            return Err(Error::flag("--filter status", value, problem));
-        }
         "status" => status_word(state) == value,
         "ancestor" => {
             let image = &container.record.image;
@@ -214,6 +324,28 @@ fn passes(container: &Container, state: &State, filter: &Filter<'_>) -> Result<b
                     .starts_with(value.trim_start_matches("sha256:"))
         }
         "exited" => state.status == Status::Exited && state.exit_code.to_string() == value,
+        "before" => created(container) < created(&Container::find(home, value)?),
+        "since" => created(container) > created(&Container::find(home, value)?),
+        // As Docker: of what runs.
+        "expose" => {
+            let wanted = port_range(filter)?;
+            let runs = state.status == Status::Running;
+            runs && config
+                .exposed
+                .iter()
+                .chain(published(config).iter())
+                .any(|port| wanted.has(port))
+        }
+        "publish" => {
+            let wanted = port_range(filter)?;
+            let of_container = claims.iter().filter(|claim| claim.container == container.id());
+            of_container
+                .map(|one| format!("{}/{}", one.host_port, one.protocol))
+                .any(|port| wanted.has(&port))
+        }
+        // No container has a health check here.
+        "health" => value == "none",
+        "is-task" => !filter.truth()?,
         "volume" => config.mounts.iter().any(|one| one.source() == value || one.target() == value),
         _ => {
             config.networks.iter().any(|network| husk_net::network_name(network) == value)
@@ -222,16 +354,61 @@ fn passes(container: &Container, state: &State, filter: &Filter<'_>) -> Result<b
     })
 }
 
+/// The rows of `system df -v`.
+pub(super) fn usage(home: &Home) -> Result<Vec<Value>> {
+    let ps = Ps { size: true, all: true, ..Ps::default() };
+    let mut rows = Vec::new();
+    for container in Container::all(home)? {
+        let state = container.state()?;
+        let mut row = ps.row(home, &container, &state, &[]);
+        row["Size"] = output::size(usage::tree(&rootfs::upper_of(&container))).into();
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+/// `PORT[-PORT][/PROTOCOL]` of a filter.
+struct PortRange {
+    ports: std::ops::RangeInclusive<u16>,
+    protocol: String,
+}
+
+impl PortRange {
+    /// Whether `PORT/PROTOCOL` is in it.
+    fn has(&self, text: &str) -> bool {
+        let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        protocol == self.protocol && port.parse().is_ok_and(|port| self.ports.contains(&port))
+    }
+}
+
+fn port_range(filter: &Filter<'_>) -> Result<PortRange> {
+    let text = filter.value;
+    let parsed = husk_image::facts::parse_port(text);
+    let parsed = parsed.map_err(|problem| Error::flag("--filter", text, problem))?;
+    Ok(PortRange { ports: parsed.first..=parsed.last, protocol: parsed.protocol.to_string() })
+}
+
+/// The container's ports that --publish names.
+fn published(config: &husk_engine::container::config::Config) -> Vec<String> {
+    let publishes =
+        config.publishes.iter().filter_map(|text| text.parse::<husk_net::Publish>().ok());
+    let ports = publishes.flat_map(|one| {
+        let protocol = one.protocol;
+        one.container_ports.map(move |port| format!("{port}/{protocol}")).collect::<Vec<_>>()
+    });
+    ports.collect()
+}
+
 /// `port`.
 #[derive(Debug, Args)]
-pub(super) struct Port {
-    /// Name or id
+pub(super) struct Published {
+    /// Name or ID
     container: String,
-    /// PORT[/PROTOCOL] of the container
+    /// Port of the container: PORT[/PROTOCOL]
     port: Option<String>,
 }
 
-impl Port {
+impl Published {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
         let container = Container::find(home, &self.container)?;
         let wanted = self.port.as_ref().map(|port| match port.contains('/') {
@@ -259,10 +436,39 @@ impl Port {
         }
         match (wanted, found) {
             (Some(wanted), false) => Err(Error::other(format_args!(
-                "port {wanted} of {} is not published",
+                "no public port {wanted} published for {}",
                 self.container
             ))),
             _ => Ok(0),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_shown_as_docker_shows_them() {
+        let port = |host: &str, outside: u16, inside: u16, protocol: &str| Port {
+            inside,
+            host: host.to_owned(),
+            outside,
+            protocol: protocol.to_owned(),
+        };
+        // As docker 28.5 shows -p 8080:80 -p 127.0.0.1:7000-7001:7000-7001/udp --expose 90.
+        let ports = vec![
+            port("127.0.0.1", 7001, 7001, "udp"),
+            port("127.0.0.1", 7000, 7000, "udp"),
+            port("0.0.0.0", 8080, 80, "tcp"),
+            port("[::]", 8080, 80, "tcp"),
+            port("", 0, 90, "tcp"),
+        ];
+        let expected = "90/tcp, 127.0.0.1:7000-7001->7000-7001/udp, 0.0.0.0:8080->80/tcp, \
+                        [::]:8080->80/tcp";
+        assert_eq!(shown(ports), expected);
+        let apart = [90, 91, 93, 95].map(|inside| port("", 0, inside, "tcp")).to_vec();
+        assert_eq!(shown(apart), "90-91/tcp, 93/tcp, 95/tcp");
+        assert_eq!(shown(Vec::new()), "");
     }
 }

@@ -22,22 +22,22 @@ const INTERVAL: Duration = Duration::from_millis(50);
 /// `logs`.
 #[derive(Debug, Args)]
 pub(super) struct Logs {
-    /// Go on as more is written
+    /// Follow log output
     #[arg(short, long)]
     follow: bool,
-    /// With the time of each line
+    /// Show timestamps
     #[arg(short, long)]
     timestamps: bool,
-    /// The last N lines, or all
+    /// Number of lines to show from the end of the log, or all
     #[arg(short = 'n', long, default_value = "all", value_name = "N", allow_hyphen_values = true)]
     tail: String,
-    /// Not before: 2026-01-02T15:04:05Z, seconds since 1970, or 10m ago
+    /// Show logs since a time (2026-01-02T15:04:05Z), Unix time, or relative (10m)
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Not after
+    /// Show logs before a time, Unix time, or relative
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// Name or id
+    /// Name or ID
     container: String,
 }
 
@@ -65,7 +65,7 @@ impl Wanted {
 fn time(flag: &'static str, text: &str) -> Result<Instant> {
     let found = clock::instant(text).or_else(|| clock::seconds(text)).or_else(|| clock::ago(text));
     found.ok_or_else(|| {
-        let problem = "is none of 2026-01-02T15:04:05Z, 1767366245 and 1h30m";
+        let problem = "must be a time such as 2026-01-02T15:04:05Z, 1767366245 or 1h30m";
         Error::flag(flag, text, problem)
     })
 }
@@ -75,7 +75,7 @@ impl Logs {
         let wanted = self.wanted()?;
         let container = Container::find(home, &self.container)?;
         if container.record.config.log.disabled {
-            return Err(Error::other("its log driver is none: nothing was kept"));
+            return Err(Error::other("the container's log driver is none, so there are no logs"));
         }
         let files = log_files(&container.directory);
         let mut last = VecDeque::new();
@@ -107,7 +107,7 @@ impl Logs {
             "all" | "-1" => None,
             text => Some(
                 text.parse::<usize>()
-                    .map_err(|_| Error::flag("--tail", text, "is neither a number nor all"))?,
+                    .map_err(|_| Error::flag("--tail", text, "must be a number or all"))?,
             ),
         };
         let since = self.since.as_deref().map(|text| time("--since", text)).transpose()?;

@@ -1,6 +1,5 @@
 //! `network`.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use clap::{Args, Subcommand};
@@ -8,7 +7,8 @@ use husk_net::{Attachment, NewNetwork, Subnet};
 use serde_json::{Value, json};
 
 use super::{filter, flags, for_each, output, prune};
-use crate::template::LABELS;
+use crate::template::{LABELS, Nil, OMITTED, nil};
+use husk_engine::clock;
 use husk_engine::connection;
 use husk_engine::container::Container;
 use husk_engine::error::{Error, Result};
@@ -18,17 +18,17 @@ use husk_engine::notice;
 /// Its commands.
 #[derive(Debug, Subcommand)]
 pub(super) enum Network {
-    /// Make a network
+    /// Create a network
     Create(Create),
     /// List networks
     #[command(visible_alias = "list")]
     Ls(Ls),
-    /// Print what is known of networks, as JSON
+    /// Display detailed information on networks
     Inspect(Inspect),
     /// Remove networks
     #[command(visible_alias = "remove")]
     Rm(Rm),
-    /// Remove those that no container is on
+    /// Remove all unused networks
     Prune(prune::Plain),
     /// Connect a container to a network
     Connect(Connect),
@@ -39,47 +39,47 @@ pub(super) enum Network {
 /// `network create`.
 #[derive(Debug, Args)]
 pub(super) struct Create {
-    /// ADDRESS/PREFIX
+    /// Subnet: ADDRESS/PREFIX
     #[arg(long)]
     subnet: Vec<Subnet>,
-    /// The bridge's address
+    /// Gateway of the subnet: the bridge's address
     #[arg(long)]
     gateway: Vec<IpAddr>,
-    /// The part of the subnet for containers
+    /// Allocate container addresses from a part of the subnet
     #[arg(long)]
     ip_range: Vec<Subnet>,
-    /// With IPv6
+    /// Enable or disable IPv6
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     ipv6: Option<bool>,
-    /// No way out and none in
+    /// Isolate the network from the outside
     #[arg(long)]
     internal: bool,
-    /// bridge
+    /// Network driver; only bridge
     #[arg(short, long, default_value = "bridge")]
     driver: String,
-    /// mtu=BYTES
+    /// Driver option: mtu=BYTES
     #[arg(short, long)]
     opt: Vec<String>,
-    /// NAME=VALUE
+    /// Set a label: NAME[=VALUE]
     #[arg(long)]
     label: Vec<String>,
-    /// Its name
+    /// Name
     name: String,
 }
 
 /// `network ls`.
 #[derive(Debug, Args)]
 pub(super) struct Ls {
-    /// Ids only
+    /// Only print IDs
     #[arg(short, long)]
     quiet: bool,
-    /// Whole ids
+    /// Do not truncate IDs
     #[arg(long)]
     no_trunc: bool,
-    /// id=, name=, label=, driver=
+    /// Filter the list: dangling, driver, id, label, name, scope, type
     #[arg(short, long, value_name = "NAME=VALUE")]
     filter: Vec<String>,
-    /// json, or a template such as '{{.Name}}'
+    /// Format output as json, table, or by a Go template such as '{{.Name}}'
     #[arg(long)]
     format: Option<String>,
 }
@@ -87,10 +87,10 @@ pub(super) struct Ls {
 /// `network inspect`.
 #[derive(Debug, Args)]
 pub(super) struct Inspect {
-    /// json, or a template
+    /// Format output as json or by a Go template
     #[arg(short, long)]
     format: Option<String>,
-    /// Names or ids
+    /// Names or IDs
     #[arg(required = true)]
     networks: Vec<String>,
 }
@@ -98,10 +98,10 @@ pub(super) struct Inspect {
 /// `network rm`.
 #[derive(Debug, Args)]
 pub(super) struct Rm {
-    /// No error for what is not there
+    /// Do not fail if it does not exist
     #[arg(short, long)]
     force: bool,
-    /// Names or ids
+    /// Names or IDs
     #[arg(required = true)]
     networks: Vec<String>,
 }
@@ -109,18 +109,18 @@ pub(super) struct Rm {
 /// `network connect`.
 #[derive(Debug, Args)]
 pub(super) struct Connect {
-    /// Address on it
+    /// IP address on the network
     #[arg(long)]
     ip: Option<std::net::Ipv4Addr>,
-    /// Address on it
+    /// IP address on the network
     #[arg(long)]
     ip6: Option<std::net::Ipv6Addr>,
     /// Another name of the container on the network
     #[arg(long, value_name = "NAME")]
     alias: Vec<String>,
-    /// Name or id
+    /// Name or ID
     network: String,
-    /// Name or id
+    /// Name or ID
     container: String,
 }
 
@@ -130,9 +130,9 @@ pub(super) struct Disconnect {
     /// Succeed even if the container is not on the network
     #[arg(short, long)]
     force: bool,
-    /// Name or id
+    /// Name or ID
     network: String,
-    /// Name or id
+    /// Name or ID
     container: String,
 }
 
@@ -182,19 +182,27 @@ impl Create {
     fn request(&self) -> Result<NewNetwork> {
         if husk_engine::rootless::is_rootless() {
             return Err(Error::other(
-                "networks of one's own need root; see --network pasta, host, none of husk run",
+                "custom networks require root; use --network pasta, host or none",
             ));
         }
         if self.driver != "bridge" {
-            return Err(Error::flag("--driver", &self.driver, "only bridge is built yet"));
+            return Err(Error::flag(
+                "--driver",
+                &self.driver,
+                "must be bridge, the only network driver",
+            ));
         }
         let mut mtu = None;
         for (name, value) in flags::pairs("--opt", &self.opt, false)? {
             if name != "mtu" && name != "com.docker.network.driver.mtu" {
-                return Err(Error::flag("--opt", name, "only mtu is built yet"));
+                return Err(Error::flag(
+                    "--opt",
+                    name,
+                    "unsupported option; only mtu is supported",
+                ));
             }
             let number =
-                value.parse().map_err(|_| Error::flag("--opt mtu", &value, "is no number"));
+                value.parse().map_err(|_| Error::flag("--opt mtu", &value, "must be a number"));
             mtu = Some(number?);
         }
         Ok(NewNetwork {
@@ -210,27 +218,17 @@ impl Create {
     }
 }
 
-/// A line of `network ls`.
+/// One line of `network ls`.
 struct Listed {
     id: String,
     name: String,
     driver: &'static str,
+    created: u64,
     internal: bool,
-    labels: BTreeMap<String, String>,
-}
-
-impl From<husk_net::Network> for Listed {
-    fn from(network: husk_net::Network) -> Self {
-        let husk_net::Network { id, name, internal, labels, .. } = network;
-        Self { id, name, driver: "bridge", internal, labels }
-    }
-}
-
-impl From<husk_net::BuiltIn> for Listed {
-    fn from(network: husk_net::BuiltIn) -> Self {
-        let (id, driver) = (network.id, network.driver);
-        Self { id, name: network.name.to_owned(), driver, internal: false, labels: BTreeMap::new() }
-    }
+    ipv6: bool,
+    labels: std::collections::BTreeMap<String, String>,
+    /// Made by a person, and not always there.
+    custom: bool,
 }
 
 /// Says which networks are there and cannot be listed.
@@ -243,20 +241,56 @@ fn damaged(nets: &husk_net::Networks) -> Result<()> {
     Ok(())
 }
 
+fn listed(nets: &husk_net::Networks) -> Result<Vec<Listed>> {
+    let mut all: Vec<Listed> = nets
+        .list()?
+        .into_iter()
+        .map(|network| Listed {
+            ipv6: network.pools.iter().any(|pool| pool.gateway.is_ipv6()),
+            custom: network.name != "bridge",
+            id: network.id,
+            name: network.name,
+            driver: "bridge",
+            created: network.created,
+            internal: network.internal,
+            labels: network.labels,
+        })
+        .collect();
+    all.extend(nets.built_in().into_iter().map(|network| Listed {
+        id: network.id,
+        name: network.name.to_owned(),
+        driver: network.driver,
+        created: 0,
+        internal: false,
+        ipv6: false,
+        labels: std::collections::BTreeMap::new(),
+        custom: false,
+    }));
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(all)
+}
+
+const FILTERS: [&str; 7] = ["id", "name", "label", "driver", "scope", "type", "dangling"];
+
 impl Ls {
     fn run(&self, home: &Home) -> Result<u8> {
-        let filters = filter::parse(&self.filter, &["id", "name", "label", "driver"])?;
+        let filters = filter::parse(&self.filter, &FILTERS)?;
         let nets = home.networks()?;
-        let mut all: Vec<Listed> = nets.list()?.into_iter().map(Listed::from).collect();
-        all.extend(nets.built_in().map(Listed::from));
-        all.sort_by(|a, b| a.name.cmp(&b.name));
-        let mut networks = Vec::new();
         damaged(&nets)?;
-        for network in all {
+        let mut networks = Vec::new();
+        for network in listed(&nets)? {
             let passes = filter::all_pass(&filters, |filter| match filter.name {
                 "id" => Ok(network.id.starts_with(filter.value)),
                 "name" => filter.names(&network.name),
                 "label" => Ok(filter.has_label(&network.labels)),
+                "scope" => Ok(filter.value == "local"),
+                "type" => filter
+                    .one_of(&["custom", "builtin"])
+                    .map(|kind| (kind == "custom") == network.custom),
+                "dangling" => {
+                    let used = !network.custom || !nets.endpoints(Some(&network.name))?.is_empty();
+                    Ok(filter.truth()? != used)
+                }
                 _ => Ok(filter.value == network.driver),
             })?;
             networks.extend(passes.then_some(network));
@@ -273,6 +307,8 @@ impl Ls {
             json!({
                 "ID": id(&network.id), "Name": network.name, "Driver": network.driver,
                 "Scope": "local", "Internal": network.internal.to_string(),
+                "IPv4": "true", "IPv6": network.ipv6.to_string(),
+                "CreatedAt": clock::local(&husk_image::compose::rfc3339(network.created, 0)),
                 "Labels": filter::joined(&network.labels), LABELS: network.labels,
             })
         };
@@ -287,29 +323,52 @@ impl Inspect {
     fn run(&self, home: &Home) -> Result<u8> {
         let nets = home.networks()?;
         let mut found = Vec::new();
-        let built_in = nets.built_in();
         let code = for_each(&self.networks, |name| {
-            let is_asked = |one: &&husk_net::BuiltIn| {
-                one.name == name || name.len() >= 3 && one.id.starts_with(name)
-            };
-            if let Some(one) = built_in.iter().find(is_asked) {
-                found.push(json!({
-                    "Name": one.name, "Id": one.id, "Created": husk_image::compose::rfc3339(0, 0),
-                    "Scope": "local", "Driver": one.driver, "Internal": false,
-                    "IPAM": { "Driver": "default", "Config": [] },
-                    "Options": {}, "Labels": {}, "Containers": {},
-                }));
-                return Ok(());
-            }
-            found.push(describe(&nets, name)?);
+            found.push(document(&nets, name)?);
             Ok(())
         })?;
         output::inspected(self.format.as_deref(), &found).map(|()| code)
     }
 }
 
-/// A network as `inspect` shows it.
-pub(super) fn describe(nets: &husk_net::Networks, name: &str) -> Result<Value> {
+/// The id of a network by its name.
+pub(super) fn id(nets: &husk_net::Networks, name: &str) -> Result<String> {
+    match nets.built_in().into_iter().find(|network| network.name == name) {
+        Some(network) => Ok(network.id),
+        None => Ok(nets.inspect(name)?.id),
+    }
+}
+
+/// `host` or `none`, by its name or the beginning of its id.
+fn built_in(nets: &husk_net::Networks, wanted: &str) -> Option<husk_net::BuiltIn> {
+    let is = |network: &husk_net::BuiltIn| {
+        network.name == wanted || (wanted.len() >= 4 && network.id.starts_with(wanted))
+    };
+    nets.built_in().into_iter().find(is)
+}
+
+/// What Docker says of a network beside its name, id, driver and addresses.
+fn with_common(mut shown: Value) -> Value {
+    let common = json!({
+        "Scope": "local", "EnableIPv4": true, "Attachable": false, "Ingress": false,
+        "ConfigFrom": { "Network": "" }, "ConfigOnly": false,
+    });
+    if let (Some(shown), Value::Object(common)) = (shown.as_object_mut(), common) {
+        shown.extend(common);
+    }
+    shown
+}
+
+/// What `inspect` tells of a network.
+pub(super) fn document(nets: &husk_net::Networks, name: &str) -> Result<Value> {
+    if let Some(network) = built_in(nets, name) {
+        return Ok(with_common(json!({
+            "Name": network.name, "Id": network.id, "Created": "0001-01-01T00:00:00Z",
+            "Driver": network.driver, "EnableIPv6": false, "Internal": false,
+            "IPAM": { "Driver": "default", "Options": nil(Nil::Map), "Config": nil(Nil::List) },
+            "Containers": {}, "Options": {}, "Labels": {},
+        })));
+    }
     let network = nets.inspect(name)?;
     let mut containers = serde_json::Map::new();
     for endpoint in nets.endpoints(Some(&network.name))? {
@@ -321,26 +380,32 @@ pub(super) fn describe(nets: &husk_net::Networks, name: &str) -> Result<Value> {
             endpoint.container.clone(),
             json!({
                 "Name": endpoint.name, "MacAddress": husk_net::format_mac(endpoint.mac),
-                "IPv4Address": text(false), "IPv6Address": text(true),
+                "IPv4Address": text(false), "IPv6Address": text(true), "EndpointID": "",
             }),
         );
     }
-    let pools: Vec<Value> = network
-        .pools
-        .iter()
-        .map(|pool| {
-            let range = pool.range.as_ref().map(ToString::to_string);
-            json!({
-                "Subnet": pool.subnet.to_string(), "Gateway": pool.gateway, "IPRange": range,
-            })
-        })
-        .collect();
-    Ok(json!({
+    let pools = network.pools.iter().map(|pool| {
+        let mut shown = json!({
+            "Subnet": pool.subnet.to_string(), "Gateway": pool.gateway,
+            OMITTED: { "IPRange": "", "AuxiliaryAddresses": nil(Nil::Map) },
+        });
+        if let Some(range) = &pool.range {
+            shown["IPRange"] = range.to_string().into();
+        }
+        shown
+    });
+    let mut options = json!({ "com.docker.network.bridge.name": network.bridge });
+    if let Some(mtu) = network.mtu {
+        options["com.docker.network.driver.mtu"] = mtu.to_string().into();
+    }
+    let has_ipv6 = network.pools.iter().any(|pool| pool.gateway.is_ipv6());
+    Ok(with_common(json!({
         "Name": network.name, "Id": network.id,
         "Created": husk_image::compose::rfc3339(network.created, 0),
-        "Scope": "local", "Driver": "bridge", "Internal": network.internal,
-        "IPAM": { "Driver": "default", "Config": pools },
-        "Options": { "bridge": network.bridge, "mtu": network.mtu },
-        "Labels": network.labels, "Containers": containers,
-    }))
+        "Driver": "bridge", "EnableIPv6": has_ipv6, "Internal": network.internal,
+        "IPAM": {
+            "Driver": "default", "Options": nil(Nil::Map), "Config": pools.collect::<Vec<_>>(),
+        },
+        "Options": options, "Labels": network.labels, "Containers": containers,
+    })))
 }

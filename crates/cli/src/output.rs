@@ -4,22 +4,34 @@ use std::io::IsTerminal;
 
 use serde_json::Value;
 
+use crate::color;
 use crate::template::{self, Template};
 use husk_engine::error::{Error, Result};
 use husk_engine::notice::{self, printable};
 
 /// One line on standard error; of a build also the line of the Dockerfile and its place there.
 pub(super) fn error(error: &Error) {
-    let mut text = error.to_string();
-    if text.contains("No space left on device") && !text.contains("system prune") {
-        text +=
-            "; `husk system df` tells what husk has on the disk, and `husk system prune` frees it";
+    let mut text = notice::without_errno(&error.to_string());
+    // Not where the caller's own output is full.
+    let is_full = text.contains("No space left on device") && !text.contains("standard output");
+    if is_full && !text.contains("system prune") {
+        // Of a build the first line is the mistake; what follows is its place.
+        let hint = "; `husk system df` shows what uses the disk, `husk system prune` frees space";
+        text.insert_str(text.find('\n').unwrap_or(text.len()), hint);
     }
     let shown = match error {
         Error::Build(_) => text.split('\n').map(printable).collect::<Vec<_>>().join("\n"),
         _ => printable(&text),
     };
-    notice::line(format_args!("husk: {shown}"));
+    error_line(&shown);
+}
+
+/// `Error:` and a text on standard error, which logs can be searched for.
+pub(super) fn error_line(text: &str) {
+    match color::of_stderr() {
+        true => notice::line(format_args!("{}Error:{} {text}", color::ERROR, color::RESET)),
+        false => notice::line(format_args!("Error: {text}")),
+    }
 }
 
 /// Text on standard output; what is printed on and on ends with its reader.
@@ -139,11 +151,27 @@ fn headers(columns: &[(&str, &str)], rows: &[Value]) -> Value {
 /// # Errors
 /// As [`listing`].
 pub(super) fn inspected(format: Option<&str>, found: &[Value]) -> Result<()> {
-    match format {
-        Some("json") => line(Value::from(found)),
-        Some(template) => found.iter().try_for_each(|one| line(self::format(template, one)?)),
-        None => line(serde_json::to_string_pretty(found).map_err(Error::other)?),
+    if let Some(format) = format.filter(|format| *format != "json") {
+        check(format)?;
     }
+    match format {
+        Some("json") => line(template::public(&Value::from(found))),
+        // What is before a failure is printed: a mistake may be of one object alone.
+        Some(template) => found.iter().try_for_each(|one| line(self::format(template, one)?)),
+        None => {
+            let shown = template::public(&Value::from(found));
+            line(pretty(&shown)?)
+        }
+    }
+}
+
+/// JSON over several lines, indented by four blanks, which scripts that use grep(1) count on.
+fn pretty(value: &Value) -> Result<String> {
+    let mut bytes = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
+    serde::Serialize::serialize(value, &mut serializer).map_err(Error::other)?;
+    String::from_utf8(bytes).map_err(Error::other)
 }
 
 /// A size in the words of Docker's listings: powers of 1000, three digits.
@@ -161,6 +189,15 @@ pub(super) fn size(bytes: u64) -> String {
         _ => 2,
     };
     format!("{value:.digits$}{}", UNITS[unit])
+}
+
+/// Reads a template before there is anything to fill it with.
+///
+/// # Errors
+/// [`Error::Template`].
+pub(super) fn check(format: &str) -> Result<()> {
+    let read = Template::parse(format).map(drop);
+    read.map_err(|problem| Error::Template { template: format.to_owned(), problem })
 }
 
 /// One object by `--format`: `json`, or a template.

@@ -5,19 +5,26 @@ use std::path::PathBuf;
 use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::output;
+use super::{complete, manual, output};
 use husk_engine::error::{Result, file};
 use husk_engine::home::make_directory;
 
 /// `completion`.
 #[derive(Debug, Args)]
 pub(super) struct Completion {
-    /// bash, zsh, fish, elvish or powershell
+    /// Shell: bash, zsh, fish, elvish or powershell
     shell: Shell,
 }
 
 impl Completion {
     pub(super) fn run(&self, command: &Command) -> Result<u8> {
+        // These three ask husk itself, and know names too.
+        match self.shell {
+            Shell::Bash => return output::print(complete::BASH).map(|()| 0),
+            Shell::Zsh => return output::print(complete::ZSH).map(|()| 0),
+            Shell::Fish => return output::print(complete::FISH).map(|()| 0),
+            _ => {}
+        }
         // The scripts know no hidden commands: those not for people are left out here.
         let shown = command.get_subcommands().filter(|sub| !sub.is_hide_set());
         let mut command =
@@ -32,7 +39,7 @@ impl Completion {
 /// `man`.
 #[derive(Debug, Args)]
 pub(super) struct Man {
-    /// Where the pages go: husk.1, husk-run.1, ...
+    /// Directory for the pages husk.1, husk-run.1, ...
     directory: PathBuf,
 }
 
@@ -41,8 +48,10 @@ impl Man {
         if !self.directory.is_dir() {
             make_directory(&self.directory)?;
         }
-        clap_mangen::generate_to(command, &self.directory)
-            .map_err(file("write the pages to", &self.directory))?;
+        for (name, page) in manual::pages(command)? {
+            let path = self.directory.join(name);
+            std::fs::write(&path, page).map_err(file("write", &path))?;
+        }
         Ok(0)
     }
 }

@@ -1,6 +1,8 @@
 //! Commands that talk to registries.
 
 use std::io::{BufRead, IsTerminal};
+use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use clap::Args;
 use husk_image::digest::Digest;
@@ -25,15 +27,31 @@ pub(super) struct Registry {
     pub(super) quiet: bool,
 }
 
+/// `--config`.
+static CONFIG_DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+
+/// Reads and writes config.json there, and not where the environment says.
+pub(super) fn set_config_directory(directory: PathBuf) {
+    // There is one command line in a process.
+    let _ = CONFIG_DIRECTORY.set(directory);
+}
+
+fn config_path() -> Option<PathBuf> {
+    match CONFIG_DIRECTORY.get() {
+        Some(directory) => Some(directory.join("config.json")),
+        None => DockerConfig::default_path(),
+    }
+}
+
 fn docker_config() -> Result<DockerConfig> {
-    let path = DockerConfig::default_path()
-        .ok_or_else(|| Error::other("neither DOCKER_CONFIG nor HOME is set"))?;
+    let path =
+        config_path().ok_or_else(|| Error::other("neither DOCKER_CONFIG nor HOME is set"))?;
     Ok(DockerConfig::load(&path)?)
 }
 
 fn client(reference: &Reference, registry: &Registry) -> Result<Client> {
     // Without a home there are no credentials, which most pulls do not need.
-    let credentials = match DockerConfig::default_path() {
+    let credentials = match config_path() {
         Some(path) => DockerConfig::load(&path)?.credentials(reference.registry())?,
         None => None,
     };
@@ -87,16 +105,16 @@ pub(super) fn digest(reference: &Reference, registry: &Registry) -> Result<Diges
 /// `pull`.
 #[derive(Debug, Args)]
 pub(super) struct Pull {
-    /// No progress
+    /// Suppress progress output
     #[arg(short, long)]
     quiet: bool,
-    /// OS/ARCHITECTURE
+    /// Platform of the image: OS/ARCHITECTURE
     #[arg(long)]
     platform: Option<String>,
-    /// Whether TLS and its certificates are wanted
+    /// Require HTTPS and verify certificates (--tls-verify=false: allow HTTP)
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     tls_verify: bool,
-    /// The image
+    /// Image
     image: String,
 }
 
@@ -119,13 +137,13 @@ impl Pull {
 /// `push`.
 #[derive(Debug, Args)]
 pub(super) struct Push {
-    /// No progress
+    /// Suppress progress output
     #[arg(short, long)]
     quiet: bool,
-    /// Whether TLS and its certificates are wanted
+    /// Require HTTPS and verify certificates (--tls-verify=false: allow HTTP)
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     tls_verify: bool,
-    /// The image
+    /// Image
     image: String,
 }
 
@@ -161,19 +179,19 @@ fn server(text: Option<&str>) -> String {
 /// `login`.
 #[derive(Debug, Args)]
 pub(super) struct Login {
-    /// The user
+    /// User name
     #[arg(short, long)]
     username: Option<String>,
-    /// The password; --password-stdin keeps it from the list of processes
+    /// Password; prefer --password-stdin, as this one shows in the process list
     #[arg(short, long)]
     password: Option<String>,
     /// Read the password from standard input
     #[arg(long, conflicts_with = "password")]
     password_stdin: bool,
-    /// Whether TLS and its certificates are wanted
+    /// Require HTTPS and verify certificates (--tls-verify=false: allow HTTP)
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     tls_verify: bool,
-    /// The registry; docker.io without
+    /// Registry (default: docker.io)
     server: Option<String>,
 }
 
@@ -182,7 +200,7 @@ impl Login {
         let server = server(self.server.as_deref());
         if !is_registry(&server) {
             return Err(Error::other(format_args!(
-                "{server:?} is no registry (host or host:port)"
+                "{server:?} is not a registry (HOST or HOST:PORT)"
             )));
         }
         let user = match &self.username {
@@ -191,7 +209,11 @@ impl Login {
         };
         // What stands before the first colon is the user, to registries as in the file.
         if user.is_empty() || user.contains(':') {
-            return Err(Error::flag("--username", user, "is no user: empty, or with a colon"));
+            return Err(Error::flag(
+                "--username",
+                user,
+                "is not a user name: it is empty or has a colon",
+            ));
         }
         let password = match (&self.password, self.password_stdin) {
             (Some(password), _) => password.clone(),
@@ -206,7 +228,8 @@ impl Login {
         };
         match Client::of_registry(&server, options).check_login() {
             Err(RegistryError::Denied { host, message, .. }) => {
-                let text = format_args!("registry {host}: wrong user or password{message}");
+                let text =
+                    format_args!("registry {host}: incorrect user name or password{message}");
                 return Err(Error::other(text));
             }
             other => other?,
@@ -225,7 +248,7 @@ fn read_line() -> Result<String> {
 
 fn prompt(text: &str) -> Result<String> {
     if !std::io::stdin().is_terminal() {
-        return Err(Error::other("standard input is no terminal: give -u and --password-stdin"));
+        return Err(Error::other("standard input is not a terminal: use -u and --password-stdin"));
     }
     notice::write(text.as_bytes());
     read_line()
@@ -235,9 +258,8 @@ fn prompt(text: &str) -> Result<String> {
 fn hidden(text: &str) -> Result<String> {
     use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
     let stdin = rustix::stdio::stdin();
-    let saved = tcgetattr(stdin).map_err(|_| {
-        Error::other("standard input is no terminal: give the password with --password-stdin")
-    })?;
+    let saved = tcgetattr(stdin)
+        .map_err(|_| Error::other("standard input is not a terminal: use --password-stdin"))?;
     let mut silent = saved.clone();
     silent.local_modes.remove(LocalModes::ECHO);
     tcsetattr(stdin, OptionalActions::Flush, &silent).map_err(file("set", "the terminal"))?;
@@ -251,7 +273,7 @@ fn hidden(text: &str) -> Result<String> {
 /// `logout`.
 #[derive(Debug, Args)]
 pub(super) struct Logout {
-    /// The registry; docker.io without
+    /// Registry (default: docker.io)
     server: Option<String>,
 }
 

@@ -22,19 +22,19 @@ const REDRAW: &str = "\x1b[H\x1b[J";
 /// `stats`.
 #[derive(Debug, Args)]
 pub(super) struct Stats {
-    /// Those that do not run too
+    /// Include stopped containers
     #[arg(short, long)]
     all: bool,
-    /// Once, and not again every second
+    /// Print the first result only, do not stream
     #[arg(long)]
     no_stream: bool,
-    /// Whole ids
+    /// Do not truncate IDs
     #[arg(long)]
     no_trunc: bool,
-    /// json, or a template such as '{{.Name}} {{.CPUPerc}}'
+    /// Format output as json, table, or by a Go template such as '{{.Name}} {{.CPUPerc}}'
     #[arg(long)]
     format: Option<String>,
-    /// Names or ids; all that run without
+    /// Names or IDs (default: all running containers)
     containers: Vec<String>,
 }
 
@@ -146,17 +146,29 @@ fn row(
     let (memory, limit) = memory(used, total_memory());
     let (received, sent) = network(pid);
     let (read, written) = block(used);
+    // Without a cgroup, as an ordinary user may be, there is nothing to read.
+    let is_counted = used.pointer("/memory/usage/usage").is_some_and(|usage| *usage != 0);
     let pair = |one, other| format!("{} / {}", output::size(one), output::size(other));
     json!({
         "ID": shown,
         "Container": shown,
         "Name": container.record.name,
-        "CPUPerc": format!("{share:.2}%"),
-        "MemUsage": format!("{} / {}", binary(memory), binary(limit)),
-        "MemPerc": format!("{:.2}%", memory as f64 / limit.max(1) as f64 * 100.0),
+        "CPUPerc": if is_counted { format!("{share:.2}%") } else { "--".to_owned() },
+        "MemUsage": match is_counted {
+            true => format!("{} / {}", binary(memory), binary(limit)),
+            false => "-- / --".to_owned(),
+        },
+        "MemPerc": match is_counted {
+            true => format!("{:.2}%", memory as f64 / limit.max(1) as f64 * 100.0),
+            false => "--".to_owned(),
+        },
         "NetIO": pair(received, sent),
         "BlockIO": pair(read, written),
-        "PIDs": number(used, "/pids/current").to_string(),
+        "PIDs": match number(used, "/pids/current") {
+            // A container that runs has a process: nothing counts them.
+            0 => "--".to_owned(),
+            count => count.to_string(),
+        },
     })
 }
 
@@ -212,7 +224,7 @@ fn block(used: &Value) -> (u64, u64) {
 }
 
 /// Powers of 1024, as Docker prints memory.
-fn binary(bytes: u64) -> String {
+pub(super) fn binary(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut value = bytes as f64;
     let mut unit = 0;

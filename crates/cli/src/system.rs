@@ -5,9 +5,12 @@ use serde_json::{Value, json};
 
 use super::stats::total_memory;
 use super::{output, prune};
+use crate::template::{Nil, OMITTED, nil};
+use husk_engine::clock;
 use husk_engine::container::Container;
+use husk_engine::container::config::Mount;
 use husk_engine::container::state::Status;
-use husk_engine::error::Result;
+use husk_engine::error::{Error, Result};
 use husk_engine::home::Home;
 use husk_engine::notice::printable;
 use husk_engine::rootless::is_rootless;
@@ -18,13 +21,13 @@ use husk_engine::{check, usage};
 /// Its commands.
 #[derive(Debug, Subcommand)]
 pub(super) enum System {
-    /// Show how much of the disk is used, and by what
+    /// Show disk usage
     Df(Df),
     /// Verify records, layers and blobs, and repair what is damaged
     Check(Check),
-    /// Tell of this machine and this engine
+    /// Show information about the engine and the host
     Info(Info),
-    /// Remove what is not used
+    /// Remove unused data
     Prune(prune::Everything),
 }
 
@@ -44,7 +47,7 @@ impl System {
 pub(super) enum Builder {
     /// Build an image from a Dockerfile
     Build(Box<super::build::Build>),
-    /// Remove results of build steps
+    /// Remove the build cache
     Prune(prune::Cache),
 }
 
@@ -60,24 +63,33 @@ impl Builder {
 /// `system df`.
 #[derive(Debug, Args)]
 pub(super) struct Df {
-    /// json, or a template such as '{{.Type}} {{.Size}}'
+    /// Format output as json, or by a Go template such as '{{.Type}} {{.Size}}'
     #[arg(long)]
     format: Option<String>,
+    /// List each image, container and volume
+    #[arg(short, long)]
+    verbose: bool,
 }
 
 fn part(kind: &str, total: usize, active: usize, size: u64, reclaimable: u64) -> Value {
-    let percent = reclaimable.saturating_mul(100).checked_div(size).unwrap_or(0);
+    let freed = output::size(reclaimable);
     json!({
         "Type": kind,
         "TotalCount": total.to_string(),
         "Active": active.to_string(),
         "Size": output::size(size),
-        "Reclaimable": format!("{} ({percent}%)", output::size(reclaimable)),
+        "Reclaimable": match reclaimable.saturating_mul(100).checked_div(size) {
+            Some(percent) if kind != "Build Cache" => format!("{freed} ({percent}%)"),
+            _ => freed,
+        },
     })
 }
 
 impl Df {
     fn run(&self, home: &Home) -> Result<u8> {
+        if self.verbose {
+            return self.list(home);
+        }
         let store = home.images()?;
         let used = store.usage()?;
         let pins = store.pins()?;
@@ -166,10 +178,73 @@ impl Check {
     }
 }
 
+impl Df {
+    /// `-v`.
+    fn list(&self, home: &Home) -> Result<u8> {
+        if self.format.is_some() {
+            return Err(Error::other("--format cannot be combined with --verbose"));
+        }
+        let text = |row: &Value, field: &str| {
+            row.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        let table = |title: &str, columns: &[(&str, &str)], rows: &[Value]| {
+            output::print(&format!("{title}\n\n"))?;
+            let header: Vec<&str> = columns.iter().map(|(header, _)| *header).collect();
+            let cells = |row: &Value| columns.iter().map(|(_, field)| text(row, field)).collect();
+            output::table(&header, &rows.iter().map(cells).collect::<Vec<Vec<String>>>())?;
+            output::print("\n")
+        };
+        let images = super::image::usage(home)?;
+        table("Images space usage:", &IMAGE_USAGE, &images)?;
+        let containers = super::listing::usage(home)?;
+        table("Containers space usage:", &CONTAINER_USAGE, &containers)?;
+        let mut volumes = Vec::new();
+        let containers = Container::all(home)?;
+        for volume in Volume::all(home)? {
+            let uses = |one: &&Container| {
+                one.record.config.mounts.iter().any(
+                    |mount| matches!(mount, Mount::Volume { name, .. } if *name == volume.name),
+                )
+            };
+            volumes.push(json!({
+                "Name": volume.name,
+                "Links": containers.iter().filter(uses).count().to_string(),
+                "Size": output::size(usage::tree(&volume::data(home, &volume.name))),
+            }));
+        }
+        let columns = [("VOLUME NAME", "Name"), ("LINKS", "Links"), ("SIZE", "Size")];
+        table("Local Volumes space usage:", &columns, &volumes)?;
+        let store = home.images()?;
+        let cached = store.usage()?.steps + usage::tree(&store.cache_mounts());
+        output::line(format_args!("Build cache usage: {}", output::size(cached))).map(|()| 0)
+    }
+}
+
+const IMAGE_USAGE: [(&str, &str); 8] = [
+    ("REPOSITORY", "Repository"),
+    ("TAG", "Tag"),
+    ("IMAGE ID", "ID"),
+    ("CREATED", "CreatedSince"),
+    ("SIZE", "Size"),
+    ("SHARED SIZE", "SharedSize"),
+    ("UNIQUE SIZE", "UniqueSize"),
+    ("CONTAINERS", "Containers"),
+];
+const CONTAINER_USAGE: [(&str, &str); 8] = [
+    ("CONTAINER ID", "ID"),
+    ("IMAGE", "Image"),
+    ("COMMAND", "Command"),
+    ("LOCAL VOLUMES", "LocalVolumes"),
+    ("SIZE", "Size"),
+    ("CREATED", "RunningFor"),
+    ("STATUS", "Status"),
+    ("NAMES", "Names"),
+];
+
 /// `info`.
 #[derive(Debug, Args)]
 pub(super) struct Info {
-    /// json, or a template such as '{{.Images}}'
+    /// Format output as json, table, or by a Go template such as '{{.Images}}'
     #[arg(short, long)]
     format: Option<String>,
 }
@@ -195,8 +270,9 @@ impl Info {
             Ok(said) => said.lines().next().unwrap_or_default().to_owned(),
             Err(error) => error.to_string(),
         };
+        let runtime_path = Runtime::own().unwrap_or_default();
         let cpus = std::thread::available_parallelism().map_or(0, usize::from);
-        let info = json!({
+        let mut info = json!({
             "Containers": running + paused + stopped,
             "ContainersRunning": running,
             "ContainersPaused": paused,
@@ -205,8 +281,38 @@ impl Info {
             "ServerVersion": env!("CARGO_PKG_VERSION"),
             "Driver": "overlay",
             "LoggingDriver": "json-file",
+            "CgroupDriver": "cgroupfs",
             "CgroupVersion": cgroup_version(),
-            "DefaultRuntime": runtime,
+            "SecurityOptions": security_options(),
+            "DockerRootDir": home.root,
+            "Runtimes": { "husk-oci": { "path": runtime_path } },
+            "DefaultRuntime": "husk-oci",
+            "RuntimeVersion": runtime,
+        });
+        // Two literals: one is too long for the macro.
+        let more = json!({
+            "ID": "",
+            "Debug": false,
+            "ExperimentalBuild": false,
+            "LiveRestoreEnabled": true,
+            "IndexServerAddress": "https://index.docker.io/v1/",
+            "Labels": [],
+            "HttpProxy": "", "HttpsProxy": "", "NoProxy": "",
+            "InitBinary": "husk",
+            "Isolation": "",
+            "OSVersion": "",
+            "Plugins": {
+                "Volume": ["local"], "Network": ["bridge", "host", "null"],
+                "Authorization": nil(Nil::List), "Log": ["json-file", "none"],
+            },
+            "Swarm": { "LocalNodeState": "inactive", "NodeID": "", "ControlAvailable": false },
+            "SystemTime": clock::timestamp(),
+            "MemoryLimit": has_controller("memory"),
+            "SwapLimit": super::flags::counts_swap(),
+            "PidsLimit": has_controller("pids"),
+            "CPUShares": has_controller("cpu"),
+            "CPUSet": has_controller("cpuset"),
+            "Warnings": nil(Nil::List),
             "Rootless": is_rootless(),
             "Root": home.root,
             "RunRoot": home.run,
@@ -218,19 +324,86 @@ impl Info {
             "NCPU": cpus,
             "MemTotal": total_memory(),
         });
+        if let (Some(info), Value::Object(more)) = (info.as_object_mut(), more) {
+            info.extend(more);
+        }
         if let Some(template) = &self.format {
+            output::check(template)?;
             return output::line(output::format(template, &info)?).map(|()| 0);
         }
-        for (key, value) in info.as_object().into_iter().flatten() {
-            let value = match (key.as_str(), value) {
-                ("MemTotal", Value::Number(bytes)) => output::size(bytes.as_u64().unwrap_or(0)),
-                (_, Value::String(text)) => text.clone(),
-                (_, other) => other.to_string(),
-            };
-            output::line(format_args!("{key}: {value}"))?;
-        }
-        Ok(0)
+        print_info(&info)
     }
+}
+
+/// The lines of `info` that Docker has, in its order.
+const INFO: [(&str, &str); 21] = [
+    ("Server Version", "ServerVersion"),
+    ("Storage Driver", "Driver"),
+    ("Logging Driver", "LoggingDriver"),
+    ("Cgroup Driver", "CgroupDriver"),
+    ("Cgroup Version", "CgroupVersion"),
+    ("Default Runtime", "DefaultRuntime"),
+    ("Runtime Version", "RuntimeVersion"),
+    ("Security Options", "SecurityOptions"),
+    ("Kernel Version", "KernelVersion"),
+    ("Operating System", "OperatingSystem"),
+    ("OSType", "OSType"),
+    ("Architecture", "Architecture"),
+    ("CPUs", "NCPU"),
+    ("Total Memory", "MemTotal"),
+    ("Name", "Name"),
+    ("Docker Root Dir", "DockerRootDir"),
+    ("Root", "Root"),
+    ("Runroot", "RunRoot"),
+    ("Rootless", "Rootless"),
+    ("Debug Mode", "Debug"),
+    ("Live Restore Enabled", "LiveRestoreEnabled"),
+];
+
+fn print_info(info: &Value) -> Result<u8> {
+    let text = |field: &str| match info.get(field) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(items)) => {
+            items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")
+        }
+        Some(Value::Number(bytes)) if field == "MemTotal" => {
+            super::stats::binary(bytes.as_u64().unwrap_or(0))
+        }
+        Some(other) => other.to_string(),
+        None => String::new(),
+    };
+    output::line(format_args!("Containers: {}", text("Containers")))?;
+    for word in ["Running", "Paused", "Stopped"] {
+        output::line(format_args!(" {word}: {}", text(&format!("Containers{word}"))))?;
+    }
+    output::line(format_args!("Images: {}", text("Images")))?;
+    for (title, field) in INFO {
+        output::line(format_args!("{title}: {}", text(field)))?;
+    }
+    Ok(0)
+}
+
+/// Whether the kernel has a cgroup controller (/proc/cgroups).
+fn has_controller(name: &str) -> bool {
+    let text = std::fs::read_to_string("/proc/cgroups").unwrap_or_default();
+    text.lines().any(|line| {
+        let mut words = line.split_ascii_whitespace();
+        words.next() == Some(name) && words.next_back() == Some("1")
+    })
+}
+
+/// What confines every container, in Docker's words.
+fn security_options() -> Vec<&'static str> {
+    let mut options = vec!["name=seccomp,profile=builtin"];
+    let apparmor = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled");
+    if apparmor.is_ok_and(|text| text.trim() == "Y") {
+        options.push("name=apparmor");
+    }
+    if is_rootless() {
+        options.push("name=rootless");
+    }
+    options.push("name=cgroupns");
+    options
 }
 
 /// 2 where there is nothing but the unified hierarchy, as Docker says it.
@@ -244,7 +417,7 @@ fn cgroup_version() -> &'static str {
 /// `version`.
 #[derive(Debug, Args)]
 pub(super) struct Version {
-    /// json, or a template such as '{{.Version}}'
+    /// Format output as json, table, or by a Go template such as '{{.Version}}'
     #[arg(short, long)]
     format: Option<String>,
 }
@@ -253,17 +426,37 @@ impl Version {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
         let runtime = Runtime::find(home).and_then(|runtime| runtime.output(&["--version"]));
         let runtime = runtime.as_ref().map_or("", |said| said.lines().next().unwrap_or_default());
+        let version = env!("CARGO_PKG_VERSION");
+        let arch = husk_image::platform::Platform::host().architecture;
+        // Of what Docker's document has beside these, nothing is known here.
+        let unknown =
+            json!({ "GitCommit": "", "GoVersion": "", "BuildTime": "", "ApiVersion": "" });
         let known = json!({
-            "Version": env!("CARGO_PKG_VERSION"),
+            "Version": version,
             "Runtime": runtime,
             "Os": "linux",
-            "Arch": husk_image::platform::Platform::host().architecture,
+            "Arch": arch,
+            "Client": {
+                "Version": version, "Os": "linux", "Arch": arch, "Context": "default",
+                OMITTED: unknown,
+            },
+            "Server": {
+                "Version": version, "Os": "linux", "Arch": arch,
+                "KernelVersion": rustix::system::uname().release().to_string_lossy(),
+                "Components": [
+                    { "Name": "Engine", "Version": version },
+                    { "Name": "husk-oci", "Version": runtime.split(' ').nth(2).unwrap_or_default() },
+                ],
+                OMITTED: unknown,
+            },
         });
         match &self.format {
-            Some(template) => output::line(output::format(template, &known)?)?,
+            Some(template) => {
+                output::check(template)?;
+                output::line(output::format(template, &known)?)?;
+            }
             None => {
-                let version = env!("CARGO_PKG_VERSION");
-                let runtime = if runtime.is_empty() { "husk-oci is not here" } else { runtime };
+                let runtime = if runtime.is_empty() { "husk-oci was not found" } else { runtime };
                 output::line(format_args!("husk {version}\n{runtime}"))?;
             }
         }

@@ -20,7 +20,7 @@ use husk_engine::spec;
 pub(super) struct Update {
     #[command(flatten)]
     limits: LimitFlags,
-    /// Names or ids
+    /// Names or IDs
     #[arg(required = true)]
     containers: Vec<String>,
 }
@@ -29,7 +29,7 @@ impl Update {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
         let wanted = self.limits.resolve()?;
         if wanted == Limits::default() {
-            return Err(Error::other("no limit is given; see husk update --help"));
+            return Err(Error::other("no limit given (husk update --help)"));
         }
         for_each(&self.containers, |name| {
             update(home, name, &wanted)?;
@@ -51,7 +51,7 @@ fn update(home: &Home, name: &str, wanted: &Limits) -> Result<()> {
         return Err(Error::flag(
             "--memory-swap",
             swap,
-            "is less than the memory limit, which it includes",
+            "must not be less than the memory limit, which it includes",
         ));
     }
     if container.state()?.status == Status::Running {

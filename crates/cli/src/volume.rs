@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{filter, flags, for_each, output, prune};
-use crate::template::LABELS;
+use crate::template::{LABELS, Nil, OMITTED, nil};
 use husk_engine::container::config::{BindRecursive, Mount};
 use husk_engine::container::name;
 use husk_engine::error::{Error, Result, file};
@@ -15,43 +15,43 @@ use husk_engine::volume;
 /// Its commands.
 #[derive(Debug, Subcommand)]
 pub(super) enum Volume {
-    /// Make a volume
+    /// Create a volume
     Create(Create),
     /// List volumes
     #[command(visible_alias = "list")]
     Ls(Ls),
-    /// Print what is known of volumes, as JSON
+    /// Display detailed information on volumes
     Inspect(Inspect),
     /// Remove volumes
     #[command(visible_alias = "remove")]
     Rm(Rm),
-    /// Remove those that no container has
+    /// Remove unused local volumes
     Prune(prune::Volumes),
 }
 
 /// `volume create`.
 #[derive(Debug, Args)]
 pub(super) struct Create {
-    /// local
+    /// Volume driver; only local
     #[arg(short, long, default_value = "local")]
     driver: String,
-    /// NAME=VALUE
+    /// Set a label: NAME[=VALUE]
     #[arg(long)]
     label: Vec<String>,
-    /// Its name; one is made up without
+    /// Volume name (default: a generated one)
     name: Option<String>,
 }
 
 /// `volume ls`.
 #[derive(Debug, Args)]
 pub(super) struct Ls {
-    /// Names only
+    /// Only print names
     #[arg(short, long)]
     quiet: bool,
-    /// name=, label=, dangling=true
+    /// Filter the list: dangling, driver, label, name
     #[arg(short, long, value_name = "NAME=VALUE")]
     filter: Vec<String>,
-    /// json, or a template such as '{{.Name}}'
+    /// Format output as json, table, or by a Go template such as '{{.Name}}'
     #[arg(long)]
     format: Option<String>,
 }
@@ -59,10 +59,10 @@ pub(super) struct Ls {
 /// `volume inspect`.
 #[derive(Debug, Args)]
 pub(super) struct Inspect {
-    /// json, or a template such as '{{.Mountpoint}}'
+    /// Format output as json, table, or by a Go template such as '{{.Mountpoint}}'
     #[arg(short, long)]
     format: Option<String>,
-    /// Names
+    /// Volume names
     #[arg(required = true)]
     volumes: Vec<String>,
 }
@@ -70,10 +70,10 @@ pub(super) struct Inspect {
 /// `volume rm`.
 #[derive(Debug, Args)]
 pub(super) struct Rm {
-    /// No error for what is not there
+    /// Do not fail if it does not exist
     #[arg(short, long)]
     force: bool,
-    /// Names
+    /// Volume names
     #[arg(required = true)]
     volumes: Vec<String>,
 }
@@ -83,7 +83,11 @@ impl Volume {
         match self {
             Self::Create(create) => {
                 if create.driver != "local" {
-                    return Err(Error::flag("--driver", &create.driver, "only local is built"));
+                    return Err(Error::flag(
+                        "--driver",
+                        &create.driver,
+                        "must be local, the only volume driver",
+                    ));
                 }
                 let (name, anonymous) = match &create.name {
                     Some(name) => (name.clone(), false),
@@ -97,10 +101,9 @@ impl Volume {
             Self::Inspect(inspect) => inspect.run(home),
             Self::Prune(prune) => prune.run(home),
             Self::Rm(rm) => for_each(&rm.volumes, |name| {
-                if rm.force && volume::Volume::find(home, name).is_err() {
-                    return Ok(());
+                if !rm.force || volume::Volume::find(home, name).is_ok() {
+                    volume::Volume::remove(home, name)?;
                 }
-                volume::Volume::remove(home, name)?;
                 output::line(name)
             }),
         }
@@ -110,7 +113,7 @@ impl Volume {
 impl Ls {
     fn run(&self, home: &Home) -> Result<u8> {
         let volumes = volume::Volume::all(home)?;
-        let filters = filter::parse(&self.filter, &["name", "label", "dangling"])?;
+        let filters = filter::parse(&self.filter, &["dangling", "driver", "label", "name"])?;
         let mut kept = Vec::new();
         for one in volumes {
             if let Some(damage) = &one.damage {
@@ -123,6 +126,7 @@ impl Ls {
             let passes = filter::all_pass(&filters, |filter| match filter.name {
                 "name" => filter.names(&one.name),
                 "label" => Ok(filter.has_label(&one.labels)),
+                "driver" => Ok(filter.value == "local"),
                 _ => Ok(filter.truth()? == volume::Volume::user(home, &one.name)?.is_none()),
             })?;
             kept.extend(passes.then_some(one));
@@ -136,7 +140,8 @@ impl Ls {
             json!({
                 "Name": one.name, "Driver": "local", "Scope": "local",
                 "Mountpoint": volume::data(home, &one.name),
-                "Labels": filter::joined(&one.labels), LABELS: one.labels,
+                "Availability": "N/A", "Group": "N/A", "Links": "N/A", "Size": "N/A",
+                "Status": "N/A", "Labels": filter::joined(&one.labels), LABELS: one.labels,
             })
         };
         let rows: Vec<_> = volumes.iter().map(row).collect();
@@ -149,19 +154,21 @@ impl Inspect {
     fn run(&self, home: &Home) -> Result<u8> {
         let mut found = Vec::new();
         let code = for_each(&self.volumes, |name| {
-            found.push(describe(home, name)?);
+            found.push(document(home, name)?);
             Ok(())
         })?;
         output::inspected(self.format.as_deref(), &found).map(|()| code)
     }
 }
 
-/// A volume as `inspect` shows it.
-pub(super) fn describe(home: &Home, name: &str) -> Result<Value> {
+/// What `inspect` tells of a volume.
+pub(super) fn document(home: &Home, name: &str) -> Result<Value> {
     let one = volume::Volume::find(home, name)?;
+    let labels = if one.labels.is_empty() { nil(Nil::Map) } else { json!(one.labels) };
     Ok(json!({
         "Name": one.name, "CreatedAt": one.created, "Driver": "local", "Scope": "local",
-        "Mountpoint": volume::data(home, &one.name), "Labels": one.labels, "Options": {},
+        "Mountpoint": volume::data(home, &one.name), "Labels": labels, "Options": nil(Nil::Map),
+        OMITTED: { "Status": nil(Nil::Map), "UsageData": null },
     }))
 }
 
@@ -174,6 +181,7 @@ pub(super) fn parse_mount(text: &str) -> Result<Mount> {
     let (mut typ, mut source, mut target) = ("volume", "", "");
     let (mut read_only, mut propagation, mut tmpfs) = (false, String::new(), Vec::new());
     let mut recursive = BindRecursive::Enabled;
+    let mut no_copy = false;
     for word in text.split(',') {
         let (key, value) = word.split_once('=').unwrap_or((word, "true"));
         match key {
@@ -181,6 +189,10 @@ pub(super) fn parse_mount(text: &str) -> Result<Mount> {
             "source" | "src" => source = value,
             "target" | "destination" | "dst" => target = value,
             "readonly" | "ro" => read_only = value == "true" || value == "1",
+            "volume-nocopy" => no_copy = value == "true" || value == "1",
+            // Caching was for Docker Desktop; and what is missing is told by either flag.
+            "consistency" if ["consistent", "cached", "delegated", "default"].contains(&value) => {}
+            "volume-driver" if value == "local" => {}
             "bind-propagation" => value.clone_into(&mut propagation),
             "bind-recursive" => {
                 recursive = BindRecursive::from_name(value).ok_or_else(|| {
@@ -197,28 +209,38 @@ pub(super) fn parse_mount(text: &str) -> Result<Mount> {
                 tmpfs.push(format!("size={}", flags::bytes("--mount tmpfs-size", value)?));
             }
             "tmpfs-mode" => tmpfs.push(format!("mode={value}")),
-            _ => return Err(bad(format!("{key} is not built yet, or no word of --mount"))),
+            _ => return Err(bad(format!("unknown or unsupported option {key:?}"))),
         }
     }
     let target = target.to_owned();
     match typ {
         "bind" => {
-            if !source.starts_with('/') {
-                return Err(bad("the source of a bind is an absolute path".to_owned()));
+            // As Docker, also relative to the working directory if it begins with a dot.
+            if !source.starts_with('/') && !source.starts_with('.') {
+                return Err(bad("the source of a bind must be a path".to_owned()));
             }
+            let source = std::path::absolute(source).map_err(file("resolve", source))?;
             // Unlike -v, nothing is made.
-            std::fs::metadata(source).map_err(file("stat --mount source", source))?;
-            let read_only = read_only || recursive == BindRecursive::Readonly;
+            std::fs::metadata(&source).map_err(file("stat --mount source", &source))?;
+            let source =
+                source.to_str().ok_or_else(|| bad("the source is not UTF-8".to_owned()))?;
             let source = source.to_owned();
+            let read_only = read_only || recursive == BindRecursive::Readonly;
             let resolved = String::new();
             Ok(Mount::Bind { source, target, read_only, propagation, recursive, resolved })
         }
         "volume" if source.is_empty() => {
-            Ok(Mount::Volume { name: name::new_id()?, target, read_only, anonymous: true })
+            Ok(Mount::Volume { name: name::new_id()?, target, read_only, anonymous: true, no_copy })
         }
         "volume" => {
             name::validate("volume", source)?;
-            Ok(Mount::Volume { name: source.to_owned(), target, read_only, anonymous: false })
+            Ok(Mount::Volume {
+                name: source.to_owned(),
+                target,
+                read_only,
+                anonymous: false,
+                no_copy,
+            })
         }
         "tmpfs" => {
             if read_only {
@@ -226,6 +248,6 @@ pub(super) fn parse_mount(text: &str) -> Result<Mount> {
             }
             Ok(Mount::Tmpfs { target, options: tmpfs })
         }
-        other => Err(bad(format!("type {other} is none of bind, volume, tmpfs"))),
+        other => Err(bad(format!("invalid type {other:?}: must be bind, volume or tmpfs"))),
     }
 }

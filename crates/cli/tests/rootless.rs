@@ -132,7 +132,7 @@ fn pasta_connects() {
     let host = script(&engine, &["--network", "host"], "ip -o link show dev out");
     assert_eq!(host.code, 0, "{host:?}");
     let refused = script(&engine, &["--network", "app"], "true");
-    assert!(refused.err.contains("networks of one's own need root"), "{refused:?}");
+    assert!(refused.err.contains("custom networks require root"), "{refused:?}");
     engine.ok(&["stop", "-t", "0", "web"]);
     assert_eq!(ask(), "", "nobody listens any more");
     engine.ok(&["start", "web"]);
@@ -245,7 +245,7 @@ fn what_takes_root_is_refused_before_it_is_made_and_privileged_is_quiet() {
     let Some(engine) = engine(RANGES) else { return };
     let network = engine.run(&["network", "create", "app"]);
     assert_eq!(network.code, 1, "{network:?}");
-    assert!(network.err.contains("networks of one's own need root"), "{network:?}");
+    assert!(network.err.contains("custom networks require root"), "{network:?}");
     assert!(!engine.ok(&["network", "ls"]).contains("app"));
     let privileged = script(&engine, &["--network", "none", "--privileged"], "echo it runs");
     assert_eq!(privileged.out, "it runs\n", "{privileged:?}");

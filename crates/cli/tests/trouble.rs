@@ -30,7 +30,7 @@ fn a_reboot() {
     assert!(text.contains(boot.trim()));
     std::fs::write(&state, text.replace(boot.trim(), "another")).unwrap();
     assert_eq!(engine.ok(&["ps", "-a", "--format", "{{.Names}} {{.State}}"]), "old exited");
-    assert_eq!(engine.inspect("old", "{{.State.Error}}"), "the machine was restarted");
+    assert_eq!(engine.inspect("old", "{{.State.Error}}"), "the machine was rebooted");
     engine.ok(&["start", "old"]);
     assert_eq!(engine.inspect("old", "{{.State.Status}}"), "running");
     engine.ok(&["rm", "-f", "old"]);

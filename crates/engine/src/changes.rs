@@ -73,7 +73,7 @@ impl Walk {
     fn directory(&mut self, upper: BorrowedFd<'_>, path: &str, depth: usize) -> Result<()> {
         if depth > MAX_DEPTH {
             return Err(Error::other(format_args!(
-                "{path}: more than {MAX_DEPTH} directories deep"
+                "{path}: nested more than {MAX_DEPTH} directories deep"
             )));
         }
         let listed = open_directory(upper).map_err(file("open", path))?;

@@ -228,7 +228,7 @@ fn reclaim(home: &Home, nets: &Networks, notice: &mut dyn FnMut(String)) {
         (!alive).then_some(lock)
     };
     if let Err(error) = nets.reclaim(&end) {
-        notice(format!("taking back what ended containers had: {error}"));
+        notice(format!("cleaning up after ended containers: {error}"));
     }
 }
 

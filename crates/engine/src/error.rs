@@ -59,7 +59,7 @@ pub enum Error {
         container: String,
     },
     /// A name that another container has.
-    #[error("the name {name:?} is in use by container {id}; remove or rename that one")]
+    #[error("the name {name:?} is in use by container {id}: remove or rename that container")]
     NameInUse {
         /// The name.
         name: String,
@@ -67,8 +67,22 @@ pub enum Error {
         id: String,
     },
     /// A container that is to be started runs.
-    #[error("container {0} is running already")]
+    #[error("container {0} is already running")]
     Running(String),
+    /// `-t` where standard input is not a terminal.
+    #[error("standard input is not a terminal: remove -t")]
+    NotTerminal,
+    /// A template of `--format` that cannot be read.
+    #[error("--format {template:?}: {problem}")]
+    Template {
+        /// The template.
+        template: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A malformed command line.
+    #[error("{0}")]
+    Usage(String),
     /// The runtime failed.
     #[error("{message}")]
     Runtime {
@@ -114,7 +128,7 @@ pub enum Error {
     #[error(transparent)]
     Net(#[from] husk_net::Error),
     /// Nobody reads standard output any more; nobody is told so, either.
-    #[error("nobody reads standard output")]
+    #[error("the reader closed standard output")]
     ReaderGone,
     /// Everything else, in one sentence.
     #[error("{0}")]
@@ -139,6 +153,8 @@ impl Error {
     pub fn status(&self) -> u8 {
         match self {
             Self::Runtime { status, .. } => *status,
+            // Docker's command line says so before it asks the engine.
+            Self::NotTerminal => 1,
             Self::ReaderGone => READER_GONE,
             _ => ENGINE_FAILED,
         }

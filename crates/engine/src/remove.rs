@@ -176,7 +176,9 @@ pub fn kill(home: &Home, container: &Container) -> Result<()> {
         Some(_) => Ok(()),
         None => killed.and_then(|()| {
             let name = &container.record.name;
-            Err(Error::other(format_args!("container {name} did not end within 10 s of KILL")))
+            Err(Error::other(format_args!(
+                "container {name} did not end within 10 s after SIGKILL"
+            )))
         }),
     }
 }

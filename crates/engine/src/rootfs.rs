@@ -125,7 +125,8 @@ fn changes_of(container: &Container) -> PathBuf {
     container.run.join(CHANGES)
 }
 
-const ROOTFS: &str = "rootfs";
+/// Where the root of a running container is mounted, below its run directory.
+pub const ROOTFS: &str = "rootfs";
 const TREE: &str = "tree";
 const CHANGES: &str = "changes";
 

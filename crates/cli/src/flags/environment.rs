@@ -19,21 +19,21 @@ impl Flags {
     }
 
     pub(super) fn environment(&self, image: &Facts) -> Result<Vec<String>> {
-        let mut env: Vec<(String, String)> = image.env.clone();
+        // As Docker's: what is asked for first, then what of the image's it does not replace.
+        let mut env: Vec<(String, Option<String>)> = Vec::new();
         let mut set = |entry: &str, flag| {
             let (name, value) = match entry.split_once('=') {
                 Some((name, value)) => (name, Some(value.to_owned())),
-                // Our own value; without one the container has none either.
+                // Our own value; without one the container has none either, nor the image's.
                 None => (entry, std::env::var(entry).ok()),
             };
             if name.is_empty() || entry.contains('\0') {
-                return Err(Error::flag(flag, entry, "is not NAME=VALUE"));
+                return Err(Error::flag(flag, entry, "must be NAME=VALUE"));
             }
             // A file's lines are not a shell's: a space there is a mistake, as Docker says too.
             if flag == "--env-file" && name.contains(char::is_whitespace) {
                 return Err(Error::flag(flag, entry, "has a space in its name"));
             }
-            let Some(value) = value else { return Ok(()) };
             match env.iter_mut().find(|(known, _)| known == name) {
                 Some((_, old)) => *old = value,
                 None => env.push((name.to_owned(), value)),
@@ -48,7 +48,13 @@ impl Flags {
         for entry in &self.env {
             set(entry, "--env")?;
         }
-        Ok(env.into_iter().map(|(name, value)| format!("{name}={value}")).collect())
+        for (name, value) in &image.env {
+            if env.iter().all(|(known, _)| known != name) {
+                env.push((name.clone(), Some(value.clone())));
+            }
+        }
+        let set = env.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        Ok(set.map(|(name, value)| format!("{name}={value}")).collect())
     }
 }
 
@@ -70,7 +76,7 @@ pub(crate) fn pairs(
         let pair = match text.split_once('=') {
             Some(pair) if !pair.0.is_empty() => pair,
             None if bare && !text.is_empty() => (text.as_str(), ""),
-            _ => return Err(Error::flag(flag, text, "is not NAME=VALUE")),
+            _ => return Err(Error::flag(flag, text, "must be NAME=VALUE")),
         };
         map.insert(pair.0.to_owned(), pair.1.to_owned());
     }

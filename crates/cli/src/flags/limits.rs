@@ -11,40 +11,40 @@ pub(crate) struct LimitFlags {
     /// Memory limit
     #[arg(short, long, value_name = "BYTES")]
     memory: Option<String>,
-    /// Limit of memory and swap together; -1 for none
+    /// Limit on memory plus swap; -1 for unlimited swap
     #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
     memory_swap: Option<String>,
     /// Soft memory limit
     #[arg(long, value_name = "BYTES")]
     memory_reservation: Option<String>,
-    /// How many CPUs' time
+    /// Number of CPUs
     #[arg(long, value_name = "N")]
     cpus: Option<String>,
-    /// CPU time a period, in microseconds
+    /// CPU time per period in microseconds
     #[arg(long, value_name = "USEC", allow_hyphen_values = true)]
     cpu_quota: Option<i64>,
-    /// Length of the period, in microseconds
+    /// Length of the CPU period in microseconds
     #[arg(long, value_name = "USEC")]
     cpu_period: Option<u64>,
-    /// Share of CPU time against others
+    /// CPU shares relative to other containers
     #[arg(short, long, value_name = "N")]
     cpu_shares: Option<u64>,
-    /// CPUs to run on
+    /// CPUs that may be used, such as 0-2,4
     #[arg(long, value_name = "LIST")]
     cpuset_cpus: Option<String>,
-    /// Memory nodes to use
+    /// Memory nodes (NUMA) that may be used
     #[arg(long, value_name = "LIST")]
     cpuset_mems: Option<String>,
-    /// Most processes; -1 for no limit
+    /// Limit on the number of processes; -1 for unlimited
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pids_limit: Option<i64>,
-    /// Realtime CPU time a period, in microseconds; cgroup v1
+    /// Realtime CPU time per period in microseconds (cgroup v1)
     #[arg(long, value_name = "USEC")]
     cpu_rt_runtime: Option<i64>,
-    /// Length of the realtime period, in microseconds; cgroup v1
+    /// Length of the realtime period in microseconds (cgroup v1)
     #[arg(long, value_name = "USEC")]
     cpu_rt_period: Option<u64>,
-    /// Share of block I/O against others, 10 to 1000
+    /// Block I/O weight relative to other containers, 10 to 1000
     #[arg(long, value_name = "N")]
     blkio_weight: Option<u16>,
 }
@@ -52,35 +52,35 @@ pub(crate) struct LimitFlags {
 /// Limits that last as long as the container: `update` does not change them.
 #[derive(Debug, Args)]
 pub(crate) struct FixedLimitFlags {
-    /// Swappiness, 0 to 100; cgroup v1
+    /// Swappiness, 0 to 100 (cgroup v1)
     #[arg(long, value_name = "N")]
     memory_swappiness: Option<u64>,
-    /// Do not kill for want of memory, but wait; cgroup v1
+    /// Disable the OOM killer (cgroup v1)
     #[arg(long)]
     oom_kill_disable: bool,
-    /// The same of one device: PATH:WEIGHT
+    /// Block I/O weight of a device
     #[arg(long, value_name = "PATH:WEIGHT")]
     blkio_weight_device: Vec<String>,
-    /// Most bytes a second to read from a device: PATH:BYTES
+    /// Limit bytes read per second from a device
     #[arg(long, value_name = "PATH:BYTES")]
     device_read_bps: Vec<String>,
-    /// Most bytes a second to write to a device: PATH:BYTES
+    /// Limit bytes written per second to a device
     #[arg(long, value_name = "PATH:BYTES")]
     device_write_bps: Vec<String>,
-    /// Most reads a second from a device: PATH:N
+    /// Limit reads per second from a device
     #[arg(long, value_name = "PATH:N")]
     device_read_iops: Vec<String>,
-    /// Most writes a second to a device: PATH:N
+    /// Limit writes per second to a device
     #[arg(long, value_name = "PATH:N")]
     device_write_iops: Vec<String>,
-    /// The cgroup that the container's own is made in
+    /// Parent cgroup of the container
     #[arg(long, value_name = "PATH")]
     cgroup_parent: Option<String>,
 }
 
 /// `512`, `64k`, `1.5g` in bytes.
 pub(crate) fn bytes(flag: &'static str, text: &str) -> Result<i64> {
-    let bad = || Error::flag(flag, text, "is not a size, such as 64m or 1g");
+    let bad = || Error::flag(flag, text, "must be a size such as 64m or 1g");
     let lower = text.to_ascii_lowercase();
     let plain = lower.strip_suffix('b').unwrap_or(&lower);
     let plain = plain.strip_suffix('i').unwrap_or(plain);
@@ -100,7 +100,14 @@ pub(crate) fn bytes(flag: &'static str, text: &str) -> Result<i64> {
     }
 }
 
-const WEIGHT: &str = "is not 10 to 1000";
+/// Whether the kernel limits swap: it has swap, and with cgroup v1 it was told to count it.
+pub(crate) fn counts_swap() -> bool {
+    let memory = std::path::Path::new("/sys/fs/cgroup/memory");
+    std::path::Path::new("/proc/swaps").exists()
+        && (!memory.exists() || memory.join("memory.memsw.limit_in_bytes").exists())
+}
+
+const WEIGHT: &str = "must be 10 to 1000";
 
 fn is_weight(weight: u16) -> bool {
     (10..=1000).contains(&weight)
@@ -108,7 +115,7 @@ fn is_weight(weight: u16) -> bool {
 
 /// PATH:VALUE of a block device.
 fn of_device<'a>(flag: &'static str, text: &'a str) -> Result<(String, &'a str)> {
-    let problem = "is not like /dev/sda:VALUE";
+    let problem = "must be DEVICE:VALUE, such as /dev/sda:1mb";
     let (path, value) = text.rsplit_once(':').ok_or_else(|| Error::flag(flag, text, problem))?;
     husk_engine::device::block_number(flag, path)?;
     Ok((path.to_owned(), value))
@@ -117,6 +124,7 @@ fn of_device<'a>(flag: &'static str, text: &'a str) -> Result<(String, &'a str)>
 impl LimitFlags {
     fn weight(&self) -> Result<Option<u16>> {
         match self.blkio_weight {
+            Some(0) => Ok(None),
             Some(weight) if !is_weight(weight) => {
                 Err(Error::flag("--blkio-weight", weight, WEIGHT))
             }
@@ -127,6 +135,9 @@ impl LimitFlags {
     /// `--cpus`, which like Docker's does not exceed what the machine has.
     fn nano_cpus(&self) -> Result<Option<i64>> {
         let Some(cpus) = &self.cpus else { return Ok(None) };
+        if cpus.parse() == Ok(0.0) {
+            return Ok(None);
+        }
         let all = rustix::thread::sched_getaffinity(None).map_or(8192, |set| set.count());
         let value = cpus.parse::<f64>().ok().filter(|n| (0.01..=f64::from(all)).contains(n));
         let Some(value) = value else {
@@ -136,38 +147,47 @@ impl LimitFlags {
             return Err(Error::flag("--cpus", cpus, problem));
         };
         if self.cpu_quota.is_some() || self.cpu_period.is_some() {
-            let problem = "cannot stand beside --cpu-quota and --cpu-period";
+            let problem = "cannot be combined with --cpu-quota or --cpu-period";
             return Err(Error::flag("--cpus", cpus, problem));
         }
         Ok(Some((value * 1e9).round() as i64))
     }
 
     pub(crate) fn resolve(&self) -> Result<Limits> {
+        // Docker's 0 is no limit.
         let memory = self.memory.as_deref().map(|text| bytes("--memory", text)).transpose()?;
+        let memory = memory.filter(|memory| *memory != 0);
         if memory.is_some_and(|memory| memory < 6 << 20) {
             let text = self.memory.clone().unwrap_or_default();
-            return Err(Error::flag("--memory", text, "is below the least, 6m"));
+            return Err(Error::flag("--memory", text, "must be at least 6m"));
         }
         let memory_swap = match self.memory_swap.as_deref() {
             Some("-1") => Some(-1),
-            Some(text) => Some(bytes("--memory-swap", text)?),
+            Some(text) => Some(bytes("--memory-swap", text)?).filter(|swap| *swap != 0),
             None => None,
+        };
+        if let (Some(memory), Some(swap @ 1..)) = (memory, memory_swap)
+            && swap < memory
+        {
+            let text = self.memory_swap.clone().unwrap_or_default();
+            let problem = "must not be less than --memory, which it includes";
+            return Err(Error::flag("--memory-swap", text, problem));
+        }
+        let size = |flag: &'static str, text: &Option<String>| {
+            let size = text.as_deref().map(|text| bytes(flag, text)).transpose();
+            size.map(|size| size.filter(|size| *size != 0))
         };
         Ok(Limits {
             memory,
             memory_swap,
-            memory_reservation: self
-                .memory_reservation
-                .as_deref()
-                .map(|text| bytes("--memory-reservation", text))
-                .transpose()?,
+            memory_reservation: size("--memory-reservation", &self.memory_reservation)?,
             nano_cpus: self.nano_cpus()?,
-            cpu_quota: self.cpu_quota,
-            cpu_period: self.cpu_period,
-            cpu_shares: self.cpu_shares,
+            cpu_quota: self.cpu_quota.filter(|quota| *quota != 0),
+            cpu_period: self.cpu_period.filter(|period| *period != 0),
+            cpu_shares: self.cpu_shares.filter(|shares| *shares != 0),
             cpuset_cpus: self.cpuset_cpus.clone(),
             cpuset_mems: self.cpuset_mems.clone(),
-            pids: self.pids_limit,
+            pids: self.pids_limit.map(|limit| if limit == 0 { -1 } else { limit }),
             cpu_rt_runtime: self.cpu_rt_runtime,
             cpu_rt_period: self.cpu_rt_period,
             blkio_weight: self.weight()?,
@@ -179,7 +199,11 @@ impl LimitFlags {
 impl FixedLimitFlags {
     /// Adds them to the others.
     pub(super) fn add_to(&self, limits: Limits) -> Result<Limits> {
+        // As Docker: as much swap as memory, where the kernel counts swap at all.
+        let default_swap =
+            limits.memory.filter(|_| counts_swap()).map(|memory| memory.saturating_mul(2));
         Ok(Limits {
+            memory_swap: limits.memory_swap.or(default_swap),
             memory_swappiness: self.swappiness()?,
             oom_kill_disable: self.oom_kill_disable,
             device_weights: self.device_weights()?,
@@ -192,7 +216,7 @@ impl FixedLimitFlags {
     fn swappiness(&self) -> Result<Option<u64>> {
         match self.memory_swappiness {
             Some(value @ 101..) => {
-                Err(Error::flag("--memory-swappiness", value, "is not 0 to 100"))
+                Err(Error::flag("--memory-swappiness", value, "must be 0 to 100"))
             }
             value => Ok(value),
         }
@@ -223,7 +247,7 @@ impl FixedLimitFlags {
                         bytes(flag, value)?.unsigned_abs()
                     }
                     _ => {
-                        value.parse().map_err(|_| Error::flag(flag, text, "is not PATH:NUMBER"))?
+                        value.parse().map_err(|_| Error::flag(flag, text, "must be PATH:NUMBER"))?
                     }
                 };
                 throttles.push(Throttle { kind, device, rate });
@@ -237,10 +261,10 @@ impl FixedLimitFlags {
         let bad = |problem: &str| Err(Error::flag("--cgroup-parent", parent, problem));
         let mut parts = parent.split('/');
         if parts.any(|part| part == "..") || parent.trim_matches('/').is_empty() {
-            return bad("is not the path of a cgroup");
+            return bad("must be the path of a cgroup");
         }
         match parent.ends_with(".slice") {
-            true => bad("is a slice of systemd's, and cgroups are made without it: give a path"),
+            true => bad("is a systemd slice, and cgroups are made without systemd: use a path"),
             false => Ok(Some(parent.clone())),
         }
     }

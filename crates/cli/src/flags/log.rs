@@ -10,14 +10,11 @@ impl Flags {
     pub(super) fn log(&self) -> Result<LogOptions> {
         let mut log = LogOptions::default();
         match self.log_driver.as_str() {
-            "json-file" => {}
+            // Docker's local driver is what is done here: files that are bounded.
+            "json-file" | "local" => {}
             "none" => log.disabled = true,
             other => {
-                return Err(Error::flag(
-                    "--log-driver",
-                    other,
-                    "only json-file and none are built yet",
-                ));
+                return Err(Error::flag("--log-driver", other, "must be json-file, local or none"));
             }
         }
         for (name, value) in pairs("--log-opt", &self.log_opt, false)? {
@@ -26,15 +23,11 @@ impl Flags {
                 "max-file" => {
                     let files = value.parse().ok().filter(|files| *files > 0);
                     log.max_files = files.ok_or_else(|| {
-                        Error::flag("--log-opt max-file", &value, "is no number above 0")
+                        Error::flag("--log-opt max-file", &value, "must be a number above 0")
                     })?;
                 }
                 _ => {
-                    return Err(Error::flag(
-                        "--log-opt",
-                        name,
-                        "only max-size and max-file are built yet",
-                    ));
+                    return Err(Error::flag("--log-opt", name, "must be max-size or max-file"));
                 }
             }
         }

@@ -19,32 +19,32 @@ use husk_engine::home::Home;
 
 pub(super) use environment::{lines, pairs};
 use limits::FixedLimitFlags;
-pub(super) use limits::{LimitFlags, bytes};
+pub(super) use limits::{LimitFlags, bytes, counts_swap};
 use security::capabilities;
 
 /// Flags of `run` and `create`.
 #[derive(Debug, Args)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of Docker's")]
 pub(super) struct Flags {
-    /// The container's name
+    /// Name of the container
     #[arg(long, default_value = "", hide_default_value = true)]
     pub(super) name: String,
-    /// Keep the program's input open and send it ours
+    /// Keep standard input open
     #[arg(short, long)]
     pub(super) interactive: bool,
-    /// Give the program a terminal
+    /// Allocate a pseudo-TTY
     #[arg(short, long)]
     pub(super) tty: bool,
-    /// Run the program below a small one that reaps and passes signals on
+    /// Run an init process that forwards signals and reaps zombies
     #[arg(long)]
     init: bool,
-    /// Remove the container when its program ends
+    /// Remove the container when it exits
     #[arg(long = "rm")]
     pub(super) remove: bool,
-    /// Environment: NAME=VALUE, or NAME for our own value
+    /// Set an environment variable: NAME=VALUE, or NAME to pass husk's own
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     env: Vec<String>,
-    /// A file of such lines
+    /// Read NAME[=VALUE] lines from a file
     #[arg(long, value_name = "FILE")]
     env_file: Vec<String>,
     /// Working directory
@@ -53,46 +53,46 @@ pub(super) struct Flags {
     /// User and group, by name or number
     #[arg(short, long, value_name = "USER[:GROUP]")]
     user: Option<String>,
-    /// One more group, by name or number
+    /// Add a supplementary group, by name or number
     #[arg(long)]
     group_add: Vec<String>,
-    /// What runs instead of the image's entrypoint; empty for none
+    /// Override the image's entrypoint; empty to clear it
     #[arg(long, value_name = "COMMAND")]
     entrypoint: Option<String>,
-    /// SOURCE:TARGET[:ro] of a path or a volume, or TARGET for a new volume
+    /// Mount a path or a volume: SOURCE:TARGET[:ro], or TARGET for an anonymous volume
     #[arg(short, long, value_name = "SPEC")]
     volume: Vec<String>,
-    /// type=bind|volume|tmpfs,source=...,target=...
+    /// Mount a file system: type=bind|volume|tmpfs,source=...,target=...
     #[arg(long, value_name = "SPEC")]
     mount: Vec<String>,
-    /// CONTAINER[:ro]: its volumes and paths too
+    /// Mount the volumes of another container: CONTAINER[:ro]
     #[arg(long, value_name = "CONTAINER")]
     volumes_from: Vec<String>,
-    /// TARGET[:OPTIONS] of a tmpfs
+    /// Mount a tmpfs: TARGET[:OPTIONS]
     #[arg(long, value_name = "SPEC")]
     tmpfs: Vec<String>,
-    /// HOST[:INSIDE[:rwm]] of a device
+    /// Add a host device: HOST[:CONTAINER[:rwm]]
     #[arg(long, value_name = "SPEC")]
     device: Vec<String>,
-    /// A rule such as 'c 10:200 rwm' for the devices that it may use
+    /// Add a rule to the allowed devices, such as 'c 10:200 rwm'
     #[arg(long, value_name = "RULE")]
     device_cgroup_rule: Vec<String>,
-    /// no: what has ended is not started again, and nothing else is built yet
+    /// Restart policy; only "no" is supported so far
     #[arg(long, value_name = "POLICY")]
     restart: Option<String>,
-    /// Make the root read-only
+    /// Mount the root file system read-only
     #[arg(long)]
     read_only: bool,
-    /// Give the container all the host's root has
+    /// Give the container extended privileges
     #[arg(long)]
     privileged: bool,
-    /// One more capability, or ALL
+    /// Add a capability, or ALL
     #[arg(long, value_name = "CAPABILITY")]
     cap_add: Vec<String>,
-    /// One capability less, or ALL
+    /// Drop a capability, or ALL
     #[arg(long, value_name = "CAPABILITY")]
     cap_drop: Vec<String>,
-    /// no-new-privileges, seccomp=unconfined|FILE|+io_uring|+af_alg, apparmor=PROFILE,
+    /// Security option: no-new-privileges, seccomp=unconfined|FILE|+io_uring|+af_alg, apparmor=PROFILE,
     /// label=LABEL, systempaths=unconfined
     #[arg(long, value_name = "OPTION")]
     security_opt: Vec<String>,
@@ -100,37 +100,37 @@ pub(super) struct Flags {
     pub(super) limits: LimitFlags,
     #[command(flatten)]
     fixed_limits: FixedLimitFlags,
-    /// NAME=SOFT[:HARD] of a resource limit
+    /// Set a resource limit: NAME=SOFT[:HARD]
     #[arg(long, value_name = "LIMIT")]
     ulimit: Vec<String>,
     /// Size of /dev/shm
     #[arg(long, value_name = "BYTES", default_value = "64m")]
     shm_size: String,
-    /// NAME=VALUE of a kernel setting of the container's namespaces
+    /// Set a namespaced kernel parameter: NAME=VALUE
     #[arg(long, value_name = "NAME=VALUE")]
     sysctl: Vec<String>,
-    /// -1000 to 1000
+    /// Adjust the OOM score of the process, -1000 to 1000
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     oom_score_adj: Option<i32>,
-    /// The container's hostname
+    /// Hostname of the container
     #[arg(short = 'h', long, default_value = "", hide_default_value = true)]
     hostname: String,
-    /// The container's NIS domain
+    /// NIS domain name of the container
     #[arg(long, default_value = "", hide_default_value = true)]
     domainname: String,
-    /// NAME:ADDRESS for /etc/hosts
+    /// Add a line to /etc/hosts: NAME:ADDRESS
     #[arg(long, value_name = "NAME:ADDRESS")]
     add_host: Vec<String>,
-    /// A DNS server
+    /// Set a DNS server
     #[arg(long, value_name = "ADDRESS")]
     dns: Vec<IpAddr>,
-    /// A DNS search domain
+    /// Set a DNS search domain
     #[arg(long, value_name = "DOMAIN")]
     dns_search: Vec<String>,
-    /// A resolver option
+    /// Set a resolver option
     #[arg(long, value_name = "OPTION", visible_alias = "dns-opt")]
     dns_option: Vec<String>,
-    /// bridge, none, host, container:NAME or a network's name
+    /// Network: bridge, none, host, container:NAME or a network's name
     #[arg(long, value_name = "NETWORK", visible_alias = "net")]
     network: Vec<String>,
     /// Another name of the container on the first network
@@ -142,81 +142,81 @@ pub(super) struct Flags {
     /// IPv6 address on the first network
     #[arg(long, value_name = "ADDRESS")]
     ip6: Option<std::net::Ipv6Addr>,
-    /// Hardware address on the first network
+    /// MAC address on the first network
     #[arg(long, value_name = "ADDRESS")]
     mac_address: Option<String>,
-    /// [[ADDRESS:]PORT:]PORT[/PROTOCOL] of the host and the container
+    /// Publish a port: [[ADDRESS:]HOST_PORT:]PORT[/PROTOCOL]
     #[arg(short, long, value_name = "SPEC")]
     publish: Vec<String>,
-    /// Publish the ports that the image exposes
+    /// Publish all exposed ports to random ports
     #[arg(short = 'P', long)]
     publish_all: bool,
-    /// One more port that --publish-all publishes
+    /// Expose a port or a range of ports
     #[arg(long, value_name = "PORT[/PROTOCOL]")]
     expose: Vec<String>,
-    /// host: the host's processes; container:NAME: those of another container
+    /// PID namespace: host or container:NAME
     #[arg(long)]
     pid: Option<String>,
-    /// private, host or container:NAME
+    /// IPC namespace: private, host or container:NAME
     #[arg(long)]
     ipc: Option<String>,
-    /// host: the host's name
+    /// UTS namespace: host
     #[arg(long)]
     uts: Option<String>,
-    /// private, or host: the host's view of cgroups
+    /// Cgroup namespace: private or host
     #[arg(long)]
     cgroupns: Option<String>,
-    /// host, which is what it is without
+    /// User namespace: host, which is the default
     #[arg(long)]
     userns: Option<String>,
-    /// NAME=VALUE to find the container by
+    /// Set a label: NAME[=VALUE]
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     label: Vec<String>,
-    /// A file of such lines
+    /// Read NAME[=VALUE] lines from a file
     #[arg(long, value_name = "FILE")]
     label_file: Vec<String>,
-    /// NAME=VALUE for the runtime
+    /// Add an annotation for the runtime: NAME=VALUE
     #[arg(long, value_name = "NAME=VALUE")]
     annotation: Vec<String>,
-    /// Write the container's id to a file, which must not be there
+    /// Write the container ID to a file, which must not exist
     #[arg(long, value_name = "FILE")]
     pub(super) cidfile: Option<std::path::PathBuf>,
-    /// An OCI runtime instead of husk-oci, by its name or path
+    /// OCI runtime to use instead of husk-oci, by name or path
     #[arg(long, value_name = "PROGRAM")]
     runtime: Option<String>,
-    /// Signal of stop
+    /// Signal to stop the container
     #[arg(long, default_value = "", hide_default_value = true)]
     stop_signal: String,
-    /// Seconds from the stop signal to KILL
+    /// Seconds to wait before killing the container
     #[arg(long, value_name = "SECONDS")]
     stop_timeout: Option<u64>,
-    /// json-file or none
+    /// Log driver: json-file, local or none
     #[arg(long, default_value = "json-file")]
     log_driver: String,
-    /// max-size=BYTES, max-file=N
+    /// Log option: max-size=BYTES or max-file=N
     #[arg(long, value_name = "NAME=VALUE")]
     log_opt: Vec<String>,
-    /// always, missing or never
+    /// When to pull the image: always, missing or never
     #[arg(long, default_value = "missing")]
     pub(super) pull: String,
-    /// OS/ARCHITECTURE of the image to pull
+    /// Platform of the image: OS/ARCHITECTURE
     #[arg(long)]
     pub(super) platform: Option<String>,
-    /// No progress of pulling
+    /// Suppress pull output
     #[arg(short, long)]
     pub(super) quiet: bool,
-    /// Do not say that the image's health check is not run: husk runs none yet
+    /// Suppress the warning that the image's HEALTHCHECK is ignored
     #[arg(long)]
     pub(super) no_healthcheck: bool,
-    /// What typed in order detaches
+    /// Key sequence for detaching from the container
     #[arg(long, default_value = "ctrl-p,ctrl-q")]
     pub(super) detach_keys: String,
-    /// Whether TLS and its certificates are wanted
+    /// Require HTTPS and verify certificates (--tls-verify=false: allow HTTP)
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     pub(super) tls_verify: bool,
-    /// The image
+    /// Image
     pub(super) image: String,
-    /// The program and its arguments
+    /// Command and its arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(super) command: Vec<String>,
     #[arg(long, action = clap::ArgAction::HelpLong, help = "Print this")]
@@ -243,17 +243,17 @@ impl Flags {
         }
         if args.is_empty() {
             return Err(Error::other(format_args!(
-                "image {} has no command; give one after its name",
+                "image {} has no command: give one after its name",
                 self.image
             )));
         }
         let workdir = self.workdir.clone().unwrap_or_else(|| image.working_dir.clone());
         if !workdir.starts_with('/') {
-            return Err(Error::flag("--workdir", workdir, "is not an absolute path"));
+            return Err(Error::flag("--workdir", workdir, "must be an absolute path"));
         }
         attach::parse_keys(&self.detach_keys)?;
         if let Some(policy) = self.restart.as_deref().filter(|one| !matches!(*one, "" | "no")) {
-            return Err(Error::flag("--restart", policy, "is not built yet; only no is"));
+            return Err(Error::flag("--restart", policy, "is not supported yet (only \"no\")"));
         }
         Ok(Config {
             args,
@@ -314,12 +314,12 @@ impl Flags {
             ("", None) => Ok(String::new()),
             ("", Some(signal)) if known(signal) => Ok(signal.clone()),
             ("", Some(signal)) => Err(Error::other(format_args!(
-                "the image's StopSignal {signal:?} is no signal's name or number: \
+                "the image's StopSignal {signal:?} is not a signal name or number: \
                  give one with --stop-signal"
             ))),
             (signal, _) if known(signal) => Ok(signal.to_owned()),
             (signal, _) => {
-                Err(Error::flag("--stop-signal", signal, "is no signal's name or number"))
+                Err(Error::flag("--stop-signal", signal, "is not a signal name or number"))
             }
         }
     }
@@ -373,19 +373,29 @@ impl Flags {
         husk_net::parse_mac(text)?;
         match husk_net::Mode::parse(&self.network, husk_engine::rootless::is_rootless())? {
             husk_net::Mode::Networks(_) => Ok(Some(text.clone())),
-            _ => {
-                Err(Error::flag("--mac-address", text, "is for a bridge network, which takes root"))
-            }
+            _ => Err(Error::flag(
+                "--mac-address",
+                text,
+                "is for a bridge network, which requires root",
+            )),
         }
     }
 
     fn exposed(&self, image: &Facts) -> Result<Vec<String>> {
-        let mut exposed: Vec<String> =
-            image.exposed_ports.iter().map(ToString::to_string).collect();
+        let mut ranges = image.exposed_ports.clone();
         for text in &self.expose {
             let port = husk_image::facts::parse_port(text);
-            exposed
-                .push(port.map_err(|problem| Error::flag("--expose", text, problem))?.to_string());
+            ranges.push(port.map_err(|problem| Error::flag("--expose", text, problem))?);
+        }
+        // As Docker: a range port by port.
+        let mut exposed = Vec::new();
+        for range in ranges {
+            for port in range.first..=range.last {
+                let text = format!("{port}/{}", range.protocol);
+                if !exposed.contains(&text) {
+                    exposed.push(text);
+                }
+            }
         }
         Ok(exposed)
     }
@@ -393,7 +403,7 @@ impl Flags {
     fn oom_score(&self) -> Result<Option<i32>> {
         match self.oom_score_adj {
             Some(score) if !(-1000..=1000).contains(&score) => {
-                Err(Error::flag("--oom-score-adj", score, "is not -1000 to 1000"))
+                Err(Error::flag("--oom-score-adj", score, "must be -1000 to 1000"))
             }
             score => Ok(score),
         }

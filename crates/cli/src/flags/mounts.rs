@@ -25,11 +25,11 @@ impl Flags {
         for index in 0..mounts.len() {
             let target = mounts[index].target().to_owned();
             let Some(plain) = plain(&target) else {
-                let problem = "the target is an absolute path, and not /";
+                let problem = "the target must be an absolute path other than /";
                 return Err(Error::flag("--volume", target, problem));
             };
             if mounts[..index].iter().any(|other| other.target() == plain) {
-                return Err(Error::flag("--volume", target, "two mounts have this target"));
+                return Err(Error::flag("--volume", target, "duplicate mount target"));
             }
             mounts[index].set_target(plain);
         }
@@ -69,7 +69,7 @@ fn mounts_of(home: &Home, text: &str) -> Result<Vec<Mount>> {
     let (name, read_only) = match text.rsplit_once(':') {
         Some((name, "ro")) => (name, true),
         Some((name, "rw" | "z" | "Z")) => (name, false),
-        Some(_) => return Err(Error::flag("--volumes-from", text, "is not CONTAINER[:ro]")),
+        Some(_) => return Err(Error::flag("--volumes-from", text, "must be CONTAINER[:ro]")),
         None => (text, false),
     };
     let mut mounts = Container::find(home, name)?.record.config.mounts;
@@ -88,7 +88,7 @@ fn mounts_of(home: &Home, text: &str) -> Result<Vec<Mount>> {
 
 fn anonymous(target: &str) -> Result<Mount> {
     let (name, target) = (name::new_id()?, target.to_owned());
-    Ok(Mount::Volume { name, target, read_only: false, anonymous: true })
+    Ok(Mount::Volume { name, target, read_only: false, anonymous: true, no_copy: false })
 }
 
 /// `-v`.
@@ -99,22 +99,33 @@ fn volume(text: &str) -> Result<Mount> {
         [target] => return anonymous(target),
         [source, target] => (*source, *target, ""),
         [source, target, options] => (*source, *target, *options),
-        _ => return Err(bad("is not SOURCE:TARGET[:OPTIONS]")),
+        _ => return Err(bad("must be SOURCE:TARGET[:OPTIONS]")),
     };
-    let (mut read_only, mut propagation) = (false, String::new());
+    let (mut read_only, mut propagation, mut no_copy) = (false, String::new(), false);
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option {
             "ro" => read_only = true,
             // SELinux labels: nothing is relabelled where nothing is labelled.
-            "rw" | "z" | "Z" => {}
+            // Caching was for Docker Desktop.
+            "rw" | "z" | "Z" | "consistent" | "cached" | "delegated" => {}
+            "nocopy" => no_copy = true,
             "shared" | "slave" | "private" | "rshared" | "rslave" | "rprivate" => {
                 option.clone_into(&mut propagation);
             }
-            _ => return Err(bad("has an option other than ro, rw, z, Z and propagation")),
+            _ => {
+                let problem = format!(
+                    "invalid option {option:?}: must be one of ro, rw, z, Z, nocopy, consistent, \
+                     cached, delegated, [r]shared, [r]slave, [r]private"
+                );
+                return Err(Error::flag("--volume", text, problem));
+            }
         }
     }
     let target = target.to_owned();
     if source.starts_with('/') || source.starts_with('.') {
+        if no_copy {
+            return Err(bad("nocopy is for volumes, and the source is a path"));
+        }
         let source = std::path::absolute(source).map_err(file("resolve", source))?;
         let source = source.to_str().ok_or_else(|| bad("is not UTF-8"))?.to_owned();
         if !std::path::Path::new(&source).exists() {
@@ -131,6 +142,6 @@ fn volume(text: &str) -> Result<Mount> {
         });
     }
     name::validate("volume", source)
-        .map_err(|_| bad("the source is neither an absolute path nor a volume's name"))?;
-    Ok(Mount::Volume { name: source.to_owned(), target, read_only, anonymous: false })
+        .map_err(|_| bad("the source must be an absolute path or a volume name"))?;
+    Ok(Mount::Volume { name: source.to_owned(), target, read_only, anonymous: false, no_copy })
 }

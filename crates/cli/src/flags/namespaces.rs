@@ -17,7 +17,7 @@ impl Flags {
             [("--pid", &self.pid, NamespaceType::Pid), ("--ipc", &self.ipc, NamespaceType::Ipc)]
         {
             match value.as_deref().and_then(|value| value.strip_prefix("container:")) {
-                Some("") => return Err(Error::flag(flag, "container:", "names no container")),
+                Some("") => return Err(Error::flag(flag, "container:", "must name a container")),
                 Some(name) => joined.push((typ, name.to_owned())),
                 None => {}
             }
@@ -43,24 +43,23 @@ impl Flags {
                     return Err(Error::flag(
                         flag,
                         other,
-                        "is none of private, host, container:NAME",
+                        "must be private, host or container:NAME",
                     ));
                 }
                 Some(other) => {
-                    return Err(Error::flag(flag, other, "is neither private nor host"));
+                    return Err(Error::flag(flag, other, "must be private or host"));
                 }
             }
         }
         if let Some(other) = self.userns.as_deref().filter(|one| !matches!(*one, "" | "host")) {
-            let problem = "only host is built: as root ids are the host's; \
-                           run husk as an ordinary user for a user namespace";
+            let problem = "must be host: run husk as an ordinary user for a user namespace";
             return Err(Error::flag("--userns", other, problem));
         }
         if namespaces.contains(&NamespaceType::Uts) && !self.hostname.is_empty() {
             return Err(Error::flag(
                 "--hostname",
                 &self.hostname,
-                "would be the host's with --uts host",
+                "cannot be combined with --uts host",
             ));
         }
         Ok(namespaces)

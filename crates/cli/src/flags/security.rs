@@ -28,9 +28,13 @@ impl Flags {
                 access: Some(access.to_owned()),
             })
         };
-        let (flag, problem) = ("--device-cgroup-rule", "is not like 'c 10:200 rwm'");
+        let (flag, problem) = ("--device-cgroup-rule", "must be a rule such as 'c 10:200 rwm'");
         if let (true, Some(text)) = (is_rootless(), self.device_cgroup_rule.first()) {
-            return Err(Error::flag(flag, text, "takes root: rules are of the devices controller"));
+            return Err(Error::flag(
+                flag,
+                text,
+                "requires root: device rules need the devices controller",
+            ));
         }
         let rule = |text: &String| parse(text).ok_or_else(|| Error::flag(flag, text, problem));
         self.device_cgroup_rule.iter().map(rule).collect()
@@ -47,10 +51,10 @@ impl Flags {
                 [host, access] if access_of(access) => (*host, *host, *access),
                 [host, inside] => (*host, *inside, "rwm"),
                 [host, inside, access] if access_of(access) => (*host, *inside, *access),
-                _ => return Err(Error::flag("--device", text, "is not HOST[:INSIDE[:rwm]]")),
+                _ => return Err(Error::flag("--device", text, "must be HOST[:CONTAINER[:rwm]]")),
             };
             if !host.starts_with('/') || !inside.starts_with('/') {
-                return Err(Error::flag("--device", text, "is not an absolute path"));
+                return Err(Error::flag("--device", text, "must be an absolute path"));
             }
             devices.push((host.to_owned(), inside.to_owned(), access.to_owned()));
         }
@@ -78,10 +82,10 @@ impl Flags {
                 ("label", label) if label.matches(':').count() >= 3 => {
                     security.selinux_label = Some(label.to_owned());
                 }
-                ("label", _) => return Err(bad("label= takes disable or a whole SELinux label")),
+                ("label", _) => return Err(bad("label= must be disable or a whole SELinux label")),
                 _ => {
                     return Err(bad(
-                        "is none of no-new-privileges, seccomp=, apparmor=, label=, systempaths=unconfined",
+                        "must be one of no-new-privileges, seccomp=, apparmor=, label=, systempaths=unconfined",
                     ));
                 }
             }
@@ -114,17 +118,17 @@ impl Flags {
             let bad = |problem: &str| Error::flag("--ulimit", text, problem);
             let number = |text: &str| match text {
                 "-1" | "unlimited" => Ok(u64::MAX),
-                text => text.parse().map_err(|_| bad("is not NAME=SOFT[:HARD]")),
+                text => text.parse().map_err(|_| bad("must be NAME=SOFT[:HARD]")),
             };
             let (name, value) =
-                text.split_once('=').ok_or_else(|| bad("is not NAME=SOFT[:HARD]"))?;
+                text.split_once('=').ok_or_else(|| bad("must be NAME=SOFT[:HARD]"))?;
             if !NAMES.contains(&name) {
-                return Err(bad("has no such limit (getrlimit(2) lists them)"));
+                return Err(bad("unknown limit (see getrlimit(2))"));
             }
             let (soft, hard) = value.split_once(':').unwrap_or((value, value));
             let (soft, hard) = (number(soft)?, number(hard)?);
             if soft > hard {
-                return Err(bad("is softer above than hard"));
+                return Err(bad("the soft limit is above the hard limit"));
             }
             ulimits.push((name.to_owned(), soft, hard));
         }

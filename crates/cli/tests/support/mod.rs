@@ -200,7 +200,8 @@ impl Engine {
         tar.append_data(&mut header, "bin/busybox", program.as_slice()).unwrap();
         for applet in [
             "sh", "cat", "echo", "env", "id", "ip", "kill", "ls", "nc", "pwd", "sleep", "touch",
-            "tty", "grep", "hostname", "mount", "dd", "true", "wget", "head", "chmod",
+            "tty", "false", "ps", "tr", "cut", "wc", "grep", "hostname", "mount", "dd", "true",
+            "wget", "head", "chmod",
         ] {
             let mut link = tar::Header::new_gnu();
             link.set_entry_type(tar::EntryType::Symlink);

@@ -128,6 +128,9 @@ pub enum Mount {
         read_only: bool,
         /// Made for this container alone, and removed with it (`rm -v`, `--rm`).
         anonymous: bool,
+        /// An empty volume stays empty (`nocopy`).
+        #[serde(default)]
+        no_copy: bool,
     },
     /// A tmpfs.
     Tmpfs {

@@ -129,7 +129,7 @@ impl Container {
             [] => Err(missing()),
             [id] => Self::open(home, id),
             _ => Err(Error::other(format_args!(
-                "{wanted:?} is the beginning of {} containers' ids; give more of it",
+                "container ID prefix {wanted:?} is ambiguous: it matches {} containers",
                 ids.len()
             ))),
         }
@@ -463,7 +463,7 @@ fn take_name(home: &Home, id: &str, wanted: &str) -> Result<String> {
             return Ok(name);
         }
     }
-    Err(Error::other("no free name was found in 100 attempts; give one with --name"))
+    Err(Error::other("found no free name in 100 attempts: use --name"))
 }
 
 /// Gives the id of who has the name, if another has.

@@ -112,7 +112,7 @@ impl Container {
         if state.status == Status::Running {
             let why = match state.boot == boot_id() {
                 true => "its monitor was killed before it ended",
-                false => "the machine was restarted",
+                false => "the machine was rebooted",
             };
             state.status = Status::Exited;
             state.exit_code = 255;

@@ -249,8 +249,11 @@ fn volumes(
 ) -> Result<Vec<(String, String)>> {
     let mut volumes = Vec::new();
     for mount in &config.mounts {
-        if let Mount::Volume { name, anonymous, target, .. } = mount {
-            let fill = |data: &Path| copy_up::fill(root, target, data);
+        if let Mount::Volume { name, anonymous, target, no_copy, .. } = mount {
+            let fill = |data: &Path| match no_copy {
+                true => Ok(()),
+                false => copy_up::fill(root, target, data),
+            };
             let data = Volume::prepare(home, name, *anonymous, &fill)?;
             volumes.push((name.clone(), data.display().to_string()));
         }

@@ -87,12 +87,10 @@ fn write_maps(maps: &Maps, target: u32) -> Result<(), String> {
     for (index, kind) in KINDS.into_iter().enumerate() {
         let program = format!("new{kind}map");
         let cannot = |why: &str| {
-            format!(
-                "{program} cannot be run ({why}): install the package that holds it (uidmap, shadow-utils)"
-            )
+            format!("cannot run {program} ({why}): install the package uidmap or shadow-utils")
         };
         let path = husk_userns::find_program(&program)
-            .ok_or_else(|| cannot("no absolute directory of PATH has it"))?;
+            .ok_or_else(|| cannot("not found in an absolute directory of PATH"))?;
         let mut command = Command::new(path);
         let output = command.arg(target.to_string()).args(maps.arguments(index)).output();
         let output = output.map_err(|error| cannot(&error.to_string()))?;
@@ -118,7 +116,7 @@ impl Pending {
         match (told, heard) {
             (Ok(_), Ok(0)) => Ok(()),
             (Ok(_), Ok(_)) => Err(refusal),
-            _ => Err("the process that was to map your ids has ended".to_owned()),
+            _ => Err("the process that maps user IDs ended unexpectedly".to_owned()),
         }
     }
 }

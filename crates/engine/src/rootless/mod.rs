@@ -172,7 +172,7 @@ fn make() -> Result<()> {
     let refused = pending.and_then(|pending| pending.finish().err());
     if let Some(why) = maps.lacking.as_ref().or(refused.as_ref()) {
         ids::map_own(&maps)?;
-        notice(format_args!("only your own id exists in containers, as their root: {why}"));
+        notice(format_args!("only your own user ID is mapped into containers, as root: {why}"));
     }
     // What is mounted on the host later is seen here, and never the other way round.
     let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;

@@ -78,6 +78,7 @@ fn mounts_in_an_order_that_works() {
             target: "/a".to_owned(),
             read_only: true,
             anonymous: false,
+            no_copy: false,
         },
         Asked::Tmpfs { target: "/dev/shm".to_owned(), options: Vec::new() },
     ];
