@@ -206,3 +206,12 @@ fn a_log_is_not_a_preserved_descriptor() {
     let run = run.arg("--bundle").arg(bundle.dir()).arg(bundle.id()).output();
     run.refused_in_one_line(&["--preserve-fds", "descriptor 3 is not open"]);
 }
+
+/// The same for a process of `exec`: the caller's keys are not the container's.
+#[test]
+fn a_process_of_exec_has_the_session_keyring_of_its_container() {
+    let case = Case::new();
+    let (_bundle, container) = case.sleeper();
+    let printed = container.exec(&[], &["/bin/cat", "/proc/keys"]).ok().stdout;
+    assert!(printed.contains(container.id()), "{printed}");
+}

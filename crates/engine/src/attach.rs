@@ -161,7 +161,7 @@ pub fn attend(
             && pass_signals(attachment, signals, options.tty, &mut asked)
         {
             notice::notice(
-                "asked to end three times: left the container, which runs on (husk stop ends it)",
+                "got 3 SIGINT/SIGTERM signals, detached; the container is still running (use `husk stop`)",
             );
             return Ok(End::Exited(1));
         }
@@ -287,7 +287,8 @@ pub fn write_output(data: &[u8]) -> Result<()> {
 /// # Errors
 /// What is neither a character nor `ctrl-` and one of `a-z@[\]^_`.
 pub fn parse_keys(text: &str) -> Result<Vec<u8>> {
-    let bad = || Error::flag("--detach-keys", text, "is characters and ctrl-X, joined by commas");
+    let bad =
+        || Error::flag("--detach-keys", text, "must be characters or ctrl-X, joined by commas");
     let mut keys = Vec::new();
     for key in text.split(',').filter(|_| !text.is_empty()) {
         keys.push(match (key.strip_prefix("ctrl-"), key.as_bytes()) {

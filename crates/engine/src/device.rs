@@ -37,7 +37,7 @@ pub fn block_number(flag: &'static str, path: &str) -> Result<(i64, i64)> {
     let failed = |error: std::io::Error| Error::flag(flag, path, error);
     let meta = std::fs::metadata(path).map_err(failed)?;
     if !meta.file_type().is_block_device() {
-        return Err(Error::flag(flag, path, "is no block device"));
+        return Err(Error::flag(flag, path, "is not a block device"));
     }
     let (major, minor) = (rustix::fs::major(meta.rdev()), rustix::fs::minor(meta.rdev()));
     Ok((i64::from(major), i64::from(minor)))
@@ -52,7 +52,9 @@ pub fn asked(devices: &[(String, String, String)]) -> Result<Vec<(Device, String
     for (path, inside, access) in devices {
         match device(Path::new(path), inside)? {
             Some(device) => found.push((device, access.clone())),
-            None => return Err(Error::flag("--device", path, "is no character or block device")),
+            None => {
+                return Err(Error::flag("--device", path, "is not a character or block device"));
+            }
         }
     }
     Ok(found)

@@ -26,8 +26,8 @@ pub enum Error {
         /// The errno.
         source: io::Error,
     },
-    /// A file of the engine's own is malformed.
-    #[error("{path}: {source}")]
+    /// A file of the engine's own is damaged: cut short by a power failure, say.
+    #[error("{path} is damaged ({source}); \"husk system check\" says what can be done")]
     Record {
         /// The file.
         path: String,
@@ -47,8 +47,19 @@ pub enum Error {
     /// No container has the name or id.
     #[error("no such container: {0}")]
     NoContainer(String),
+    /// No volume has the name.
+    #[error("no such volume: {0}")]
+    NoVolume(String),
+    /// A volume that a container has.
+    #[error("volume {name} is in use by container {container}")]
+    VolumeInUse {
+        /// The volume.
+        name: String,
+        /// The container's name.
+        container: String,
+    },
     /// A name that another container has.
-    #[error("the name {name:?} is in use by container {id}; remove or rename that one")]
+    #[error("the name {name:?} is in use by container {id}: remove or rename that container")]
     NameInUse {
         /// The name.
         name: String,
@@ -56,8 +67,22 @@ pub enum Error {
         id: String,
     },
     /// A container that is to be started runs.
-    #[error("container {0} is running already")]
+    #[error("container {0} is already running")]
     Running(String),
+    /// `-t` where standard input is not a terminal.
+    #[error("standard input is not a terminal: remove -t")]
+    NotTerminal,
+    /// A template of `--format` that cannot be read.
+    #[error("--format {template:?}: {problem}")]
+    Template {
+        /// The template.
+        template: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A malformed command line.
+    #[error("{0}")]
+    Usage(String),
     /// The runtime failed.
     #[error("{message}")]
     Runtime {
@@ -81,6 +106,9 @@ pub enum Error {
     /// A tar could not be written.
     #[error(transparent)]
     Pack(#[from] husk_image::pack::PackError),
+    /// A tree could not be copied.
+    #[error(transparent)]
+    Tree(#[from] husk_image::tree::TreeError),
     /// A malformed reference.
     #[error(transparent)]
     Reference(#[from] husk_image::reference::ReferenceError),
@@ -100,7 +128,7 @@ pub enum Error {
     #[error(transparent)]
     Net(#[from] husk_net::Error),
     /// Nobody reads standard output any more; nobody is told so, either.
-    #[error("nobody reads standard output")]
+    #[error("the reader closed standard output")]
     ReaderGone,
     /// Everything else, in one sentence.
     #[error("{0}")]
@@ -125,6 +153,8 @@ impl Error {
     pub fn status(&self) -> u8 {
         match self {
             Self::Runtime { status, .. } => *status,
+            // Docker's command line says so before it asks the engine.
+            Self::NotTerminal => 1,
             Self::ReaderGone => READER_GONE,
             _ => ENGINE_FAILED,
         }
@@ -138,6 +168,19 @@ pub fn file<E: Into<io::Error>>(
 ) -> impl FnOnce(E) -> Error {
     let path = path.as_ref().display().to_string();
     move |source| Error::File { operation, path, source: source.into() }
+}
+
+impl From<husk_record::Error> for Error {
+    fn from(error: husk_record::Error) -> Self {
+        match error {
+            husk_record::Error::File { operation, path, source } => {
+                Self::File { operation, path: path.display().to_string(), source }
+            }
+            husk_record::Error::Damaged { path, source } => {
+                Self::Record { path: path.display().to_string(), source }
+            }
+        }
+    }
 }
 
 impl From<husk_image::store::StoreError> for Error {

@@ -44,7 +44,7 @@ impl Home {
         let root = match root {
             Some(root) => absolute("--root", root)?,
             None => Store::default_root(rootless)
-                .ok_or_else(|| Error::other("neither --root, XDG_DATA_HOME nor HOME is given"))?,
+                .ok_or_else(|| Error::other("none of --root, XDG_DATA_HOME and HOME is set"))?,
         };
         let run = match (run, rootless) {
             (Some(run), _) => absolute("--runroot", run)?,
@@ -95,14 +95,14 @@ fn owned(directory: &Path) -> Result<()> {
     let uid = rustix::process::geteuid().as_raw();
     if meta.uid() != uid {
         return Err(Error::other(format_args!(
-            "{directory}: belongs to user {}, not to {uid}, who calls: husk trusts what is in it",
+            "{directory} belongs to user {}, not to the calling user {uid}: husk trusts its content",
             meta.uid()
         )));
     }
     match meta.mode() & 0o022 {
         0 => Ok(()),
         _ => Err(Error::other(format_args!(
-            "{directory}: others may write to it, and husk trusts what is in it: chmod go-w it"
+            "{directory} is writable by others, but husk trusts its content: run chmod go-w on it"
         ))),
     }
 }

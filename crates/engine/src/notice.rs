@@ -8,7 +8,26 @@ use std::io::Write;
 
 /// One line that begins with our name.
 pub fn notice(text: impl Display) {
-    line(format_args!("husk: {}", printable(&text.to_string())));
+    line(format_args!("husk: {}", printable(&without_errno(&text.to_string()))));
+}
+
+/// Without the numbers that the standard library puts after an errno's words: ` (os error 2)`.
+pub fn without_errno(text: &str) -> String {
+    const MARK: &str = " (os error ";
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(MARK) {
+        plain.push_str(before);
+        match after.split_once(')') {
+            Some((number, more)) if number.bytes().all(|byte| byte.is_ascii_digit()) => rest = more,
+            _ => {
+                plain.push_str(MARK);
+                rest = after;
+            }
+        }
+    }
+    plain.push_str(rest);
+    plain
 }
 
 /// One line as it is.
@@ -40,6 +59,13 @@ pub fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_errno_is_words_alone() {
+        assert_eq!(without_errno("a: No such file (os error 2); b"), "a: No such file; b");
+        assert_eq!(without_errno("x (os error 2) (os error 13)"), "x");
+        assert_eq!(without_errno("x (os error y) (os error 1"), "x (os error y) (os error 1");
+    }
 
     #[test]
     fn nothing_that_a_terminal_obeys() {

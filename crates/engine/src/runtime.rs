@@ -39,8 +39,8 @@ impl Runtime {
         let program = match container.record.config.runtime.as_deref() {
             None => return Self::find(home),
             Some(path) if path.contains('/') => PathBuf::from(path),
-            Some(name) => in_path(name)
-                .ok_or_else(|| Error::flag("--runtime", name, "is in no directory of PATH"))?,
+            Some(name) => husk_userns::find_program(name)
+                .ok_or_else(|| Error::flag("--runtime", name, "not found in PATH"))?,
         };
         Ok(Self { program, root: home.oci(), own: false })
     }
@@ -60,9 +60,12 @@ impl Runtime {
     pub fn own() -> Result<PathBuf> {
         let own = std::env::current_exe().ok();
         let beside = own.and_then(|own| own.parent().map(|parent| parent.join("husk-oci")));
-        beside.filter(|beside| beside.is_file()).or_else(|| in_path("husk-oci")).ok_or_else(|| {
-            Error::other("husk-oci is neither beside husk nor in a directory of PATH; install it")
-        })
+        beside
+            .filter(|beside| beside.is_file())
+            .or_else(|| husk_userns::find_program("husk-oci"))
+            .ok_or_else(|| {
+                Error::other("husk-oci was found neither beside husk nor in PATH: install it")
+            })
     }
 
     /// A command of it, with its own state directory.
@@ -82,10 +85,19 @@ impl Runtime {
         let output = command.output().map_err(file("execute", &self.program))?;
         let words = String::from_utf8_lossy(&output.stderr);
         if !output.status.success() {
-            return Err(Error::Runtime { message: said(&words), status: ENGINE_FAILED });
+            let message = self.named(said(&words));
+            return Err(Error::Runtime { message, status: ENGINE_FAILED });
         }
         pass_on(&words);
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// A message of it; with the name of a runtime that is not our own.
+    fn named(&self, message: String) -> String {
+        match self.own {
+            true => message,
+            false => format!("{}: {message}", self.program.display()),
+        }
     }
 
     /// Whether it is husk-oci, as it belongs to this engine.
@@ -131,23 +143,19 @@ impl Logged {
             return Ok(warnings.into_iter().map(|line| line.msg).collect());
         }
         Err(match errors.into_iter().next_back() {
-            Some(line) => Error::Runtime { status: status_of(&line), message: line.msg },
+            Some(line) => {
+                Error::Runtime { status: status_of(&line), message: runtime.named(line.msg) }
+            }
             None => Error::Runtime {
-                message: format!("{} ended with {status} and no word", program.display()),
+                message: format!("{} failed without a message ({status})", program.display()),
                 status: ENGINE_FAILED,
             },
         })
     }
 }
 
-fn in_path(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let absolute = std::env::split_paths(&path).filter(|directory| directory.is_absolute());
-    absolute.map(|directory| directory.join(name)).find(|candidate| candidate.is_file())
-}
-
 fn status_of(line: &Line) -> u8 {
-    // A name that is in no directory of PATH has no errno, but the words of one.
+    // A name that is not found in PATH has no errno, but the words of one.
     let absent = line.errno == Some(ENOENT) || line.msg.contains("no such file or directory");
     match (line.code.as_deref(), absent) {
         (Some("exec"), true) => NOT_FOUND,
@@ -158,7 +166,7 @@ fn status_of(line: &Line) -> u8 {
 
 /// The last line of what it wrote, without its name.
 fn said(words: &str) -> String {
-    let last = words.lines().next_back().unwrap_or("it ended without a word");
+    let last = words.lines().next_back().unwrap_or("failed without a message");
     last.strip_prefix("husk-oci: ").unwrap_or(last).to_owned()
 }
 

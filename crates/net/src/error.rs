@@ -41,7 +41,10 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file of the store that is not what this crate wrote.
-    #[error("{}: {source} (not written by husk? move it away)", path.display())]
+    #[error(
+        "{} is damaged ({source}); \"husk system check\" says what can be done",
+        path.display()
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -195,6 +198,15 @@ pub enum Error {
     Pasta {
         /// Its last words, in one line.
         message: String,
+    },
+    /// Two `--root`s with one `--runroot`.
+    #[error(
+        "{} is in use by containers of another --root: give another --runroot",
+        runtime.display()
+    )]
+    RuntimeTaken {
+        /// The directory.
+        runtime: PathBuf,
     },
     /// Several steps of a tear-down failed; all were tried.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]

@@ -6,6 +6,7 @@
 #![deny(clippy::print_stderr, clippy::print_stdout, reason = "both panic where nobody reads")]
 
 pub mod arena;
+pub mod arguments;
 pub mod bpf;
 mod call;
 pub mod clone;
@@ -29,5 +30,6 @@ pub mod signal_name;
 pub mod spawn;
 pub mod startup;
 pub mod text;
+pub mod trace;
 
 pub use rustix::io::Errno;

@@ -86,13 +86,14 @@ pub(super) fn prepare(maps: &Maps) -> Result<Pending> {
 fn write_maps(maps: &Maps, target: u32) -> Result<(), String> {
     for (index, kind) in KINDS.into_iter().enumerate() {
         let program = format!("new{kind}map");
-        let mut command = Command::new(&program);
+        let cannot = |why: &str| {
+            format!("cannot run {program} ({why}): install the package uidmap or shadow-utils")
+        };
+        let path = husk_userns::find_program(&program)
+            .ok_or_else(|| cannot("not found in an absolute directory of PATH"))?;
+        let mut command = Command::new(path);
         let output = command.arg(target.to_string()).args(maps.arguments(index)).output();
-        let output = output.map_err(|error| {
-            format!(
-                "{program} cannot be run ({error}): install the package that holds it (uidmap, shadow-utils)"
-            )
-        })?;
+        let output = output.map_err(|error| cannot(&error.to_string()))?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
             return Err(format!("{program}: {said} ({})", husk_userns::helper_hint(kind, &said)));
@@ -115,7 +116,7 @@ impl Pending {
         match (told, heard) {
             (Ok(_), Ok(0)) => Ok(()),
             (Ok(_), Ok(_)) => Err(refusal),
-            _ => Err("the process that was to map your ids has ended".to_owned()),
+            _ => Err("the process that maps user IDs ended unexpectedly".to_owned()),
         }
     }
 }

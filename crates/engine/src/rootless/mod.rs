@@ -28,8 +28,8 @@ use std::sync::OnceLock;
 use rustix::io::Errno;
 use rustix::mount::MountPropagationFlags;
 
+use crate::container::Container;
 use crate::container::state::start_ticks;
-use crate::container::{Container, write_whole};
 use crate::error::{Error, Result, file};
 use crate::home::{Home, make_directory};
 use crate::lock::Lock;
@@ -172,7 +172,7 @@ fn make() -> Result<()> {
     let refused = pending.and_then(|pending| pending.finish().err());
     if let Some(why) = maps.lacking.as_ref().or(refused.as_ref()) {
         ids::map_own(&maps)?;
-        notice(format_args!("only your own id exists in containers, as their root: {why}"));
+        notice(format_args!("only your own user ID is mapped into containers, as root: {why}"));
     }
     // What is mounted on the host later is seen here, and never the other way round.
     let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
@@ -194,7 +194,7 @@ fn hold(home: &Home, places: &Places) -> Result<()> {
     let spawned = holder.spawn().map_err(file("execute", "/proc/self/exe"))?;
     let pid = i32::try_from(spawned.id()).map_err(Error::other)?;
     let ticks = start_ticks(pid).ok_or_else(|| Error::other("the namespaces' holder has ended"))?;
-    write_whole(&places.holder, format!("{pid} {ticks}").as_bytes())
+    Ok(husk_record::write(&places.holder, format!("{pid} {ticks}").as_bytes())?)
     // It is not waited for: it outlives us, and init reaps it.
 }
 

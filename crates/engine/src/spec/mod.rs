@@ -32,8 +32,11 @@ pub struct Facts<'a> {
     pub hostname: &'a str,
     /// Who the process is.
     pub identity: &'a Identity,
-    /// The directory with `rootfs`, `hosts`, `hostname` and `resolv.conf`.
+    /// The directory with `rootfs`.
     pub run: &'a Path,
+    /// The directory with `hosts`, `hostname` and `resolv.conf`: on the disk, where what a
+    /// container writes to them is bounded and counted as its other files are.
+    pub files: &'a Path,
     /// Its network namespace.
     pub network: Network,
     /// Where volumes are: name to directory.
@@ -67,7 +70,8 @@ pub enum Network {
     Path(String),
 }
 
-const MASKED: [&str; 13] = [
+/// Paths that a container sees as empty.
+pub const MASKED: [&str; 13] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -83,7 +87,8 @@ const MASKED: [&str; 13] = [
     "/sys/kernel/security",
 ];
 
-const READONLY: [&str; 5] =
+/// Paths that a container cannot write to.
+pub const READONLY: [&str; 5] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -114,7 +119,11 @@ pub fn build(config: &Config, facts: &Facts<'_>) -> Result<Spec> {
     };
     let own_uts = !config.host_namespaces.contains(&NamespaceType::Uts);
     Ok(Spec {
-        oci_version: husk_spec::VERSION.to_owned(),
+        // Older runtimes refuse a version that they do not know, and nothing here is newer.
+        oci_version: match config.runtime {
+            None => husk_spec::VERSION.to_owned(),
+            Some(_) => "1.0.2".to_owned(),
+        },
         root: Some(Root {
             path: facts.run.join("rootfs").display().to_string(),
             readonly: config.read_only,
@@ -224,7 +233,7 @@ fn sysctls(
 ) -> Result<std::collections::BTreeMap<String, String>> {
     for name in config.sysctls.keys() {
         if name.starts_with("net.") && facts.network == Network::Host {
-            let problem = "is the host's with --network host";
+            let problem = "cannot be combined with --network host";
             return Err(Error::flag("--sysctl", name, problem));
         }
     }

@@ -326,7 +326,7 @@ mod tests {
         let mut seen = std::collections::HashSet::new();
         for rule in profile.syscalls.iter().filter(|rule| rule.args.is_empty()) {
             for name in &rule.names {
-                assert!(seen.insert(name.clone()), "{name} stands twice");
+                assert!(seen.insert(name.clone()), "duplicate name {name}");
             }
         }
     }

@@ -29,21 +29,29 @@ pub fn drop_bounding(keep: &CapabilitySets) -> Result<(), Fault> {
 }
 
 /// Sets the other four sets, after the change of user. What is not to be had is
-/// left out: the runtime has warned of it. With `confines`, `CAP_SYS_ADMIN` is kept until
-/// execve(2), for what a process without no_new_privs must do to confine itself.
-pub fn apply(wanted: &CapabilitySets, confines: bool) -> Result<(), Fault> {
+/// left out: the runtime has warned of it. With `confines`, `CAP_SYS_ADMIN` is kept for what a
+/// process without no_new_privs must do to confine itself, until [`Kept::give_up`].
+pub fn apply(wanted: &CapabilitySets, confines: bool) -> Result<Kept, Fault> {
     let current = rustix::thread::capabilities(None).at(Step::Capabilities, 0, "capget")?;
     let available = current.permitted.bits();
     let permitted = wanted.permitted & available;
-    let kept = if confines { CapabilitySet::SYS_ADMIN.bits() & available } else { 0 };
     let sets = Sets {
-        effective: CapabilitySet::from_bits_retain(wanted.effective & permitted | kept),
-        permitted: CapabilitySet::from_bits_retain(permitted | kept),
+        effective: CapabilitySet::from_bits_retain(wanted.effective & permitted),
+        permitted: CapabilitySet::from_bits_retain(permitted),
         inheritable: CapabilitySet::from_bits_retain(
             wanted.inheritable & wanted.bounding & available,
         ),
     };
-    rustix::thread::set_capabilities(None, sets).at(Step::Capabilities, 0, "capset")?;
+    let kept = match confines {
+        true => CapabilitySet::SYS_ADMIN & current.permitted,
+        false => CapabilitySet::empty(),
+    };
+    let with_kept = Sets {
+        effective: sets.effective | kept,
+        permitted: sets.permitted | kept,
+        inheritable: sets.inheritable,
+    };
+    rustix::thread::set_capabilities(None, with_kept).at(Step::Capabilities, 0, "capset")?;
     rustix::thread::clear_ambient_capability_set().at(
         Step::Capabilities,
         0,
@@ -60,5 +68,15 @@ pub fn apply(wanted: &CapabilitySets, confines: bool) -> Result<(), Fault> {
             )?;
         }
     }
-    Ok(())
+    Ok(Kept(sets))
+}
+
+/// What [`apply`] has kept.
+pub struct Kept(Sets);
+
+impl Kept {
+    /// Leaves what was wanted: one call, which a filter may be asked about.
+    pub fn give_up(self) -> Result<(), Fault> {
+        rustix::thread::set_capabilities(None, self.0).at(Step::Capabilities, 0, "capset")
+    }
 }

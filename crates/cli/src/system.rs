@@ -1,0 +1,465 @@
+//! `system`, `info` and `version`.
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::stats::total_memory;
+use super::{output, prune};
+use crate::template::{Nil, OMITTED, nil};
+use husk_engine::clock;
+use husk_engine::container::Container;
+use husk_engine::container::config::Mount;
+use husk_engine::container::state::Status;
+use husk_engine::error::{Error, Result};
+use husk_engine::home::Home;
+use husk_engine::notice::printable;
+use husk_engine::rootless::is_rootless;
+use husk_engine::runtime::Runtime;
+use husk_engine::volume::{self, Volume};
+use husk_engine::{check, usage};
+
+/// Its commands.
+#[derive(Debug, Subcommand)]
+pub(super) enum System {
+    /// Show disk usage
+    Df(Df),
+    /// Verify records, layers and blobs, and repair what is damaged
+    Check(Check),
+    /// Show information about the engine and the host
+    Info(Info),
+    /// Remove unused data
+    Prune(prune::Everything),
+}
+
+impl System {
+    pub(super) fn run(&self, home: &Home) -> Result<u8> {
+        match self {
+            Self::Df(df) => df.run(home),
+            Self::Check(check) => check.run(home),
+            Self::Info(info) => info.run(home),
+            Self::Prune(prune) => prune.run(home),
+        }
+    }
+}
+
+/// `builder`.
+#[derive(Debug, Subcommand)]
+pub(super) enum Builder {
+    /// Build an image from a Dockerfile
+    Build(Box<super::build::Build>),
+    /// Remove the build cache
+    Prune(prune::Cache),
+}
+
+impl Builder {
+    pub(super) fn run(&self, home: &Home) -> Result<u8> {
+        match self {
+            Self::Build(build) => build.run(home),
+            Self::Prune(prune) => prune.run(home),
+        }
+    }
+}
+
+/// `system df`.
+#[derive(Debug, Args)]
+pub(super) struct Df {
+    /// Format output as json, or by a Go template such as '{{.Type}} {{.Size}}'
+    #[arg(long)]
+    format: Option<String>,
+    /// List each image, container and volume
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+fn part(kind: &str, total: usize, active: usize, size: u64, reclaimable: u64) -> Value {
+    let freed = output::size(reclaimable);
+    json!({
+        "Type": kind,
+        "TotalCount": total.to_string(),
+        "Active": active.to_string(),
+        "Size": output::size(size),
+        "Reclaimable": match reclaimable.saturating_mul(100).checked_div(size) {
+            Some(percent) if kind != "Build Cache" => format!("{freed} ({percent}%)"),
+            _ => freed,
+        },
+    })
+}
+
+impl Df {
+    fn run(&self, home: &Home) -> Result<u8> {
+        if self.verbose {
+            return self.list(home);
+        }
+        let store = home.images()?;
+        let used = store.usage()?;
+        let pins = store.pins()?;
+        let images = store.images()?;
+        let pinned = |one: &&husk_image::store::Image| {
+            pins.iter().any(|(_, manifest)| *manifest == one.record.manifest)
+        };
+        let active = images.iter().filter(pinned).count();
+        let mut rows = vec![part("Images", images.len(), active, used.images, used.unused)];
+
+        // Changes to the image, and the log.
+        let (mut total, mut running, mut size, mut free) = (0, 0, 0, 0);
+        for container in Container::all(home)? {
+            let bytes = usage::tree(&container.directory);
+            total += 1;
+            size += bytes;
+            match container.state()?.status {
+                Status::Running => running += 1,
+                _ => free += bytes,
+            }
+        }
+        rows.push(part("Containers", total, running, size, free));
+
+        let (mut total, mut active, mut size, mut free) = (0, 0, 0, 0);
+        for volume in Volume::all(home)? {
+            let bytes = usage::tree(&volume::data(home, &volume.name));
+            total += 1;
+            size += bytes;
+            match Volume::user(home, &volume.name)? {
+                Some(_) => active += 1,
+                None => free += bytes,
+            }
+        }
+        rows.push(part("Local Volumes", total, active, size, free));
+        let cached = used.steps + usage::tree(&store.cache_mounts());
+        rows.push(part("Build Cache", used.step_count, 0, cached, cached));
+        if used.partial > 0 {
+            rows.push(part("Partial Pulls", 0, 0, used.partial, used.partial));
+        }
+        let columns = [
+            ("TYPE", "Type"),
+            ("TOTAL", "TotalCount"),
+            ("ACTIVE", "Active"),
+            ("SIZE", "Size"),
+            ("RECLAIMABLE", "Reclaimable"),
+        ];
+        output::listing(self.format.as_deref(), &columns, &rows).map(|()| 0)
+    }
+}
+
+/// `system check`.
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// Repair what can be derived again, and remove records and blobs that are of no use
+    #[arg(long)]
+    repair: bool,
+    /// Verify records and blobs only, not the files of unpacked layers
+    #[arg(long)]
+    quick: bool,
+}
+
+impl Check {
+    /// Exits with 1 where something is still damaged in the end.
+    fn run(&self, home: &Home) -> Result<u8> {
+        let options = check::Options { repair: self.repair, layers: !self.quick };
+        let (mut found, mut standing) = (0, 0);
+        check::check(home, options, &mut |finding| {
+            found += 1;
+            standing += u32::from(finding.stands());
+            let outcome = match &finding.repaired {
+                Some(Ok(())) => "repaired".to_owned(),
+                Some(Err(error)) => format!("not repaired: {error}; {}", finding.remedy),
+                None => finding.remedy.clone(),
+            };
+            let text = format!("{}: {}: {outcome}", finding.object, finding.problem);
+            output::line(printable(&text))
+        })?;
+        let summary = match (found, standing) {
+            (0, _) => "no damage found".to_owned(),
+            (_, 0) => format!("{found} damaged, all repaired"),
+            (_, _) if self.repair => format!("{found} damaged, {standing} not repaired"),
+            _ => format!("{found} damaged (\"husk system check --repair\" repairs what it can)"),
+        };
+        output::line(summary)?;
+        Ok(u8::from(standing > 0))
+    }
+}
+
+impl Df {
+    /// `-v`.
+    fn list(&self, home: &Home) -> Result<u8> {
+        if self.format.is_some() {
+            return Err(Error::other("--format cannot be combined with --verbose"));
+        }
+        let text = |row: &Value, field: &str| {
+            row.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        let table = |title: &str, columns: &[(&str, &str)], rows: &[Value]| {
+            output::print(&format!("{title}\n\n"))?;
+            let header: Vec<&str> = columns.iter().map(|(header, _)| *header).collect();
+            let cells = |row: &Value| columns.iter().map(|(_, field)| text(row, field)).collect();
+            output::table(&header, &rows.iter().map(cells).collect::<Vec<Vec<String>>>())?;
+            output::print("\n")
+        };
+        let images = super::image::usage(home)?;
+        table("Images space usage:", &IMAGE_USAGE, &images)?;
+        let containers = super::listing::usage(home)?;
+        table("Containers space usage:", &CONTAINER_USAGE, &containers)?;
+        let mut volumes = Vec::new();
+        let containers = Container::all(home)?;
+        for volume in Volume::all(home)? {
+            let uses = |one: &&Container| {
+                one.record.config.mounts.iter().any(
+                    |mount| matches!(mount, Mount::Volume { name, .. } if *name == volume.name),
+                )
+            };
+            volumes.push(json!({
+                "Name": volume.name,
+                "Links": containers.iter().filter(uses).count().to_string(),
+                "Size": output::size(usage::tree(&volume::data(home, &volume.name))),
+            }));
+        }
+        let columns = [("VOLUME NAME", "Name"), ("LINKS", "Links"), ("SIZE", "Size")];
+        table("Local Volumes space usage:", &columns, &volumes)?;
+        let store = home.images()?;
+        let cached = store.usage()?.steps + usage::tree(&store.cache_mounts());
+        output::line(format_args!("Build cache usage: {}", output::size(cached))).map(|()| 0)
+    }
+}
+
+const IMAGE_USAGE: [(&str, &str); 8] = [
+    ("REPOSITORY", "Repository"),
+    ("TAG", "Tag"),
+    ("IMAGE ID", "ID"),
+    ("CREATED", "CreatedSince"),
+    ("SIZE", "Size"),
+    ("SHARED SIZE", "SharedSize"),
+    ("UNIQUE SIZE", "UniqueSize"),
+    ("CONTAINERS", "Containers"),
+];
+const CONTAINER_USAGE: [(&str, &str); 8] = [
+    ("CONTAINER ID", "ID"),
+    ("IMAGE", "Image"),
+    ("COMMAND", "Command"),
+    ("LOCAL VOLUMES", "LocalVolumes"),
+    ("SIZE", "Size"),
+    ("CREATED", "RunningFor"),
+    ("STATUS", "Status"),
+    ("NAMES", "Names"),
+];
+
+/// `info`.
+#[derive(Debug, Args)]
+pub(super) struct Info {
+    /// Format output as json, table, or by a Go template such as '{{.Images}}'
+    #[arg(short, long)]
+    format: Option<String>,
+}
+
+impl Info {
+    pub(super) fn run(&self, home: &Home) -> Result<u8> {
+        let (mut running, mut paused, mut stopped) = (0, 0, 0);
+        for container in Container::all(home)? {
+            let state = container.state()?;
+            match state.status {
+                Status::Running if state.paused => paused += 1,
+                Status::Running => running += 1,
+                _ => stopped += 1,
+            }
+        }
+        let host = rustix::system::uname();
+        let text = |name: &std::ffi::CStr| name.to_string_lossy().into_owned();
+        let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+        let pretty = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+        // The runtime may be missing: this command is where one looks then.
+        let runtime = Runtime::find(home).and_then(|runtime| runtime.output(&["--version"]));
+        let runtime = match &runtime {
+            Ok(said) => said.lines().next().unwrap_or_default().to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let runtime_path = Runtime::own().unwrap_or_default();
+        let cpus = std::thread::available_parallelism().map_or(0, usize::from);
+        let mut info = json!({
+            "Containers": running + paused + stopped,
+            "ContainersRunning": running,
+            "ContainersPaused": paused,
+            "ContainersStopped": stopped,
+            "Images": home.images()?.images()?.len(),
+            "ServerVersion": env!("CARGO_PKG_VERSION"),
+            "Driver": "overlay",
+            "LoggingDriver": "json-file",
+            "CgroupDriver": "cgroupfs",
+            "CgroupVersion": cgroup_version(),
+            "SecurityOptions": security_options(),
+            "DockerRootDir": home.root,
+            "Runtimes": { "husk-oci": { "path": runtime_path } },
+            "DefaultRuntime": "husk-oci",
+            "RuntimeVersion": runtime,
+        });
+        // Two literals: one is too long for the macro.
+        let more = json!({
+            "ID": "",
+            "Debug": false,
+            "ExperimentalBuild": false,
+            "LiveRestoreEnabled": true,
+            "IndexServerAddress": "https://index.docker.io/v1/",
+            "Labels": [],
+            "HttpProxy": "", "HttpsProxy": "", "NoProxy": "",
+            "InitBinary": "husk",
+            "Isolation": "",
+            "OSVersion": "",
+            "Plugins": {
+                "Volume": ["local"], "Network": ["bridge", "host", "null"],
+                "Authorization": nil(Nil::List), "Log": ["json-file", "none"],
+            },
+            "Swarm": { "LocalNodeState": "inactive", "NodeID": "", "ControlAvailable": false },
+            "SystemTime": clock::timestamp(),
+            "MemoryLimit": has_controller("memory"),
+            "SwapLimit": super::flags::counts_swap(),
+            "PidsLimit": has_controller("pids"),
+            "CPUShares": has_controller("cpu"),
+            "CPUSet": has_controller("cpuset"),
+            "Warnings": nil(Nil::List),
+            "Rootless": is_rootless(),
+            "Root": home.root,
+            "RunRoot": home.run,
+            "KernelVersion": text(host.release()),
+            "OperatingSystem": pretty.unwrap_or_default().trim_matches('"'),
+            "OSType": "linux",
+            "Architecture": text(host.machine()),
+            "Name": text(host.nodename()),
+            "NCPU": cpus,
+            "MemTotal": total_memory(),
+        });
+        if let (Some(info), Value::Object(more)) = (info.as_object_mut(), more) {
+            info.extend(more);
+        }
+        if let Some(template) = &self.format {
+            output::check(template)?;
+            return output::line(output::format(template, &info)?).map(|()| 0);
+        }
+        print_info(&info)
+    }
+}
+
+/// The lines of `info` that Docker has, in its order.
+const INFO: [(&str, &str); 21] = [
+    ("Server Version", "ServerVersion"),
+    ("Storage Driver", "Driver"),
+    ("Logging Driver", "LoggingDriver"),
+    ("Cgroup Driver", "CgroupDriver"),
+    ("Cgroup Version", "CgroupVersion"),
+    ("Default Runtime", "DefaultRuntime"),
+    ("Runtime Version", "RuntimeVersion"),
+    ("Security Options", "SecurityOptions"),
+    ("Kernel Version", "KernelVersion"),
+    ("Operating System", "OperatingSystem"),
+    ("OSType", "OSType"),
+    ("Architecture", "Architecture"),
+    ("CPUs", "NCPU"),
+    ("Total Memory", "MemTotal"),
+    ("Name", "Name"),
+    ("Docker Root Dir", "DockerRootDir"),
+    ("Root", "Root"),
+    ("Runroot", "RunRoot"),
+    ("Rootless", "Rootless"),
+    ("Debug Mode", "Debug"),
+    ("Live Restore Enabled", "LiveRestoreEnabled"),
+];
+
+fn print_info(info: &Value) -> Result<u8> {
+    let text = |field: &str| match info.get(field) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(items)) => {
+            items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")
+        }
+        Some(Value::Number(bytes)) if field == "MemTotal" => {
+            super::stats::binary(bytes.as_u64().unwrap_or(0))
+        }
+        Some(other) => other.to_string(),
+        None => String::new(),
+    };
+    output::line(format_args!("Containers: {}", text("Containers")))?;
+    for word in ["Running", "Paused", "Stopped"] {
+        output::line(format_args!(" {word}: {}", text(&format!("Containers{word}"))))?;
+    }
+    output::line(format_args!("Images: {}", text("Images")))?;
+    for (title, field) in INFO {
+        output::line(format_args!("{title}: {}", text(field)))?;
+    }
+    Ok(0)
+}
+
+/// Whether the kernel has a cgroup controller (/proc/cgroups).
+fn has_controller(name: &str) -> bool {
+    let text = std::fs::read_to_string("/proc/cgroups").unwrap_or_default();
+    text.lines().any(|line| {
+        let mut words = line.split_ascii_whitespace();
+        words.next() == Some(name) && words.next_back() == Some("1")
+    })
+}
+
+/// What confines every container, in Docker's words.
+fn security_options() -> Vec<&'static str> {
+    let mut options = vec!["name=seccomp,profile=builtin"];
+    let apparmor = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled");
+    if apparmor.is_ok_and(|text| text.trim() == "Y") {
+        options.push("name=apparmor");
+    }
+    if is_rootless() {
+        options.push("name=rootless");
+    }
+    options.push("name=cgroupns");
+    options
+}
+
+/// 2 where there is nothing but the unified hierarchy, as Docker says it.
+fn cgroup_version() -> &'static str {
+    match std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        true => "2",
+        false => "1",
+    }
+}
+
+/// `version`.
+#[derive(Debug, Args)]
+pub(super) struct Version {
+    /// Format output as json, table, or by a Go template such as '{{.Version}}'
+    #[arg(short, long)]
+    format: Option<String>,
+}
+
+impl Version {
+    pub(super) fn run(&self, home: &Home) -> Result<u8> {
+        let runtime = Runtime::find(home).and_then(|runtime| runtime.output(&["--version"]));
+        let runtime = runtime.as_ref().map_or("", |said| said.lines().next().unwrap_or_default());
+        let version = env!("CARGO_PKG_VERSION");
+        let arch = husk_image::platform::Platform::host().architecture;
+        // Of what Docker's document has beside these, nothing is known here.
+        let unknown =
+            json!({ "GitCommit": "", "GoVersion": "", "BuildTime": "", "ApiVersion": "" });
+        let known = json!({
+            "Version": version,
+            "Runtime": runtime,
+            "Os": "linux",
+            "Arch": arch,
+            "Client": {
+                "Version": version, "Os": "linux", "Arch": arch, "Context": "default",
+                OMITTED: unknown,
+            },
+            "Server": {
+                "Version": version, "Os": "linux", "Arch": arch,
+                "KernelVersion": rustix::system::uname().release().to_string_lossy(),
+                "Components": [
+                    { "Name": "Engine", "Version": version },
+                    { "Name": "husk-oci", "Version": runtime.split(' ').nth(2).unwrap_or_default() },
+                ],
+                OMITTED: unknown,
+            },
+        });
+        match &self.format {
+            Some(template) => {
+                output::check(template)?;
+                output::line(output::format(template, &known)?)?;
+            }
+            None => {
+                let runtime = if runtime.is_empty() { "husk-oci was not found" } else { runtime };
+                output::line(format_args!("husk {version}\n{runtime}"))?;
+            }
+        }
+        Ok(0)
+    }
+}

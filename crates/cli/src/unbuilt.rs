@@ -1,0 +1,317 @@
+//! Docker's words that husk does not have: known, so that an error can name them instead of
+//! suggesting another, and so that a flag that would change nothing is taken.
+
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use husk_engine::error::{Error, Result};
+
+/// What a flag of Docker's does here.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// It takes a value and is not supported yet.
+    Value,
+    /// The same of one without a value.
+    Switch,
+    /// It takes a value and will not be supported, and why.
+    Refused(&'static str),
+    /// The same of one without a value.
+    RefusedSwitch(&'static str),
+    /// These values change nothing and are taken, as is the empty one; why others are refused.
+    Harmless(&'static [&'static str], &'static str),
+    /// The boolean that changes nothing, and why the other one is refused.
+    HarmlessBool(bool, &'static str),
+}
+use Kind::{Harmless, HarmlessBool, Refused, RefusedSwitch, Switch, Value};
+
+/// A command's name as it is called without the word of its group; "" are the flags before the
+/// command.
+type Commands = &'static [&'static str];
+const RUN: Commands = &["run", "create"];
+const NETWORK_CREATE: Commands = &["network create"];
+const BUILD: Commands = &["build"];
+
+const WINDOWS: &str = "is for Windows";
+const NO_TRUST: &str = "cannot be false: image signatures are not verified; pull by digest";
+const NO_DAEMON: &str = "is not supported: husk has no daemon to connect to";
+
+/// Flags: their letter where Docker has one, a slash, and their name. That is also the id, which
+/// no flag of husk's own has.
+const FLAGS: [(Commands, &str, Kind); 85] = [
+    (&[""], "D/debug", HarmlessBool(true, "")),
+    (&[""], "l/log-level", Harmless(&["debug", "info", "warn", "error", "fatal"], LOG_LEVELS)),
+    (&[""], "c/context", Harmless(&["default"], NO_DAEMON)),
+    (&[""], "H/host", Harmless(&[], NO_DAEMON)),
+    (&[""], "/tls", HarmlessBool(false, NO_DAEMON)),
+    (&[""], "/tlsverify", HarmlessBool(false, NO_DAEMON)),
+    (&[""], "/tlscacert", Refused(NO_DAEMON)),
+    (&[""], "/tlscert", Refused(NO_DAEMON)),
+    (&[""], "/tlskey", Refused(NO_DAEMON)),
+    (RUN, "/health-cmd", Value),
+    (RUN, "/health-interval", Value),
+    (RUN, "/health-retries", Value),
+    (RUN, "/health-start-interval", Value),
+    (RUN, "/health-start-period", Value),
+    (RUN, "/health-timeout", Value),
+    (RUN, "/cpu-count", Refused("is for Windows; use --cpus")),
+    (RUN, "/cpu-percent", Refused("is for Windows; use --cpus")),
+    (RUN, "/io-maxbandwidth", Refused("is for Windows; see --device-read-bps")),
+    (RUN, "/io-maxiops", Refused("is for Windows; see --device-read-iops")),
+    (&["run", "create", "build"], "/isolation", Harmless(&["default"], WINDOWS)),
+    (
+        &["run", "create", "build", "pull", "push"],
+        "/disable-content-trust",
+        HarmlessBool(true, NO_TRUST),
+    ),
+    (RUN, "/gpus", Refused("needs a vendor's hook; pass the device nodes with --device")),
+    (
+        &["run", "create", "update"],
+        "/kernel-memory",
+        Refused("is no longer in the kernel (Linux 5.16); --memory includes it"),
+    ),
+    (RUN, "/link", Refused("is Docker's legacy feature; put both containers on one network")),
+    (RUN, "/link-local-ip", Refused("is not supported; --ip sets an address on the network")),
+    (RUN, "/network-alias", Refused("needs name resolution, which is not supported yet")),
+    (
+        &["run", "create", "update"],
+        "/storage-opt",
+        Refused("needs quotas below overlayfs; put what grows on a volume or --tmpfs"),
+    ),
+    (RUN, "/volume-driver", Harmless(&["local"], "must be local, the only volume driver")),
+    (RUN, "/use-api-socket", RefusedSwitch("cannot be honored: there is no daemon, and no socket")),
+    (BUILD, "/add-host", Value),
+    (BUILD, "/allow", Value),
+    (BUILD, "/annotation", Value),
+    (BUILD, "/attest", Value),
+    (BUILD, "/build-context", Value),
+    (BUILD, "/builder", Value),
+    (BUILD, "/cache-from", Value),
+    (BUILD, "/cache-to", Value),
+    (BUILD, "/call", Value),
+    (BUILD, "/cgroup-parent", Value),
+    (BUILD, "/cpu-period", Value),
+    (BUILD, "/cpu-quota", Value),
+    (BUILD, "c/cpu-shares", Value),
+    (BUILD, "/cpuset-cpus", Value),
+    (BUILD, "/cpuset-mems", Value),
+    (BUILD, "m/memory", Value),
+    (BUILD, "/memory-swap", Value),
+    (BUILD, "/metadata-file", Value),
+    (BUILD, "/no-cache-filter", Value),
+    (BUILD, "o/output", Value),
+    (BUILD, "/provenance", Harmless(&["false", "0"], "is not supported yet")),
+    (BUILD, "/sbom", Harmless(&["false", "0"], "is not supported yet")),
+    (BUILD, "/security-opt", Value),
+    (BUILD, "/shm-size", Value),
+    (BUILD, "/ssh", Value),
+    (BUILD, "/ulimit", Value),
+    (BUILD, "/check", Switch),
+    (BUILD, "/compress", Switch),
+    // The image goes to the local store in any case.
+    (BUILD, "/load", HarmlessBool(true, "")),
+    (BUILD, "/push", Switch),
+    (BUILD, "/squash", Switch),
+    (&["update"], "/restart", Harmless(&["no"], "is not supported yet (only \"no\")")),
+    (&["exec"], "/detach-keys", Value),
+    (&["logs"], "/details", Switch),
+    (&["rm"], "l/link", Switch),
+    // An image has no untagged parents here.
+    (&["rmi"], "/no-prune", HarmlessBool(true, "")),
+    (&["pull", "push"], "a/all-tags", Switch),
+    (&["push", "save", "load", "import", "rmi", "history"], "/platform", Value),
+    (&["images"], "/tree", Switch),
+    (NETWORK_CREATE, "/aux-address", Value),
+    (NETWORK_CREATE, "/ipam-driver", Harmless(&["default"], "must be default")),
+    (NETWORK_CREATE, "/ipam-opt", Value),
+    (NETWORK_CREATE, "/scope", Harmless(&["local"], "must be local")),
+    (NETWORK_CREATE, "/config-from", Value),
+    (NETWORK_CREATE, "/config-only", Switch),
+    (NETWORK_CREATE, "/attachable", Switch),
+    (NETWORK_CREATE, "/ingress", Switch),
+    (&["network connect"], "/alias", Value),
+    (&["network connect"], "/driver-opt", Value),
+    (&["network connect"], "/link", Value),
+    (&["network connect"], "/link-local-ip", Value),
+    (&["start"], "/checkpoint", Value),
+    (&["start"], "/checkpoint-dir", Value),
+    (
+        &["volume create"],
+        "o/opt",
+        Refused("is not supported; bind a directory with -v, or use --tmpfs"),
+    ),
+    (&["volume create"], "/availability", Refused("is for Swarm's cluster volumes")),
+    (&["volume create"], "/scope", Refused("is for Swarm's cluster volumes")),
+];
+const LOG_LEVELS: &str = "must be one of debug, info, warn, error, fatal";
+
+/// Docker's commands and those of its usual plugins, by the group they are in.
+const COMMANDS: [(&str, &[&str]); 5] = [
+    (
+        "",
+        &[
+            "bake",
+            "buildx",
+            "checkpoint",
+            "commit",
+            "compose",
+            "config",
+            "context",
+            "debug",
+            "events",
+            "init",
+            "manifest",
+            "node",
+            "plugin",
+            "scout",
+            "search",
+            "secret",
+            "service",
+            "stack",
+            "swarm",
+            "trust",
+        ],
+    ),
+    ("container", &["commit"]),
+    ("system", &["dial-stdio", "events"]),
+    ("volume", &["update"]),
+    ("builder", &["du"]),
+];
+/// Words with commands below them.
+const GROUPS: [&str; 6] = ["container", "image", "builder", "system", "network", "volume"];
+
+/// A command of a group as [`FLAGS`] has it.
+pub(super) fn canonical(group: &str, name: &str) -> String {
+    match (group, name) {
+        ("image", "rm") => "rmi".to_owned(),
+        ("image", "ls") => "images".to_owned(),
+        ("container", "ls") => "ps".to_owned(),
+        ("system", "info") => "info".to_owned(),
+        ("image" | "container" | "builder", "prune") => format!("{group} {name}"),
+        ("image" | "container" | "builder" | "", name) => name.to_owned(),
+        (group, name) => format!("{group} {name}"),
+    }
+}
+
+/// A flag's name, and its letter.
+fn spelled(flag: &'static str) -> (&'static str, Option<char>) {
+    let (letter, name) = flag.split_once('/').unwrap_or_default();
+    (name, letter.chars().next())
+}
+
+/// Adds them, hidden from the help.
+pub(super) fn extend(mut command: Command) -> Command {
+    command = add_flags(command, "");
+    for group in GROUPS {
+        command = command.mut_subcommand(group, |below| add_commands(below, group));
+    }
+    add_commands(command, "")
+}
+
+fn add_flags(mut command: Command, name: &str) -> Command {
+    for (_, flag, kind) in FLAGS.iter().filter(|(commands, ..)| commands.contains(&name)) {
+        let (long, short) = spelled(flag);
+        let is_known = |arg: &Arg| {
+            let aliases = arg.get_all_aliases().into_iter().flatten();
+            arg.get_long().into_iter().chain(aliases).any(|known| known == long)
+        };
+        if command.get_arguments().any(is_known) {
+            continue;
+        }
+        let arg = Arg::new(*flag).long(long).hide(true);
+        let arg = match kind {
+            Switch | RefusedSwitch(_) => arg.action(ArgAction::SetTrue),
+            HarmlessBool(..) => arg.action(ArgAction::Set).value_parser(value_parser!(bool)),
+            Value | Refused(_) | Harmless(..) => arg.action(ArgAction::Append),
+        };
+        command = command.arg(short.into_iter().fold(arg, Arg::short));
+    }
+    command
+}
+
+fn add_commands(mut command: Command, group: &str) -> Command {
+    let known: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().into()).collect();
+    for name in &known {
+        let canonical = canonical(group, name);
+        command = command.mut_subcommand(name, |sub| add_flags(sub, &canonical));
+    }
+    let unbuilt = COMMANDS.iter().filter(|(of, _)| *of == group).flat_map(|(_, names)| *names);
+    for name in unbuilt.filter(|name| known.iter().all(|known| known != *name)) {
+        let rest = Arg::new("rest").num_args(..).trailing_var_arg(true).allow_hyphen_values(true);
+        command =
+            command.subcommand(Command::new(*name).hide(true).disable_help_flag(true).arg(rest));
+    }
+    command
+}
+
+/// The command itself without the word of its group, as [`FLAGS`] has it.
+pub(super) fn leaf(matches: &ArgMatches) -> Option<(String, &ArgMatches)> {
+    let (name, sub) = matches.subcommand()?;
+    match sub.subcommand().filter(|_| GROUPS.contains(&name)) {
+        Some((below, sub)) => Some((canonical(name, below), sub)),
+        None => Some((name.to_owned(), sub)),
+    }
+}
+
+/// Refuses them by name.
+///
+/// # Errors
+/// The command or flag is not supported.
+pub(super) fn refuse(matches: &ArgMatches) -> Result<()> {
+    refuse_flags("", matches)?;
+    let Some((name, sub)) = leaf(matches) else { return Ok(()) };
+    let (group, word) = match matches.subcommand() {
+        Some((group, below)) if GROUPS.contains(&group) => {
+            (group, below.subcommand_name().unwrap_or_default())
+        }
+        Some((word, _)) => ("", word),
+        None => ("", ""),
+    };
+    if sub.ids().any(|id| id == "rest") || is_unbuilt(group, word, sub) {
+        let called = [group, word].join(" ");
+        return Err(Error::other(format_args!("husk {} is not supported", called.trim())));
+    }
+    refuse_flags(&name, sub)
+}
+
+fn is_unbuilt(group: &str, word: &str, sub: &ArgMatches) -> bool {
+    // A command of this name that was built since has other arguments.
+    sub.try_contains_id("rest").is_ok()
+        && COMMANDS.iter().any(|(of, names)| *of == group && names.contains(&word))
+}
+
+fn refuse_flags(command: &str, matches: &ArgMatches) -> Result<()> {
+    let of_command = || FLAGS.iter().filter(|(commands, ..)| commands.contains(&command));
+    for id in matches.ids() {
+        if matches.value_source(id.as_str()) != Some(ValueSource::CommandLine) {
+            continue;
+        }
+        let found = of_command().find(|(_, flag, _)| id == flag);
+        let Some((_, flag, kind)) = found else { continue };
+        let (name, _) = spelled(flag);
+        let value = || {
+            let values = matches.get_many::<String>(id.as_str());
+            values.into_iter().flatten().next_back().cloned().unwrap_or_default()
+        };
+        match kind {
+            Harmless(values, _) if value().is_empty() || values.contains(&value().as_str()) => {}
+            Harmless(_, why) => {
+                return Err(Error::other(format_args!("--{name} {:?} {why}", value())));
+            }
+            HarmlessBool(harmless, why) => {
+                // Without a reason both change nothing.
+                if !why.is_empty() && matches.get_one(id.as_str()) != Some(harmless) {
+                    return Err(Error::other(format_args!("--{name} {why}")));
+                }
+            }
+            Refused(why) | RefusedSwitch(why) => {
+                return Err(Error::other(format_args!("--{name} {why}")));
+            }
+            Value | Switch => {
+                let called = format!("husk {command}");
+                let text = format_args!("{} --{name} is not supported yet", called.trim());
+                return Err(Error::other(text));
+            }
+        }
+    }
+    Ok(())
+}
