@@ -55,7 +55,14 @@ fn exec_needs_nothing_but_execve() {
         speaker(&bundle.rootfs("opt/speaker"), 1, "spoken\n", 7);
         let container = case.start(bundle);
         let exec = container.exec(&[], &["/opt/speaker"]).output();
-        assert_eq!((exec.stdout.as_str(), exec.code()), ("spoken\n", 7), "{what}: {}", exec.stderr);
+        if bundle.config["process"]["noNewPrivileges"] == true {
+            let result = (exec.stdout.as_str(), exec.code());
+            assert_eq!(result, ("spoken\n", 7), "{what}: {}", exec.stderr);
+        } else {
+            // The container's processes see it: what loads the filter must be gone before.
+            let words = ["linux.seccomp", "capset", "process.noNewPrivileges"];
+            exec.refused_in_one_line(&words);
+        }
         container.stop();
         container.delete();
     });
@@ -117,6 +124,71 @@ fn no_capability_is_left_of_loading() {
         };
         assert_eq!(sets(true), sets(false), "{user}");
     }
+}
+
+/// Adds the capability that a process needs to take another one over.
+fn add_ptrace(bundle: &mut Bundle) {
+    for set in ["bounding", "permitted", "effective"] {
+        bundle.set(&format!("/process/capabilities/{set}/-"), "CAP_SYS_PTRACE");
+    }
+}
+
+/// While it waits for `start`, others may be in the container: they see what they may have
+/// themselves, under the same filter.
+#[test]
+fn a_created_container_holds_no_more_than_its_configuration_says() {
+    let case = Case::new();
+    for traces in [true, false] {
+        for (user, hooks) in [(0, false), (1000, false), (0, true)] {
+            if hooks && !traces {
+                // Nothing in it can reach the process, and hooks are confined one by one.
+                continue;
+            }
+            let mut bundle = case.bundle();
+            bundle.set("/process/noNewPrivileges", false);
+            bundle.set("/process/user", json!({ "uid": user, "gid": user }));
+            let rules = json!([{ "names": ["reboot"], "action": "SCMP_ACT_ERRNO" }]);
+            let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules });
+            bundle.set("/linux/seccomp", profile);
+            if traces {
+                add_ptrace(&mut bundle);
+            }
+            if hooks {
+                bundle.set("/hooks/startContainer", json!([{ "path": "/bin/true" }]));
+            }
+            bundle.args(["/bin/true"]);
+            let container = case.create(&bundle);
+            let status = fs::read_to_string(format!("/proc/{}/status", container.pid())).unwrap();
+            let field = |name: &str| {
+                let value = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+                value.trim().to_owned()
+            };
+            let permitted = u64::from_str_radix(&field("CapPrm:"), 16).unwrap();
+            assert_eq!(permitted >> 21 & 1, 0, "CAP_SYS_ADMIN: {status}");
+            assert_eq!(permitted >> 19 & 1 == 1, traces, "CAP_SYS_PTRACE: {status}");
+            assert_eq!(field("Seccomp:"), "2", "{status}");
+            container.start();
+            container.process().wait();
+            container.delete();
+        }
+    }
+}
+
+/// With a filter under which `start` cannot be awaited, that takes a container in which nothing
+/// can take the process over that loads it later.
+#[test]
+fn a_filter_under_which_nobody_can_wait() {
+    let case = Case::new();
+    let mut bundle = case.bundle();
+    fs::create_dir(bundle.rootfs("opt")).unwrap();
+    speaker(&bundle.rootfs("opt/speaker"), 1, "spoken\n", 7);
+    bundle.set("/process/noNewPrivileges", false).args(["/opt/speaker"]);
+    bundle.set("/linux/seccomp", only(&["write", "exit_group", "capset", "sendto", "recvmsg"], 1));
+    add_ptrace(&mut bundle);
+    let words = ["linux.seccomp", "close", "wait for `start`", "process.noNewPrivileges"];
+    case.creating(&bundle, &[]).output().refused_in_one_line(&words);
+    case.assert_nothing_left();
+    assert_eq!(case.run(&bundle).code(), 7);
 }
 
 /// A program that cannot be executed under a filter that lets nothing be told: the cause where it
