@@ -1,6 +1,7 @@
 //! The process that becomes the container: the other side of [`crate::launch`].
 //! It executes a plan; what fails is told by coordinates.
 
+use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use husk_spec::{Hook, NamespaceType, Status};
@@ -39,6 +40,8 @@ pub struct Init<'a> {
     pub tasks: Vec<(String, OwnedFd)>,
     /// What is remembered of the container, but for its process: this one.
     pub record: &'a Record,
+    /// The caller's environment, for createContainer hooks: this process loses its own.
+    pub environment: Vec<CString>,
     /// The conversation.
     pub wire: Wire,
     /// Where `start` is awaited; None to go on at once.
@@ -370,7 +373,8 @@ impl<'a> Init<'a> {
             None => Some(rustix::process::getpid()),
             Some(_) => None,
         };
-        let place = Place { directory: Some(root), ..Place::default() };
+        let environment = Some(self.environment.as_slice());
+        let place = Place { directory: Some(root), environment, confine: None };
         let hooks = &hooks.create_container;
         run_hooks(Step::CreateContainer, hooks, self.record, Status::Creating, pid, &place)
     }

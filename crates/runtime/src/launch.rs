@@ -24,7 +24,7 @@ use crate::mech::namespace::Opened;
 use crate::mech::notify::{self, Notify};
 use crate::mech::proc::Proc;
 use crate::mech::{
-    core_scheduling, idmap, limit, mount, namespace, net_device, rootfs, seccomp, userns,
+    core_scheduling, hook, idmap, limit, mount, namespace, net_device, rootfs, seccomp, userns,
 };
 use crate::placement;
 use crate::plan::{Host, LaunchPlan, MountSource, Request, RootPlace};
@@ -242,12 +242,17 @@ impl Launch<'_> {
             drop(wire);
             // Its lock must not live on with the container.
             drop(self.directory.take());
+            let environment = match self.plan.hooks.create_container.is_empty() {
+                true => Vec::new(),
+                false => hook::own_environment(),
+            };
             init::run(Init {
                 plan: self.plan,
                 joined: self.joined,
                 trees,
                 tasks: entry.tasks,
                 record: &self.record,
+                environment,
                 wire: theirs,
                 start,
                 console: self.options.console.as_ref().map(AsFd::as_fd),

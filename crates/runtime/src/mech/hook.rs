@@ -1,6 +1,6 @@
 //! Hooks: programs with the container's state on their input.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -51,6 +51,14 @@ impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// The environment of this process, `NAME=VALUE` each.
+pub fn own_environment() -> Vec<CString> {
+    let entry = |(name, value): (OsString, OsString)| {
+        CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
+    };
+    std::env::vars_os().filter_map(entry).collect()
 }
 
 /// Runs one hook to its end. Its output is its own and is told where it fails; what its process
