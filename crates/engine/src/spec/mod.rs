@@ -6,6 +6,7 @@
 
 pub mod capability;
 mod limits;
+mod masked;
 mod mount;
 pub mod seccomp;
 
@@ -67,22 +68,6 @@ pub enum Network {
     Path(String),
 }
 
-const MASKED: [&str; 13] = [
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",
-    "/sys/firmware",
-    "/sys/kernel/security",
-];
-
 const READONLY: [&str; 5] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
@@ -107,7 +92,7 @@ pub fn build(config: &Config, facts: &Facts<'_>) -> Result<Spec> {
         namespaces: namespaces(config, facts),
         devices: devices(config, facts),
         seccomp: seccomp_profile(config, &capabilities)?,
-        masked_paths: if unmasked { Vec::new() } else { strings(&MASKED) },
+        masked_paths: if unmasked { Vec::new() } else { masked::masked_paths() },
         readonly_paths: if unmasked { Vec::new() } else { strings(&READONLY) },
         mount_label: None,
         ..Linux::default()

@@ -92,7 +92,7 @@ pub(super) struct Flags {
     /// One capability less, or ALL
     #[arg(long, value_name = "CAPABILITY")]
     cap_drop: Vec<String>,
-    /// no-new-privileges, seccomp=unconfined|FILE|+io_uring|+af_alg, apparmor=PROFILE,
+    /// no-new-privileges, seccomp=unconfined|FILE|+io_uring|+af_alg|+af_vsock, apparmor=PROFILE,
     /// label=LABEL, systempaths=unconfined
     #[arg(long, value_name = "OPTION")]
     security_opt: Vec<String>,
