@@ -1,4 +1,4 @@
-//! The engine `husk`: containers for a person at a shell, without a daemon.
+//! The engine: containers, images, networks and volumes without a daemon.
 //!
 //! It never links the runtime: it executes `husk-oci`. See container/mod.rs for what is on
 //! disk, monitor/mod.rs for the process beside each container, spec/mod.rs for how an image
@@ -9,7 +9,6 @@
 pub mod attach;
 pub mod build;
 pub mod changes;
-pub mod cli;
 pub mod clock;
 pub mod connection;
 pub mod container;
@@ -26,7 +25,6 @@ pub mod rootfs;
 pub mod rootless;
 pub mod runtime;
 pub mod spec;
-pub mod template;
 pub mod tree;
 pub mod usage;
 pub mod view;

@@ -107,8 +107,8 @@ pub(super) fn measure(rounds: usize) -> anyhow::Result<()> {
     interrupt::note()?;
     let scratch = Scratch::new("bench-engine")?;
     let _run = Tmpfs::mount(&scratch.path().join("run"))?;
-    let mut built = cargo::build(&["husk-runtime", "husk-engine"], Profile::Release)?;
-    let husk = built.remove("husk").context("package husk-engine has no program husk")?;
+    let mut built = cargo::build(&["husk-runtime", "husk-cli"], Profile::Release)?;
+    let husk = built.remove("husk").context("package husk-cli has no program husk")?;
     let image = image(scratch.path())?;
     fs::write(scratch.path().join("containers.conf"), PODMAN_SETTINGS)?;
     let mut subjects = vec![Subject::new("husk", husk, scratch.path())];

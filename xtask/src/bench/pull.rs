@@ -77,8 +77,8 @@ impl Drop for Registry {
 pub(super) fn measure(rounds: usize) -> anyhow::Result<()> {
     interrupt::note()?;
     debian::provide(debian::PULL);
-    let mut built = cargo::build(&["husk-runtime", "husk-engine"], Profile::Release)?;
-    let husk = built.remove("husk").context("package husk-engine has no program husk")?;
+    let mut built = cargo::build(&["husk-runtime", "husk-cli"], Profile::Release)?;
+    let husk = built.remove("husk").context("package husk-cli has no program husk")?;
     let scratch = Scratch::new("bench-pull")?;
     let peak = floor::compile("peak", scratch.path())?;
     let registry = Registry::start(scratch.path())?;

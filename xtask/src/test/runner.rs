@@ -14,7 +14,7 @@ use crate::cargo::{self, Metadata, Profile};
 pub(super) struct Runner<'a> {
     /// For the tests of husk-seccomp, where it is not installed.
     pub(super) docker_profile: Option<PathBuf>,
-    /// For the tests of husk-image and husk-engine.
+    /// For the tests of husk-image and husk-cli.
     pub(super) debian_tar: Option<PathBuf>,
     nextest: bool,
     filters: &'a [String],

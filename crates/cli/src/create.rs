@@ -1,0 +1,201 @@
+//! `run` and `create`.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+
+use clap::Args;
+use husk_image::facts::Facts;
+use husk_image::platform::Platform;
+use husk_image::store::ImageRecord;
+
+use super::flags::Flags;
+use super::{embedded, output, registry};
+use husk_engine::attach::{self, End, Options};
+use husk_engine::container::{Container, Parts, Source, name};
+use husk_engine::error::{Error, Result, file};
+use husk_engine::home::Home;
+use husk_engine::notice::notice;
+use husk_engine::{launch, remove};
+
+/// `run`.
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
+pub(super) struct Run {
+    /// Print the container's id and leave it running
+    #[arg(short, long)]
+    detach: bool,
+    /// stdin, stdout or stderr: stand at these alone
+    #[arg(short, long, value_name = "STREAM", conflicts_with = "detach")]
+    attach: Vec<String>,
+    /// Pass signals to the program
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    sig_proxy: bool,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// `create`.
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
+pub(super) struct Create {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// The image in the store, pulled where it is missing or of another platform than was asked for.
+fn find_image(home: &Home, flags: &Flags) -> Result<ImageRecord> {
+    let Some(text) = flags.platform.as_deref() else { return image_of(home, flags, None) };
+    let wanted: Platform = text.parse().map_err(|e| Error::flag("--platform", text, e))?;
+    let record = image_of(home, flags, Some(&wanted))?;
+    match is_of(&record, &wanted) {
+        true => Ok(record),
+        false => {
+            let problem = format_args!("the image {} is of {}", flags.image, record.platform);
+            Err(Error::flag("--platform", text, problem))
+        }
+    }
+}
+
+fn is_of(record: &ImageRecord, wanted: &Platform) -> bool {
+    let own = &record.platform;
+    own.os == wanted.os
+        && own.architecture == wanted.architecture
+        && (wanted.variant.is_none() || own.variant == wanted.variant)
+}
+
+fn image_of(home: &Home, flags: &Flags, wanted: Option<&Platform>) -> Result<ImageRecord> {
+    let store = home.images()?;
+    let found = store.find(&flags.image);
+    match (flags.pull.as_str(), found) {
+        ("missing", Ok(record)) if wanted.is_some_and(|wanted| !is_of(&record, wanted)) => {}
+        ("missing" | "never", Ok(record)) => return Ok(record),
+        ("missing" | "always" | "never", found) => {
+            if let Some(record) = embedded::image(home, &flags.image)? {
+                return Ok(record);
+            }
+            if flags.pull == "never" {
+                return Ok(found?);
+            }
+        }
+        (other, _) => {
+            return Err(Error::flag("--pull", other, "is none of always, missing, never"));
+        }
+    }
+    if flags.pull == "missing" && !flags.quiet {
+        match wanted {
+            Some(wanted) => {
+                notice(format_args!("{} for {wanted} is not here: pulling it", flags.image));
+            }
+            None => notice(format_args!("{} is not here: pulling it", flags.image)),
+        }
+    }
+    let options = registry::Registry { tls_verify: flags.tls_verify, quiet: flags.quiet };
+    registry::pull(home, &flags.image, flags.platform.as_deref(), &options)
+        .map(|pulled| pulled.image)
+}
+
+/// Makes the container, and writes its id down where that is wanted.
+fn make(home: &Home, flags: &Flags) -> Result<Container> {
+    let id = name::new_id()?;
+    let Some(path) = &flags.cidfile else { return make_with(home, flags, id) };
+    // Before anything else is made: a file that is there is somebody else's id.
+    let created = OpenOptions::new().write(true).create_new(true).open(path);
+    let mut opened = created.map_err(file("create --cidfile", path))?;
+    let made = make_with(home, flags, id.clone());
+    let written = match &made {
+        Ok(_) => opened.write_all(id.as_bytes()),
+        Err(_) => std::fs::remove_file(path),
+    };
+    written.map_err(file("write --cidfile", path)).and(made)
+}
+
+fn make_with(home: &Home, flags: &Flags, id: String) -> Result<Container> {
+    let store = home.images()?;
+    // Until the container is written down nothing is collected, its own beginnings included.
+    let _activity = store.activity()?;
+    if embedded::is_host(home, &flags.image)? {
+        let config = flags.resolve(home, &embedded::host_facts())?;
+        let parts = Parts { image: flags.image.clone(), source: Source::Host, config };
+        return Container::create(home, id, &flags.name, parts);
+    }
+    let record = find_image(home, flags)?;
+    let facts = Facts::of(&store.config(&record)?)?;
+    if facts.has_probe() && !flags.no_healthcheck && !flags.quiet {
+        notice(format_args!("the image's HEALTHCHECK is not run: that is not built yet"));
+    }
+    let config = flags.resolve(home, &facts)?;
+    store.pin(&id, &record.manifest)?;
+    let source = Source::Image { id: record.id, manifest: record.manifest };
+    let parts = Parts { image: flags.image.clone(), source, config };
+    let created = Container::create(home, id.clone(), &flags.name, parts);
+    if created.is_err() {
+        store.unpin(&id)?;
+    }
+    created
+}
+
+impl Create {
+    /// Runs it.
+    pub(super) fn run(&self, home: &Home) -> Result<u8> {
+        let container = make(home, &self.flags)?;
+        output::line(container.id())?;
+        Ok(0)
+    }
+}
+
+/// Removes a container of --rm that could not be started, unless another has started it.
+fn remove_again(home: &Home, container: &Container) -> Result<()> {
+    match container.lock().and_then(|_lock| remove::remove(home, container, true, false)) {
+        Err(Error::NoContainer(_)) => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+impl Run {
+    /// Runs it.
+    pub(super) fn run(&self, home: &Home) -> Result<u8> {
+        let flags = &self.flags;
+        if flags.tty && !self.detach && flags.interactive {
+            let terminal = std::io::IsTerminal::is_terminal(&std::io::stdin());
+            if !terminal {
+                return Err(Error::other("standard input is no terminal: leave out -t, or -i"));
+            }
+        }
+        if let Some(other) =
+            self.attach.iter().find(|one| !["stdin", "stdout", "stderr"].contains(&one.as_str()))
+        {
+            return Err(Error::flag("--attach", other, "is none of stdin, stdout, stderr"));
+        }
+        let stands_at =
+            |stream: &str| self.attach.is_empty() || self.attach.iter().any(|one| one == stream);
+        let options = Options {
+            stdin: flags.interactive && stands_at("stdin"),
+            stdout: stands_at("stdout"),
+            stderr: stands_at("stderr"),
+            tty: flags.tty,
+            detach_keys: attach::parse_keys(&flags.detach_keys)?,
+            signals: self.sig_proxy,
+        };
+        let container = make(home, flags)?;
+        let attached = (!self.detach).then_some(&options);
+        let started = match launch::start(home, &container, attached) {
+            Ok(started) => started,
+            Err(error) => {
+                if flags.remove
+                    && let Err(why) = remove_again(home, &container)
+                {
+                    notice(format_args!("container {} stays: {why}", container.record.name));
+                }
+                return Err(error);
+            }
+        };
+        if self.detach {
+            output::line(container.id())?;
+            return Ok(0);
+        }
+        match attach::attend(&started.attachment, started.signals.as_ref(), &options)? {
+            End::Exited(code) => Ok(u8::try_from(code & 0xff).unwrap_or(255)),
+            End::Detached => Ok(0),
+        }
+    }
+}

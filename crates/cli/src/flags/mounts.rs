@@ -1,0 +1,129 @@
+//! What is mounted: paths of the host, volumes, tmpfs.
+
+use husk_image::facts::Facts;
+
+use super::Flags;
+use husk_engine::container::config::Mount;
+use husk_engine::container::{Container, name};
+use husk_engine::error::{Error, Result, file};
+use husk_engine::home::Home;
+
+impl Flags {
+    pub(super) fn mounts(&self, home: &Home, image: &Facts) -> Result<Vec<Mount>> {
+        let mut mounts = Vec::new();
+        for text in &self.volume {
+            mounts.push(volume(text)?);
+        }
+        for text in &self.mount {
+            mounts.push(crate::volume::parse_mount(text)?);
+        }
+        for text in &self.tmpfs {
+            let (target, options) = text.split_once(':').unwrap_or((text, ""));
+            let options = options.split(',').filter(|one| !one.is_empty()).map(str::to_owned);
+            mounts.push(Mount::Tmpfs { target: target.to_owned(), options: options.collect() });
+        }
+        for index in 0..mounts.len() {
+            let target = mounts[index].target().to_owned();
+            let Some(plain) = plain(&target) else {
+                let problem = "the target is an absolute path, and not /";
+                return Err(Error::flag("--volume", target, problem));
+            };
+            if mounts[..index].iter().any(|other| other.target() == plain) {
+                return Err(Error::flag("--volume", target, "two mounts have this target"));
+            }
+            mounts[index].set_target(plain);
+        }
+        for text in &self.volumes_from {
+            for mount in mounts_of(home, text)? {
+                // What is said of a target itself counts.
+                if mounts.iter().all(|known| known.target() != mount.target()) {
+                    mounts.push(mount);
+                }
+            }
+        }
+        for target in &image.volumes {
+            if mounts.iter().all(|mount| mount.target() != target) {
+                mounts.push(anonymous(target)?);
+            }
+        }
+        Ok(mounts)
+    }
+}
+
+/// An absolute path without what does not count in it: two that are written otherwise may be
+/// the same. `None` for a relative one and for the root.
+fn plain(target: &str) -> Option<String> {
+    let mut parts = Vec::new();
+    for part in target.strip_prefix('/')?.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    (!parts.is_empty()).then(|| format!("/{}", parts.join("/")))
+}
+
+/// `--volumes-from`: the other's volumes and paths. The anonymous ones stay its own.
+fn mounts_of(home: &Home, text: &str) -> Result<Vec<Mount>> {
+    let (name, read_only) = match text.rsplit_once(':') {
+        Some((name, "ro")) => (name, true),
+        Some((name, "rw" | "z" | "Z")) => (name, false),
+        Some(_) => return Err(Error::flag("--volumes-from", text, "is not CONTAINER[:ro]")),
+        None => (text, false),
+    };
+    let mut mounts = Container::find(home, name)?.record.config.mounts;
+    mounts.retain(|mount| !matches!(mount, Mount::Tmpfs { .. }));
+    for mount in &mut mounts {
+        match mount {
+            Mount::Volume { read_only: access, anonymous, .. } => {
+                (*access, *anonymous) = (*access || read_only, false);
+            }
+            Mount::Bind { read_only: access, .. } => *access |= read_only,
+            Mount::Tmpfs { .. } => {}
+        }
+    }
+    Ok(mounts)
+}
+
+fn anonymous(target: &str) -> Result<Mount> {
+    let (name, target) = (name::new_id()?, target.to_owned());
+    Ok(Mount::Volume { name, target, read_only: false, anonymous: true })
+}
+
+/// `-v`.
+fn volume(text: &str) -> Result<Mount> {
+    let bad = |problem: &str| Error::flag("--volume", text, problem);
+    let parts: Vec<&str> = text.split(':').collect();
+    let (source, target, options) = match parts.as_slice() {
+        [target] => return anonymous(target),
+        [source, target] => (*source, *target, ""),
+        [source, target, options] => (*source, *target, *options),
+        _ => return Err(bad("is not SOURCE:TARGET[:OPTIONS]")),
+    };
+    let (mut read_only, mut propagation) = (false, String::new());
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        match option {
+            "ro" => read_only = true,
+            // SELinux labels: nothing is relabelled where nothing is labelled.
+            "rw" | "z" | "Z" => {}
+            "shared" | "slave" | "private" | "rshared" | "rslave" | "rprivate" => {
+                option.clone_into(&mut propagation);
+            }
+            _ => return Err(bad("has an option other than ro, rw, z, Z and propagation")),
+        }
+    }
+    let target = target.to_owned();
+    if source.starts_with('/') || source.starts_with('.') {
+        let source = std::path::absolute(source).map_err(file("resolve", source))?;
+        let source = source.to_str().ok_or_else(|| bad("is not UTF-8"))?.to_owned();
+        if !std::path::Path::new(&source).exists() {
+            // As Docker for -v: what is missing becomes a directory.
+            std::fs::create_dir_all(&source).map_err(file("make", &source))?;
+        }
+        return Ok(Mount::Bind { source, target, read_only, propagation });
+    }
+    name::validate(source)
+        .map_err(|_| bad("the source is neither an absolute path nor a volume's name"))?;
+    Ok(Mount::Volume { name: source.to_owned(), target, read_only, anonymous: false })
+}

@@ -1,0 +1,42 @@
+//! The program `husk`: Docker's command words for the library `husk_engine`.
+//!
+//! Flags become requests, answers become text, errors become exit codes; what a command does
+//! is the library's.
+
+#![deny(clippy::print_stderr, clippy::print_stdout, reason = "both panic when the reader is gone")]
+
+mod archive;
+mod build;
+mod command;
+mod container;
+mod context;
+mod cp;
+mod create;
+mod diff;
+mod embedded;
+mod filter;
+mod flags;
+mod group;
+mod image;
+mod inspect;
+mod listing;
+mod logs;
+mod network;
+mod output;
+mod progress;
+mod prune;
+mod reference;
+mod registry;
+mod stats;
+mod system;
+mod template;
+mod unbuilt;
+mod update;
+mod usage;
+mod volume;
+
+use command::for_each;
+
+fn main() -> std::process::ExitCode {
+    command::main()
+}

@@ -1,0 +1,203 @@
+//! `volume`, and the words of `--mount`.
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{filter, flags, for_each, output, prune};
+use crate::template::LABELS;
+use husk_engine::container::config::Mount;
+use husk_engine::container::name;
+use husk_engine::error::{Error, Result, file};
+use husk_engine::home::Home;
+use husk_engine::volume;
+
+/// Its commands.
+#[derive(Debug, Subcommand)]
+pub(super) enum Volume {
+    /// Make a volume
+    Create(Create),
+    /// List volumes
+    #[command(visible_alias = "list")]
+    Ls(Ls),
+    /// Print what is known of volumes, as JSON
+    Inspect(Inspect),
+    /// Remove volumes
+    #[command(visible_alias = "remove")]
+    Rm(Rm),
+    /// Remove those that no container has
+    Prune(prune::Volumes),
+}
+
+/// `volume create`.
+#[derive(Debug, Args)]
+pub(super) struct Create {
+    /// local
+    #[arg(short, long, default_value = "local")]
+    driver: String,
+    /// NAME=VALUE
+    #[arg(long)]
+    label: Vec<String>,
+    /// Its name; one is made up without
+    name: Option<String>,
+}
+
+/// `volume ls`.
+#[derive(Debug, Args)]
+pub(super) struct Ls {
+    /// Names only
+    #[arg(short, long)]
+    quiet: bool,
+    /// name=, label=, dangling=true
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    filter: Vec<String>,
+    /// json, or a template such as '{{.Name}}'
+    #[arg(long)]
+    format: Option<String>,
+}
+
+/// `volume inspect`.
+#[derive(Debug, Args)]
+pub(super) struct Inspect {
+    /// json, or a template such as '{{.Mountpoint}}'
+    #[arg(short, long)]
+    format: Option<String>,
+    /// Names
+    #[arg(required = true)]
+    volumes: Vec<String>,
+}
+
+/// `volume rm`.
+#[derive(Debug, Args)]
+pub(super) struct Rm {
+    /// No error for what is not there
+    #[arg(short, long)]
+    force: bool,
+    /// Names
+    #[arg(required = true)]
+    volumes: Vec<String>,
+}
+
+impl Volume {
+    pub(super) fn run(&self, home: &Home) -> Result<u8> {
+        match self {
+            Self::Create(create) => {
+                if create.driver != "local" {
+                    return Err(Error::flag("--driver", &create.driver, "only local is built"));
+                }
+                let (name, anonymous) = match &create.name {
+                    Some(name) => (name.clone(), false),
+                    None => (name::new_id()?, true),
+                };
+                let labels = flags::pairs("--label", &create.label, true)?;
+                let made = volume::Volume::create(home, &name, labels, anonymous)?;
+                output::line(made.name).map(|()| 0)
+            }
+            Self::Ls(ls) => ls.run(home),
+            Self::Inspect(inspect) => inspect.run(home),
+            Self::Prune(prune) => prune.run(home),
+            Self::Rm(rm) => for_each(&rm.volumes, |name| {
+                if rm.force && volume::Volume::find(home, name).is_err() {
+                    return Ok(());
+                }
+                volume::Volume::remove(home, name)?;
+                output::line(name)
+            }),
+        }
+    }
+}
+
+impl Ls {
+    fn run(&self, home: &Home) -> Result<u8> {
+        let volumes = volume::Volume::all(home)?;
+        let filters = filter::parse(&self.filter, &["name", "label", "dangling"])?;
+        let mut kept = Vec::new();
+        for one in volumes {
+            let passes = filter::all_pass(&filters, |filter| match filter.name {
+                "name" => filter.names(&one.name),
+                "label" => Ok(filter.has_label(&one.labels)),
+                _ => Ok(filter.truth()? == volume::Volume::user(home, &one.name)?.is_none()),
+            })?;
+            kept.extend(passes.then_some(one));
+        }
+        let volumes = kept;
+        if self.quiet {
+            volumes.iter().try_for_each(|volume| output::line(&volume.name))?;
+            return Ok(0);
+        }
+        let row = |one: &volume::Volume| {
+            json!({
+                "Name": one.name, "Driver": "local", "Scope": "local",
+                "Mountpoint": volume::data(home, &one.name),
+                "Labels": filter::joined(&one.labels), LABELS: one.labels,
+            })
+        };
+        let rows: Vec<_> = volumes.iter().map(row).collect();
+        let columns = [("DRIVER", "Driver"), ("VOLUME NAME", "Name")];
+        output::listing(self.format.as_deref(), &columns, &rows).map(|()| 0)
+    }
+}
+
+impl Inspect {
+    fn run(&self, home: &Home) -> Result<u8> {
+        let mut found = Vec::new();
+        let code = for_each(&self.volumes, |name| {
+            let one = volume::Volume::find(home, name)?;
+            found.push(json!({
+                "Name": one.name, "CreatedAt": one.created, "Driver": "local", "Scope": "local",
+                "Mountpoint": volume::data(home, &one.name), "Labels": one.labels, "Options": {},
+            }));
+            Ok(())
+        })?;
+        output::inspected(self.format.as_deref(), &found).map(|()| code)
+    }
+}
+
+/// `--mount type=...,source=...,target=...`.
+///
+/// # Errors
+/// A word that is not known, or that the type does not have.
+pub(super) fn parse_mount(text: &str) -> Result<Mount> {
+    let bad = |problem: String| Error::flag("--mount", text, problem);
+    let (mut typ, mut source, mut target) = ("volume", "", "");
+    let (mut read_only, mut propagation, mut tmpfs) = (false, String::new(), Vec::new());
+    for word in text.split(',') {
+        let (key, value) = word.split_once('=').unwrap_or((word, "true"));
+        match key {
+            "type" => typ = value,
+            "source" | "src" => source = value,
+            "target" | "destination" | "dst" => target = value,
+            "readonly" | "ro" => read_only = value == "true" || value == "1",
+            "bind-propagation" => value.clone_into(&mut propagation),
+            "tmpfs-size" => {
+                tmpfs.push(format!("size={}", flags::bytes("--mount tmpfs-size", value)?));
+            }
+            "tmpfs-mode" => tmpfs.push(format!("mode={value}")),
+            _ => return Err(bad(format!("{key} is not built yet, or no word of --mount"))),
+        }
+    }
+    let target = target.to_owned();
+    match typ {
+        "bind" => {
+            if !source.starts_with('/') {
+                return Err(bad("the source of a bind is an absolute path".to_owned()));
+            }
+            // Unlike -v, nothing is made.
+            std::fs::metadata(source).map_err(file("stat --mount source", source))?;
+            Ok(Mount::Bind { source: source.to_owned(), target, read_only, propagation })
+        }
+        "volume" if source.is_empty() => {
+            Ok(Mount::Volume { name: name::new_id()?, target, read_only, anonymous: true })
+        }
+        "volume" => {
+            name::validate(source)?;
+            Ok(Mount::Volume { name: source.to_owned(), target, read_only, anonymous: false })
+        }
+        "tmpfs" => {
+            if read_only {
+                tmpfs.push("ro".to_owned());
+            }
+            Ok(Mount::Tmpfs { target, options: tmpfs })
+        }
+        other => Err(bad(format!("type {other} is none of bind, volume, tmpfs"))),
+    }
+}
