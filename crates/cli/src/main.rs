@@ -16,6 +16,8 @@ mod diff;
 mod embedded;
 mod filter;
 mod flags;
+#[cfg(test)]
+mod fuzz_smoke;
 mod group;
 mod image;
 mod inspect;

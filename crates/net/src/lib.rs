@@ -68,6 +68,11 @@ pub mod dns;
 mod error;
 mod firewall;
 mod forwarding;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
+#[cfg(test)]
+mod fuzz_smoke;
 mod json_file;
 mod lease;
 mod link;
