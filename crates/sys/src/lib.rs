@@ -9,7 +9,6 @@ pub mod arena;
 pub mod bpf;
 mod call;
 pub mod clone;
-pub mod entry;
 pub mod exec;
 pub mod heap;
 pub mod interface;
@@ -17,8 +16,6 @@ pub mod keyring;
 pub mod landlock;
 pub mod local_time;
 pub mod mount;
-#[cfg(all(target_env = "gnu", target_arch = "x86_64"))]
-mod musl;
 pub mod namespace;
 pub mod netlink;
 pub mod schedule;
@@ -26,7 +23,6 @@ pub mod seccomp;
 pub mod shared;
 pub mod signal;
 pub mod signal_name;
-pub mod startup;
 pub mod text;
 
 pub use rustix::io::Errno;
