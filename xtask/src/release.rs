@@ -38,7 +38,7 @@ const NEEDS: &[Need] =
     &[Need { package: "musl-tools", purpose: "musl-gcc, for zstd and ring in husk" }];
 
 /// What the root has: compiler, the library's sources, and musl.
-const ROOT_PACKAGES: &str = "rustc,cargo,rust-src,musl-tools,gcc,libc6-dev,ca-certificates";
+const ROOT_PACKAGES: &str = "rustc,cargo,rust-src,musl-tools,lld,gcc,libc6-dev,ca-certificates";
 
 /// Where the workspace is in the root.
 const INSIDE: &str = "/src";
@@ -158,9 +158,10 @@ pub(crate) fn build(way: &Way, packages: &[&str]) -> anyhow::Result<BTreeMap<Str
         arguments.extend(words(&["--package", package]));
     }
     eprintln!("==> building {} for {target} ({})", packages.join(", "), way.describe());
+    let linker = linker_flags(way);
     if *way == Way::Installed {
         let mut command = cargo::command();
-        command.args(arguments);
+        command.args(arguments).env(variable(&target, "RUSTFLAGS"), linker.join(" "));
         return cargo::executables(&mut command, "bin", None);
     }
     // The standard library for panics that abort, without the printing of backtraces, which a
@@ -179,7 +180,12 @@ pub(crate) fn build(way: &Way, packages: &[&str]) -> anyhow::Result<BTreeMap<Str
         (variable(&target, "LINKER"), "musl-gcc".into()),
         (
             variable(&target, "RUSTFLAGS"),
-            format!("-C link-self-contained=no -L native={}", unwinder.display()).into(),
+            format!(
+                "-C link-self-contained=no -L native={} {}",
+                unwinder.display(),
+                linker.join(" ")
+            )
+            .into(),
         ),
         (format!("CC_{}", target.replace('-', "_")), "musl-gcc".into()),
     ];
@@ -237,6 +243,23 @@ fn sysroot_file(relative: &str) -> Option<PathBuf> {
     let sysroot = process::output(&mut command).ok()?;
     let path = Path::new(sysroot.trim_end()).join("lib/rustlib").join(relative);
     path.exists().then_some(path)
+}
+
+/// Flags for lld, which lays a program out in fewer pages than GNU ld: the one that Rust
+/// brings along, or one that is installed. Empty where there is none.
+fn linker_flags(way: &Way) -> Vec<String> {
+    let use_lld = "-Clink-arg=-fuse-ld=lld".to_owned();
+    let host = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    if matches!(way, Way::Root(_)) {
+        return vec![use_lld];
+    }
+    match sysroot_file(&format!("{host}/bin/gcc-ld/ld.lld")) {
+        Some(lld) => {
+            let directory = lld.parent().map(|path| path.display().to_string());
+            vec![format!("-Clink-arg=-B{}", directory.unwrap_or_default()), use_lld]
+        }
+        None => process::find("ld.lld").map(|_| use_lld).into_iter().collect(),
+    }
 }
 
 fn has_standard_library() -> bool {
