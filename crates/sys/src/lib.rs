@@ -6,6 +6,7 @@
 #![deny(clippy::print_stderr, clippy::print_stdout, reason = "both panic where nobody reads")]
 
 pub mod arena;
+pub mod arguments;
 pub mod bpf;
 mod call;
 pub mod clone;
@@ -24,5 +25,6 @@ pub mod shared;
 pub mod signal;
 pub mod signal_name;
 pub mod text;
+pub mod trace;
 
 pub use rustix::io::Errno;
