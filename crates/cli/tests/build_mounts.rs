@@ -193,7 +193,7 @@ fn mounts_that_cannot_be_are_refused_at_their_place() {
 #[test]
 fn an_ordinary_user_has_them_too() {
     if let Some(why) = obstacle() {
-        eprintln!("skipped: {why}");
+        support::skip(&why);
         return;
     }
     let engine = Engine::of_user("husktester:5000000:65536\n");

@@ -294,7 +294,7 @@ fn files_come_from_urls() {
 fn repositories_are_checked_out() {
     let engine = with_tools(engine!(new));
     if !Path::new("/usr/bin/git").exists() && !Path::new("/usr/local/bin/git").exists() {
-        eprintln!("skipped: no git");
+        support::skip("no git");
         return;
     }
     let www = engine.path("www");

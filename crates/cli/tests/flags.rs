@@ -104,7 +104,7 @@ fn block_devices_are_limited() {
     let devices = std::fs::read_dir("/sys/block").unwrap().flatten();
     let mut devices = devices.map(|entry| entry.file_name().into_string().unwrap());
     let Some(name) = devices.find(|name| std::path::Path::new("/dev").join(name).exists()) else {
-        eprintln!("skipped: no block device");
+        support::skip("no block device");
         return;
     };
     let number = std::fs::read_to_string(format!("/sys/block/{name}/dev")).unwrap();

@@ -92,7 +92,8 @@ pub(super) struct Flags {
     /// Drop a capability, or ALL
     #[arg(long, value_name = "CAPABILITY")]
     cap_drop: Vec<String>,
-    /// Security option: no-new-privileges, seccomp=unconfined|FILE|+io_uring|+af_alg, apparmor=PROFILE,
+    /// Security option: no-new-privileges, apparmor=PROFILE,
+    /// seccomp=unconfined|FILE|+io_uring|+af_alg|+af_vsock,
     /// label=LABEL, systempaths=unconfined
     #[arg(long, value_name = "OPTION")]
     security_opt: Vec<String>,

@@ -335,7 +335,7 @@ fn host_config(container: &Container) -> Result<Value> {
         "CpuPercent": 0,
         "IOMaximumIOps": 0,
         "IOMaximumBandwidth": 0,
-        "MaskedPaths": if unmasked { nil(Nil::List) } else { json!(spec::MASKED) },
+        "MaskedPaths": if unmasked { nil(Nil::List) } else { json!(spec::masked::masked_paths()) },
         "ReadonlyPaths": if unmasked { nil(Nil::List) } else { json!(spec::READONLY) },
     });
     let mut omitted = json!({

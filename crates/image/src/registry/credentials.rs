@@ -98,16 +98,26 @@ impl DockerConfig {
     /// # Errors
     /// [`CredentialError`] where it cannot be read or is not a JSON object.
     pub fn load(path: &Path) -> Result<DockerConfig, CredentialError> {
-        let content = match std::fs::read(path) {
-            Ok(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => Map::new(),
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
-                CredentialError::Malformed { path: path.to_owned(), problem: error.to_string() }
-            })?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Map::new(),
+        match std::fs::read(path) {
+            Ok(bytes) => DockerConfig::parse(path, &bytes),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                DockerConfig::parse(path, b"")
+            }
             Err(source) => {
                 let path = path.to_owned();
-                return Err(CredentialError::Io { operation: "read", path, source });
+                Err(CredentialError::Io { operation: "read", path, source })
             }
+        }
+    }
+
+    /// The content of the file at `path`; an empty one is an empty configuration.
+    pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<DockerConfig, CredentialError> {
+        let content = match bytes.iter().all(u8::is_ascii_whitespace) {
+            true => Map::new(),
+            false => serde_json::from_slice(bytes).map_err(|error| CredentialError::Malformed {
+                path: path.to_owned(),
+                problem: error.to_string(),
+            })?,
         };
         Ok(DockerConfig { path: path.to_owned(), content })
     }
@@ -155,7 +165,7 @@ impl DockerConfig {
         Ok(Some(Credentials::Password { user: user.to_owned(), password }))
     }
 
-    fn helper(&self, registry: &str) -> Result<Option<String>, CredentialError> {
+    pub(crate) fn helper(&self, registry: &str) -> Result<Option<String>, CredentialError> {
         let helpers = self.content.get("credHelpers").and_then(Value::as_object);
         let own = helpers.and_then(|map| map.iter().find(|(key, _)| names(key, registry)));
         let name = own.map(|(_, name)| name).or_else(|| self.content.get("credsStore"));
