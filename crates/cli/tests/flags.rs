@@ -311,7 +311,7 @@ fn what_cannot_be_honoured_is_refused_with_its_reason() {
     for (flags, reason) in [
         (&["--link", "db"][..], "put both on a network"),
         (&["--gpus", "all"], "give the device nodes with --device"),
-        (&["--network-alias", "x"], "not built yet"),
+        (&["--network-alias", "x"], "needs --network with a network of yours"),
         (&["--storage-opt", "size=1g"], "quotas"),
         (&["--kernel-memory", "1g"], "no longer in the kernel"),
         (&["--isolation", "process"], "is for Windows"),
@@ -403,11 +403,7 @@ fn flags_of_the_other_commands() {
             125,
             "exec --detach-keys is not built yet",
         ),
-        (
-            &["network", "connect", "--alias", "a", "bridge", "told"],
-            1,
-            "network connect --alias is not",
-        ),
+        (&["network", "connect", "--alias", "a", "bridge", "told"], 1, "takes no alias"),
         (&["network", "create", "--subnet", "10.0.0.0/8", "--gateway", "1.1.1.1", "n"], 1, ""),
         (&["volume", "create", "-o", "type=nfs", "v"], 1, "volume create --opt is not built yet"),
         (&["volume", "create", "-d", "nfs", "v"], 1, "only local is built"),
