@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
+use husk_image::store::StoreError;
 use serde_json::{Value, json};
 
 use super::container::image_id;
@@ -20,7 +21,7 @@ pub(super) struct Inspect {
     /// json, or a template such as '{{.State.Pid}}'
     #[arg(short, long)]
     format: Option<String>,
-    /// container or image
+    /// container, image, network or volume
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
     /// Names or ids
@@ -46,29 +47,52 @@ impl Inspect {
     }
 
     fn one(&self, home: &Home, name: &str) -> Result<Value> {
-        if !matches!(self.kind.as_deref(), None | Some("container" | "image")) {
-            let kind = self.kind.clone().unwrap_or_default();
-            return Err(Error::flag("--type", kind, "is neither container nor image"));
-        }
-        if self.kind.as_deref() != Some("image") {
-            match Container::find(home, name) {
-                Ok(container) => return describe(home, &container),
-                Err(Error::NoContainer(_)) if self.kind.is_none() => {}
-                Err(error) => return Err(error),
+        match self.kind.as_deref() {
+            Some("container") => describe(home, &Container::find(home, name)?),
+            Some("image") => super::image::inspect(home, name),
+            Some("network") => super::network::describe(&home.networks()?, name),
+            Some("volume") => super::volume::describe(home, name),
+            Some(kind) => {
+                Err(Error::flag("--type", kind, "must be one of container, image, network, volume"))
             }
+            None => any(home, name),
         }
-        match super::image::inspect(home, name) {
-            Err(_) if self.kind.is_none() => {
-                Err(Error::other(format_args!("no such container or image: {name}")))
-            }
-            other => other,
+    }
+}
+
+/// An object of any kind, in the order in which Docker looks.
+fn any(home: &Home, name: &str) -> Result<Value> {
+    match Container::find(home, name) {
+        Err(Error::NoContainer(_)) => {}
+        container => return describe(home, &container?),
+    }
+    match super::image::inspect(home, name) {
+        Ok(image) => return Ok(image),
+        // A name that no image could have may be another object's.
+        Err(Error::Store(error))
+            if !matches!(*error, StoreError::NoImage(_) | StoreError::Reference(_)) =>
+        {
+            return Err(Error::Store(error));
         }
+        Err(_) => {}
+    }
+    match super::network::describe(&home.networks()?, name) {
+        Err(Error::Net(
+            husk_net::Error::NoSuchNetwork { .. } | husk_net::Error::NetworkName { .. },
+        )) => {}
+        network => return network,
+    }
+    match super::volume::describe(home, name) {
+        Err(Error::NoVolume(_)) => {
+            Err(Error::other(format_args!("no such container, image, network or volume: {name}")))
+        }
+        volume => volume,
     }
 }
 
 fn mounts(home: &Home, container: &Container) -> Vec<Value> {
     let one = |mount: &Mount| match mount {
-        Mount::Bind { source, target, read_only, propagation } => json!({
+        Mount::Bind { source, target, read_only, propagation, .. } => json!({
             "Type": "bind", "Source": source, "Destination": target, "RW": !read_only,
             "Propagation": if propagation.is_empty() { "rprivate" } else { propagation },
         }),
@@ -181,9 +205,9 @@ fn describe(home: &Home, container: &Container) -> Result<Value> {
         "Driver": "overlay",
         "Platform": "linux",
         "LogPath": container.directory.join("log.json"),
-        "HostsPath": container.run.join("hosts"),
-        "HostnamePath": container.run.join("hostname"),
-        "ResolvConfPath": container.run.join("resolv.conf"),
+        "HostsPath": container.directory.join("hosts"),
+        "HostnamePath": container.directory.join("hostname"),
+        "ResolvConfPath": container.directory.join("resolv.conf"),
         "Mounts": mounts(home, container),
         "Config": {
             "Hostname": if config.hostname.is_empty() { name::short(&record.id) } else { &config.hostname },

@@ -13,6 +13,7 @@ use husk_engine::connection;
 use husk_engine::container::Container;
 use husk_engine::error::{Error, Result};
 use husk_engine::home::Home;
+use husk_engine::notice;
 
 /// Its commands.
 #[derive(Debug, Subcommand)]
@@ -160,7 +161,7 @@ impl Network {
                 };
                 let container = Container::find(home, &connect.container)?;
                 let notices = connection::join(home, container, &attachment)?;
-                notices.iter().for_each(husk_engine::notice::notice);
+                notices.iter().for_each(notice::notice);
                 Ok(0)
             }
             Self::Disconnect(disconnect) => {
@@ -232,6 +233,16 @@ impl From<husk_net::BuiltIn> for Listed {
     }
 }
 
+/// Says which networks are there and cannot be listed.
+fn damaged(nets: &husk_net::Networks) -> Result<()> {
+    for (name, error) in nets.damaged()? {
+        notice::notice(format_args!(
+            "network {name}: {error}; \"husk network rm {name}\" removes it"
+        ));
+    }
+    Ok(())
+}
+
 impl Ls {
     fn run(&self, home: &Home) -> Result<u8> {
         let filters = filter::parse(&self.filter, &["id", "name", "label", "driver"])?;
@@ -240,6 +251,7 @@ impl Ls {
         all.extend(nets.built_in().map(Listed::from));
         all.sort_by(|a, b| a.name.cmp(&b.name));
         let mut networks = Vec::new();
+        damaged(&nets)?;
         for network in all {
             let passes = filter::all_pass(&filters, |filter| match filter.name {
                 "id" => Ok(network.id.starts_with(filter.value)),
@@ -289,41 +301,46 @@ impl Inspect {
                 }));
                 return Ok(());
             }
-            let network = nets.inspect(name)?;
-            let mut containers = serde_json::Map::new();
-            for endpoint in nets.endpoints(Some(&network.name))? {
-                let text = |ipv6| {
-                    let address = endpoint.address(ipv6);
-                    address.map_or_else(String::new, |a| format!("{}/{}", a.address, a.prefix))
-                };
-                containers.insert(
-                    endpoint.container.clone(),
-                    json!({
-                        "Name": endpoint.name, "MacAddress": husk_net::format_mac(endpoint.mac),
-                        "IPv4Address": text(false), "IPv6Address": text(true),
-                    }),
-                );
-            }
-            let pools: Vec<Value> = network
-                .pools
-                .iter()
-                .map(|pool| {
-                    let range = pool.range.as_ref().map(ToString::to_string);
-                    json!({
-                        "Subnet": pool.subnet.to_string(), "Gateway": pool.gateway, "IPRange": range,
-                    })
-                })
-                .collect();
-            found.push(json!({
-                "Name": network.name, "Id": network.id,
-                "Created": husk_image::compose::rfc3339(network.created, 0),
-                "Scope": "local", "Driver": "bridge", "Internal": network.internal,
-                "IPAM": { "Driver": "default", "Config": pools },
-                "Options": { "bridge": network.bridge, "mtu": network.mtu },
-                "Labels": network.labels, "Containers": containers,
-            }));
+            found.push(describe(&nets, name)?);
             Ok(())
         })?;
         output::inspected(self.format.as_deref(), &found).map(|()| code)
     }
+}
+
+/// A network as `inspect` shows it.
+pub(super) fn describe(nets: &husk_net::Networks, name: &str) -> Result<Value> {
+    let network = nets.inspect(name)?;
+    let mut containers = serde_json::Map::new();
+    for endpoint in nets.endpoints(Some(&network.name))? {
+        let text = |ipv6| {
+            let address = endpoint.address(ipv6);
+            address.map_or_else(String::new, |a| format!("{}/{}", a.address, a.prefix))
+        };
+        containers.insert(
+            endpoint.container.clone(),
+            json!({
+                "Name": endpoint.name, "MacAddress": husk_net::format_mac(endpoint.mac),
+                "IPv4Address": text(false), "IPv6Address": text(true),
+            }),
+        );
+    }
+    let pools: Vec<Value> = network
+        .pools
+        .iter()
+        .map(|pool| {
+            let range = pool.range.as_ref().map(ToString::to_string);
+            json!({
+                "Subnet": pool.subnet.to_string(), "Gateway": pool.gateway, "IPRange": range,
+            })
+        })
+        .collect();
+    Ok(json!({
+        "Name": network.name, "Id": network.id,
+        "Created": husk_image::compose::rfc3339(network.created, 0),
+        "Scope": "local", "Driver": "bridge", "Internal": network.internal,
+        "IPAM": { "Driver": "default", "Config": pools },
+        "Options": { "bridge": network.bridge, "mtu": network.mtu },
+        "Labels": network.labels, "Containers": containers,
+    }))
 }

@@ -10,7 +10,7 @@ use husk_engine::error::{Error, Result};
 const UNBUILT: [(&str, &[&str], &[&str]); 22] = [
     ("run", &OF_RUN, &[]),
     ("create", &OF_RUN, &[]),
-    ("build", &OF_BUILD, &["check", "compress", "load", "push", "squash"]),
+    ("build", &OF_BUILD, &["check", "compress", "squash"]),
     ("update", &["kernel-memory", "restart", "storage-opt"], &[]),
     ("exec", &["detach-keys"], &[]),
     ("logs", &[], &["details"]),
@@ -56,25 +56,17 @@ const REFUSED: [(&str, &str); 11] = [
 /// The same of those that take none.
 const REFUSED_SWITCHES: [(&str, &str); 1] =
     [("use-api-socket", "would give the container an engine's socket, and there is no daemon")];
-const OF_BUILD: [&str; 19] = [
+const OF_BUILD: [&str; 11] = [
     "add-host",
-    "allow",
     "annotation",
     "attest",
-    "build-context",
     "builder",
-    "cache-from",
-    "cache-to",
     "call",
     "cgroup-parent",
     "cpuset-cpus",
     "memory",
-    "metadata-file",
     "no-cache-filter",
-    "output",
-    "provenance",
     "shm-size",
-    "ssh",
     "ulimit",
 ];
 /// Commands.

@@ -1,14 +1,15 @@
 //! `volume`, and the words of `--mount`.
 
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{filter, flags, for_each, output, prune};
 use crate::template::LABELS;
-use husk_engine::container::config::Mount;
+use husk_engine::container::config::{BindRecursive, Mount};
 use husk_engine::container::name;
 use husk_engine::error::{Error, Result, file};
 use husk_engine::home::Home;
+use husk_engine::notice;
 use husk_engine::volume;
 
 /// Its commands.
@@ -112,6 +113,13 @@ impl Ls {
         let filters = filter::parse(&self.filter, &["name", "label", "dangling"])?;
         let mut kept = Vec::new();
         for one in volumes {
+            if let Some(damage) = &one.damage {
+                notice::notice(format_args!(
+                    "volume {}: {damage}: its labels are lost, its data are not; \"husk system \
+                     check --repair\" writes a new record",
+                    one.name
+                ));
+            }
             let passes = filter::all_pass(&filters, |filter| match filter.name {
                 "name" => filter.names(&one.name),
                 "label" => Ok(filter.has_label(&one.labels)),
@@ -141,15 +149,20 @@ impl Inspect {
     fn run(&self, home: &Home) -> Result<u8> {
         let mut found = Vec::new();
         let code = for_each(&self.volumes, |name| {
-            let one = volume::Volume::find(home, name)?;
-            found.push(json!({
-                "Name": one.name, "CreatedAt": one.created, "Driver": "local", "Scope": "local",
-                "Mountpoint": volume::data(home, &one.name), "Labels": one.labels, "Options": {},
-            }));
+            found.push(describe(home, name)?);
             Ok(())
         })?;
         output::inspected(self.format.as_deref(), &found).map(|()| code)
     }
+}
+
+/// A volume as `inspect` shows it.
+pub(super) fn describe(home: &Home, name: &str) -> Result<Value> {
+    let one = volume::Volume::find(home, name)?;
+    Ok(json!({
+        "Name": one.name, "CreatedAt": one.created, "Driver": "local", "Scope": "local",
+        "Mountpoint": volume::data(home, &one.name), "Labels": one.labels, "Options": {},
+    }))
 }
 
 /// `--mount type=...,source=...,target=...`.
@@ -160,6 +173,7 @@ pub(super) fn parse_mount(text: &str) -> Result<Mount> {
     let bad = |problem: String| Error::flag("--mount", text, problem);
     let (mut typ, mut source, mut target) = ("volume", "", "");
     let (mut read_only, mut propagation, mut tmpfs) = (false, String::new(), Vec::new());
+    let mut recursive = BindRecursive::Enabled;
     for word in text.split(',') {
         let (key, value) = word.split_once('=').unwrap_or((word, "true"));
         match key {
@@ -168,6 +182,17 @@ pub(super) fn parse_mount(text: &str) -> Result<Mount> {
             "target" | "destination" | "dst" => target = value,
             "readonly" | "ro" => read_only = value == "true" || value == "1",
             "bind-propagation" => value.clone_into(&mut propagation),
+            "bind-recursive" => {
+                recursive = BindRecursive::from_name(value).ok_or_else(|| {
+                    bad(format!(
+                        "bind-recursive {value:?} must be one of enabled, disabled, writable, readonly"
+                    ))
+                })?;
+            }
+            // The older name of bind-recursive=disabled.
+            "bind-nonrecursive" if matches!(value, "true" | "1") => {
+                recursive = BindRecursive::Disabled;
+            }
             "tmpfs-size" => {
                 tmpfs.push(format!("size={}", flags::bytes("--mount tmpfs-size", value)?));
             }
@@ -183,13 +208,16 @@ pub(super) fn parse_mount(text: &str) -> Result<Mount> {
             }
             // Unlike -v, nothing is made.
             std::fs::metadata(source).map_err(file("stat --mount source", source))?;
-            Ok(Mount::Bind { source: source.to_owned(), target, read_only, propagation })
+            let read_only = read_only || recursive == BindRecursive::Readonly;
+            let source = source.to_owned();
+            let resolved = String::new();
+            Ok(Mount::Bind { source, target, read_only, propagation, recursive, resolved })
         }
         "volume" if source.is_empty() => {
             Ok(Mount::Volume { name: name::new_id()?, target, read_only, anonymous: true })
         }
         "volume" => {
-            name::validate(source)?;
+            name::validate("volume", source)?;
             Ok(Mount::Volume { name: source.to_owned(), target, read_only, anonymous: false })
         }
         "tmpfs" => {

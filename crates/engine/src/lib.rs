@@ -7,8 +7,10 @@
 #![deny(clippy::print_stderr, clippy::print_stdout, reason = "both panic where nobody reads")]
 
 pub mod attach;
+pub mod bind_source;
 pub mod build;
 pub mod changes;
+pub mod check;
 pub mod clock;
 pub mod connection;
 pub mod container;
@@ -25,7 +27,6 @@ pub mod rootfs;
 pub mod rootless;
 pub mod runtime;
 pub mod spec;
-pub mod tree;
 pub mod usage;
 pub mod view;
 pub mod volume;

@@ -15,7 +15,9 @@
 mod challenge;
 mod client;
 mod credentials;
+mod download;
 mod http;
+mod pace;
 mod pull;
 mod push;
 
@@ -29,6 +31,7 @@ use crate::unpack::UnpackError;
 
 pub use client::{Client, ClientOptions, FetchedManifest, TimeLimits};
 pub use credentials::{CredentialError, Credentials, DockerConfig};
+pub(crate) use download::download;
 pub use pull::{PullOptions, Pulled, pull, unpack_image};
 pub use push::{PushOptions, push};
 
@@ -50,6 +53,14 @@ pub enum RegistryError {
         host: String,
         /// In which phase.
         phase: &'static str,
+    },
+    /// What came was less than the pace.
+    #[error("registry {host}: too slow: {problem}")]
+    Slow {
+        /// The registry.
+        host: String,
+        /// By how much.
+        problem: String,
     },
     /// TLS failed.
     #[error("registry {host}: TLS: {problem}{hint}")]

@@ -4,7 +4,9 @@
 //! descriptors only: `tree` walks, `apply` makes, `entry` reads the tar. The
 //! policy, in one place:
 //!
-//! - absolute names, `..`, whiteouts of `.`/`..`, data behind links, two sizes for one
+//! - names and targets of hard links count from the root of the layer, as for GNU tar's
+//!   readers: `/x` and `a/../x` are `x`;
+//! - names that lead out of it, whiteouts of `.`/`..`, data behind links, two sizes for one
 //!   entry: refused, and the layer is not kept;
 //! - a later entry of a name replaces an earlier one; a directory over a directory
 //!   updates it;
@@ -58,6 +60,24 @@ pub enum Owners {
     Keep,
     /// The caller's: without a user namespace an ordinary user has one id only.
     Squash,
+    /// These ids, whatever the archive says (`ADD --chown`).
+    All {
+        /// The user.
+        uid: u32,
+        /// The group.
+        gid: u32,
+    },
+}
+
+impl Owners {
+    /// The owner of an entry that says `uid` and `gid`; none where it stays the caller's.
+    pub(crate) fn owner(self, uid: u32, gid: u32) -> Option<(u32, u32)> {
+        match self {
+            Owners::Keep => Some((uid, gid)),
+            Owners::All { uid, gid } => Some((uid, gid)),
+            Owners::Squash => None,
+        }
+    }
 }
 
 /// How a layer is unpacked.

@@ -2,18 +2,20 @@
 //! then attached to a descriptor of its destination, so that nothing between
 //! look-up and mount can be exchanged (CVE-2021-30465).
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use husk_sys::mount::{MountAttr, mount_setattr};
-use rustix::fs::{self, AtFlags, CWD, FileType, Gid, Mode, Uid};
+use rustix::fs::{self, AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags,
 };
 
 use super::resolve::{self, Missing};
-use super::{copy_up, plain_mount, proc};
+use super::{copy_up, joined_proc, plain_mount, proc};
 use crate::fault::{Context, Refused};
 use crate::plan::{Mount, MountSource, Setting};
 
@@ -22,20 +24,32 @@ const MAX_SETTING: usize = 255;
 
 const ATTR_RDONLY: u64 = 1;
 
+/// What mounts depend on beside their own entry.
+#[derive(Debug, Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// Whether the working directory may change.
+    pub may_move: bool,
+    /// The pid namespace of the container where this process is not in it: a procfs is one of
+    /// the process's that opens it.
+    pub pid_namespace: Option<BorrowedFd<'a>>,
+}
+
 /// Makes one mount that is not of type `cgroup`. `tree` is its source where the
-/// runtime has opened it already; with `may_move` the working directory may change.
+/// runtime has opened it already.
 pub fn attach(
     mount: &Mount,
     root: BorrowedFd<'_>,
     tree: Option<OwnedFd>,
-    may_move: bool,
+    surroundings: &Surroundings<'_>,
 ) -> Result<(), Refused> {
     let tree = match (&mount.source, tree) {
         (_, Some(tree)) => tree,
         (MountSource::Filesystem { kind, settings }, None) => {
-            return attach_filesystem(mount, root, kind, settings, may_move);
+            return attach_filesystem(mount, root, kind, settings, surroundings);
         }
-        (MountSource::Bind { path, recursive }, None) => open_bind(path, *recursive)?,
+        (MountSource::Bind { path, recursive, links }, None) => {
+            open_source(path, *recursive, *links)?
+        }
         (MountSource::Remount { settings }, None) => return remount(mount, root, settings),
         (MountSource::Cgroup(_), None) => {
             return Err(Refused::because("a cgroup mount is made elsewhere"));
@@ -56,11 +70,24 @@ pub fn attach(
 
 /// A detached copy of a mount of the host.
 pub fn open_bind(path: &CStr, recursive: bool) -> Result<OwnedFd, Refused> {
-    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    if recursive {
-        flags |= OpenTreeFlags::AT_RECURSIVE;
+    rustix::mount::open_tree(CWD, path, bind_flags(recursive)).op("open_tree")
+}
+
+/// The source of a bind mount. Without `links` no part of its path may be one: whoever may
+/// write to a directory on the way could lead the mount elsewhere.
+pub fn open_source(path: &CStr, recursive: bool, links: bool) -> Result<OwnedFd, Refused> {
+    if links {
+        return open_bind(path, recursive);
     }
-    rustix::mount::open_tree(CWD, path, flags).op("open_tree")
+    let source = Path::new(OsStr::from_bytes(path.to_bytes()));
+    let source = resolve::open_unlinked(source, OFlags::PATH).op("openat2")?;
+    let flags = bind_flags(recursive) | OpenTreeFlags::AT_EMPTY_PATH;
+    rustix::mount::open_tree(&source, c"", flags).op("open_tree")
+}
+
+fn bind_flags(recursive: bool) -> OpenTreeFlags {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if recursive { flags | OpenTreeFlags::AT_RECURSIVE } else { flags }
 }
 
 fn attach_filesystem(
@@ -68,15 +95,17 @@ fn attach_filesystem(
     root: BorrowedFd<'_>,
     kind: &CStr,
     settings: &[Setting],
-    may_move: bool,
+    surroundings: &Surroundings<'_>,
 ) -> Result<(), Refused> {
+    let pid_namespace = surroundings.pid_namespace.filter(|_| kind == c"proc");
     // What a tmpfs covers lends it its mode, as with runc, unless one is given.
     let covered = match kind.to_bytes() {
         b"tmpfs" if !sets(settings, "mode") => resolve::open(root, &mount.destination).ok(),
         _ => None,
     };
     let target = open_target(mount, root, Missing::Directory)?;
-    let plain = may_move
+    let plain = surroundings.may_move
+        && pid_namespace.is_none()
         && covered.is_none()
         && !mount.copy_up
         && mount.propagation.is_empty()
@@ -88,7 +117,13 @@ fn attach_filesystem(
     if mount.copy_up {
         attributes &= !ATTR_RDONLY;
     }
-    let tree = new_filesystem(kind, settings, attributes)?;
+    let tree = match pid_namespace {
+        Some(pid_namespace) => {
+            let context = joined_proc::open_context(pid_namespace)?;
+            mount_context(&context, settings, attributes)?
+        }
+        None => new_filesystem(kind, settings, attributes)?,
+    };
     if let Some(covered) = covered {
         let covered = fs::fstat(&covered).op("fstat")?;
         let mode = covered.st_mode & 0o7777;
@@ -127,12 +162,20 @@ pub fn new_filesystem(
             },
             _ => Refused { op: "fsopen", errno: Some(errno), detail: String::new() },
         })?;
-    configure(&context, settings)?;
+    mount_context(&context, settings, attributes)
+}
+
+fn mount_context(
+    context: &OwnedFd,
+    settings: &[Setting],
+    attributes: u64,
+) -> Result<OwnedFd, Refused> {
+    configure(context, settings)?;
     rustix::mount::fsconfig_create(context.as_fd())
-        .map_err(|errno| with_log("fsconfig", errno, &context))?;
+        .map_err(|errno| with_log("fsconfig", errno, context))?;
     let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
     rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
-        .map_err(|errno| with_log("fsmount", errno, &context))
+        .map_err(|errno| with_log("fsmount", errno, context))
 }
 
 fn configure(context: &OwnedFd, settings: &[Setting]) -> Result<(), Refused> {
