@@ -13,7 +13,7 @@ use husk_engine::container::state::{State, Status};
 use husk_engine::container::{Container, name};
 use husk_engine::error::{Error, Result};
 use husk_engine::home::Home;
-use husk_engine::{rootfs, usage};
+use husk_engine::usage;
 
 /// `ps`.
 #[derive(Debug, Args)]
@@ -160,7 +160,7 @@ impl Ps {
             config.networks.join(",")
         };
         let size = match self.size || self.format.as_deref().is_some_and(|f| f.contains(".Size")) {
-            true => output::size(usage::tree(&rootfs::upper_of(container))),
+            true => output::size(usage::changes(container)),
             false => "0B".to_owned(),
         };
         let mounts: Vec<&str> = config.mounts.iter().map(Mount::source).collect();
