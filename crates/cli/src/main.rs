@@ -9,7 +9,6 @@ mod archive;
 mod build;
 mod command;
 mod container;
-mod context;
 mod cp;
 mod create;
 mod diff;

@@ -204,13 +204,14 @@ fn memberships<'a>(groups: &'a str, user: &'a str) -> impl Iterator<Item = u32> 
     lines.map(|(_, gid, _)| gid).take(65_000)
 }
 
-/// Reads a file of the rootfs; one that is not there is empty.
+/// Reads a file of the rootfs; one that is not there knows root alone.
 fn read(rootfs: BorrowedFd<'_>, file: &'static str) -> Result<String, UserError> {
+    let missing = if file == PASSWD { "root:x:0:0::/root:" } else { "root:x:0:" };
     let failed = |errno: Errno| UserError::Read { file, source: errno.into() };
     match husk_rootfs::read::regular_file(rootfs, file.as_bytes(), MAX_FILE) {
         // A name that is not UTF-8 cannot be asked for; ids beside it still can.
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(ReadError::Errno(Errno::NOENT | Errno::NOTDIR)) => Ok(String::new()),
+        Err(ReadError::Errno(Errno::NOENT | Errno::NOTDIR)) => Ok(missing.to_owned()),
         Err(ReadError::Errno(errno)) => Err(failed(errno)),
         Err(ReadError::NotRegular) => Err(UserError::File { file, problem: "not a regular file" }),
         Err(ReadError::TooLarge) => Err(UserError::File { file, problem: "larger than 4 MiB" }),
