@@ -13,7 +13,7 @@ use husk_engine::container::state::{State, Status};
 use husk_engine::container::{Container, name};
 use husk_engine::error::{Error, Result};
 use husk_engine::home::Home;
-use husk_engine::{rootfs, usage};
+use husk_engine::usage;
 
 /// `ps`.
 #[derive(Debug, Default, Args)]
@@ -247,7 +247,7 @@ impl Ps {
         };
         let size = match self.size || self.format.as_deref().is_some_and(|f| f.contains(".Size")) {
             true => {
-                let own = usage::tree(&rootfs::upper_of(container));
+                let own = usage::changes(container);
                 let whole = own + super::image::size_of(home, container);
                 format!("{} (virtual {})", output::size(own), output::size(whole))
             }

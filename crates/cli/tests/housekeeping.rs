@@ -246,7 +246,7 @@ fn prunes_and_removals_beside_each_other_succeed() {
         let prune = ["system", "prune", "-a", "-f", "--volumes"];
         let spawn = |arguments: &[&str]| {
             let mut command = engine.command(arguments);
-            command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
             command.spawn().unwrap()
         };
         let mut children: Vec<_> = (0..3).map(|_| spawn(&prune)).collect();

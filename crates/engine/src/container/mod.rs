@@ -68,6 +68,9 @@ pub struct Record {
     pub config: Config,
 }
 
+/// The id of a container whose record cannot be read, and why.
+pub type Damaged = (String, Error);
+
 /// One container.
 #[derive(Clone, Debug)]
 pub struct Container {
@@ -195,7 +198,7 @@ impl Container {
     ///
     /// # Errors
     /// A directory that cannot be read.
-    pub fn survey(home: &Home) -> Result<(Vec<Self>, Vec<(String, Error)>)> {
+    pub fn survey(home: &Home) -> Result<(Vec<Self>, Vec<Damaged>)> {
         let (mut all, mut damaged) = (Vec::new(), Vec::new());
         for id in Self::ids(home)? {
             match Self::open(home, &id) {

@@ -6,7 +6,6 @@
 
 use std::fmt;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -248,26 +247,13 @@ impl DockerConfig {
         }
         // Through a link, as dotfiles often are: the link stays.
         let target = std::fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
-        let scratch = target.with_extension(format!("json.{}", std::process::id()));
         let mut text = serde_json::to_string_pretty(&self.content).unwrap_or_default();
         text.push('\n');
-        let mut file = std::fs::OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&scratch)
-            .map_err(failed("create"))?;
-        let written = file
-            .write_all(text.as_bytes())
-            .and_then(|()| file.sync_all())
-            .map_err(failed("write"))
-            .and_then(|()| std::fs::rename(&scratch, &target).map_err(failed("rename")));
-        if written.is_err() {
-            // Secrets stay in one place.
-            let _ = std::fs::remove_file(&scratch);
-        }
-        written
+        // Of mode 0600, and in one place: what a failed write has left is removed.
+        husk_record::write_durably(&target, text.as_bytes()).map_err(|error| match error {
+            husk_record::Error::File { operation, source, .. } => failed(operation)(source),
+            husk_record::Error::Damaged { source, .. } => failed("write")(source.into()),
+        })
     }
 }
 
