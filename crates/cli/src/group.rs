@@ -99,7 +99,7 @@ impl ContainerGroup {
 #[derive(Debug, Subcommand)]
 pub(super) enum ImageGroup {
     /// Build an image from a Dockerfile
-    Build(build::Build),
+    Build(Box<build::Build>),
     /// Print how an image came to be
     History(image::History),
     /// Make an image of a tar of a root file system
