@@ -26,7 +26,7 @@ const UNBUILT: [(&str, &[&str], &[&str]); 22] = [
     ("system df", &[], &["v/verbose"]),
     ("system prune", &["filter"], &[]),
     ("network create", &["aux-address", "ipam-driver", "ipam-opt"], &["attachable", "ingress"]),
-    ("network connect", &["alias", "driver-opt", "link", "link-local-ip"], &[]),
+    ("network connect", &["driver-opt", "link", "link-local-ip"], &[]),
     ("network prune", &["filter"], &[]),
     ("volume create", &["o/opt"], &[]),
     ("volume prune", &["filter"], &[]),
@@ -40,7 +40,7 @@ const OF_RUN: [&str; 6] = [
     "health-timeout",
 ];
 /// Flags of `run` and `create` that take a value and will not be built, and why.
-const REFUSED: [(&str, &str); 12] = [
+const REFUSED: [(&str, &str); 11] = [
     ("cpu-count", "is for Windows; --cpus is what limits here"),
     ("cpu-percent", "is for Windows; --cpus is what limits here"),
     ("disable-content-trust", "has no meaning: images are verified by their digests alone"),
@@ -50,7 +50,6 @@ const REFUSED: [(&str, &str); 12] = [
     ("kernel-memory", "is no longer in the kernel (Linux 5.16); --memory counts it too"),
     ("link", "is Docker's old way; put both on a network, and name the other with --add-host"),
     ("link-local-ip", "is not offered; --ip gives an address of the network"),
-    ("network-alias", "needs names to be resolved, which is not built yet; see --add-host"),
     ("storage-opt", "needs quotas below overlayfs; put what grows on a volume or --tmpfs"),
     ("volume-driver", "has no other choice than local"),
 ];

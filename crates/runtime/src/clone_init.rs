@@ -1,5 +1,4 @@
-//! How the container's process comes to be: by clone3(2), in the namespaces that
-//! only a birth can give.
+//! The clone of a container's first process, in the namespaces that clone3(2) makes.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
@@ -7,19 +6,19 @@ use husk_cgroup::Entry;
 use husk_spec::NamespaceType;
 use husk_sys::clone::{Cloned, clone};
 use husk_sys::exec;
-use rustix::fs::{self, Mode, OFlags};
-use rustix::process::{DumpableBehavior, Pid, WaitOptions};
+use rustix::process::{Pid, WaitOptions};
 
 use crate::fault::{Context, Fault, Step};
 use crate::host;
 use crate::mech::limit;
 use crate::mech::namespace::{self, Opened};
-use crate::plan::{LaunchPlan, clone_flag};
+use crate::plan::LaunchPlan;
+use crate::process_setup::set_not_dumpable;
 use crate::report::{Code, Error, Result};
 use crate::wire::{self, Message};
 
-/// What a container's process is born with.
-pub struct Birth<'a> {
+/// What a container's process is cloned with.
+pub struct CloneInit<'a> {
     /// The steps.
     pub plan: &'a LaunchPlan,
     /// Namespaces to join.
@@ -28,43 +27,29 @@ pub struct Birth<'a> {
     pub entry: &'a Entry,
 }
 
-impl Birth<'_> {
+impl CloneInit<'_> {
     /// Clones the process; `describe` puts a fault into words.
-    pub fn give(&self, describe: &dyn Fn(&Fault) -> Error) -> Result<Cloned> {
+    ///
+    /// One that joins a pid namespace is cloned outside of it, and enters it by one more
+    /// clone when all else is done ([`crate::process_setup`]).
+    pub fn clone_init(&self, describe: &dyn Fn(&Fault) -> Error) -> Result<Cloned> {
+        let namespaces = &self.plan.namespaces;
+        let by_itself = makes_namespaces_itself(self.plan);
         let beside = self.plan.user_namespace.is_some() && !self.joined.is_empty();
-        if beside || self.plan.namespaces.joins(NamespaceType::User) {
-            return self.give_joined(describe);
+        if !by_itself && (beside || namespaces.joins(NamespaceType::User)) {
+            return self.clone_via_intermediate(describe);
         }
-        let pid_namespace = self.joined.iter().find(|opened| opened.kind == NamespaceType::Pid);
-        match pid_namespace {
-            None => self.clone_process(false).map_err(|errno| self.explain(errno)),
-            Some(opened) => self.give_into(opened, describe),
-        }
+        let flags = if by_itself { 0 } else { namespaces.clone_flags() };
+        self.clone_process(flags, false).map_err(|errno| self.explain(errno))
     }
 
-    /// Into a pid namespace that exists: setns(2) gives it to children only, and
-    /// it is then taken back.
-    fn give_into(&self, opened: &Opened, describe: &dyn Fn(&Fault) -> Error) -> Result<Cloned> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let own = fs::open(c"/proc/self/ns/pid", flags, Mode::empty())
-            .map_err(|errno| Error::kernel("/proc/self/ns/pid", "open", errno))?;
-        namespace::enter(opened).map_err(|fault| describe(&fault))?;
-        let born = self.clone_process(false).map_err(|errno| self.explain(errno));
-        if let Ok(Cloned::Parent(..)) = born {
-            let flag = clone_flag(NamespaceType::Pid);
-            husk_sys::namespace::setns(own.as_fd(), flag)
-                .map_err(|errno| Error::kernel("/proc/self/ns/pid", "setns", errno))?;
-        }
-        born
-    }
-
-    /// By way of a process between, which joins namespaces before the birth. Beside a
+    /// By an intermediate process, which joins namespaces first. Beside a
     /// new user namespace: from inside of that there is no way into the others. Into a
-    /// user namespace that exists: what is made at the birth then belongs to it. The
+    /// user namespace that exists: what is then made belongs to it. The
     /// container's process becomes our child by `CLONE_PARENT`.
-    fn give_joined(&self, describe: &dyn Fn(&Fault) -> Error) -> Result<Cloned> {
-        match between(None, || self.join_and_clone())? {
-            Ok(born) => Ok(born),
+    fn clone_via_intermediate(&self, describe: &dyn Fn(&Fault) -> Error) -> Result<Cloned> {
+        match intermediate(|| self.join_and_clone())? {
+            Ok(cloned) => Ok(cloned),
             Err(fault) => match (fault.step, fault.errno) {
                 (Step::Sync, Some(errno)) => Err(self.explain(errno)),
                 _ => Err(describe(&fault)),
@@ -79,15 +64,12 @@ impl Birth<'_> {
             set_not_dumpable()?;
         }
         namespace::join(self.joined)?;
-        if let Some(opened) = self.joined.iter().find(|opened| opened.kind == NamespaceType::Pid) {
-            namespace::enter(opened)?;
-        }
-        self.clone_process(true).at(Step::Sync, 0, "clone3")
+        let flags = self.plan.namespaces.clone_flags();
+        self.clone_process(flags, true).at(Step::Sync, 0, "clone3")
     }
 
-    fn clone_process(&self, of_parent: bool) -> Result<Cloned, rustix::io::Errno> {
-        let flags = self.plan.namespaces.clone_flags();
-        clone(flags, self.entry.into.as_ref().map(AsFd::as_fd), of_parent)
+    fn clone_process(&self, flags: u32, sibling: bool) -> Result<Cloned, rustix::io::Errno> {
+        clone(flags, self.entry.into.as_ref().map(AsFd::as_fd), sibling)
     }
 
     fn explain(&self, errno: rustix::io::Errno) -> Error {
@@ -95,25 +77,22 @@ impl Birth<'_> {
     }
 }
 
-/// Takes this process's memory and descriptors out of other processes' reach.
-pub fn set_not_dumpable() -> Result<(), Fault> {
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(
-        Step::Sync,
-        0,
-        "prctl PR_SET_DUMPABLE",
-    )
+/// Whether the new process joins and makes its namespaces by setns(2) and unshare(2). It must
+/// be outside of the pid namespace that it joins while it does, and the order is that of
+/// [`CloneInit::clone_via_intermediate`]: one privilege is needed for what is joined, another
+/// for what is made.
+pub fn makes_namespaces_itself(plan: &LaunchPlan) -> bool {
+    let has_user = plan.user_namespace.is_some() || plan.namespaces.joins(NamespaceType::User);
+    has_user && plan.namespaces.joins(NamespaceType::Pid)
 }
 
-/// Clones by way of a process between, in the cgroup `into`: that runs `steps`, which
+/// Clones by an intermediate process: that runs `steps`, which
 /// end in a clone with `CLONE_PARENT`, so that the caller is the parent, and ends.
-pub fn between(
-    into: Option<BorrowedFd<'_>>,
-    steps: impl FnOnce() -> Result<Cloned, Fault>,
-) -> Result<Result<Cloned, Fault>> {
+fn intermediate(steps: impl FnOnce() -> Result<Cloned, Fault>) -> Result<Result<Cloned, Fault>> {
     let failed = |op: &'static str| move |errno| Error::kernel("husk-oci", op, errno);
     // A socket of its own: on any other the new process could speak first.
     let (ours, theirs) = wire::pair().map_err(failed("socketpair"))?;
-    let pid = match clone(0, into, false).map_err(failed("clone3"))? {
+    let pid = match clone(0, None, false).map_err(failed("clone3"))? {
         Cloned::Parent(pid, _) => pid,
         Cloned::Child => match steps() {
             Ok(Cloned::Child) => return Ok(Ok(Cloned::Child)),
@@ -135,7 +114,7 @@ pub fn between(
             Ok(Ok(Cloned::Parent(pid_of(pidfd.as_fd())?, pidfd)))
         }
         Some((Message::Fault(fault), _)) => Ok(Err(fault)),
-        _ => Err(Error::new(Code::Kernel, "clone3", "the process between is gone")),
+        _ => Err(Error::new(Code::Kernel, "clone3", "the intermediate process is gone")),
     }
 }
 

@@ -119,8 +119,43 @@ impl ResolvConf {
         Ok(Self { text: render(parsed, asked)?, notices })
     }
 
-    /// The file of a container whose queries to `forwarder` somebody asks the host's own
-    /// server. That one is used where no other server can be reached.
+    /// The file of a container with a DNS server of its own, which asks
+    /// [`Self::upstream`] for what it does not know. A name without a dot may be a
+    /// container's, so it is asked for as it is (`ndots:0`), unless an option says otherwise.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::for_own_network`].
+    pub fn for_own_server(host: &HostResolver, asked: &DnsOptions, server: IpAddr) -> Result<Self> {
+        let mut parsed = Parsed::read(&host.resolv_conf);
+        let mut asked = DnsOptions { servers: vec![server], ..asked.clone() };
+        let options =
+            if asked.options.is_empty() { &mut parsed.options } else { &mut asked.options };
+        if !options.iter().any(|option| option.starts_with("ndots:")) {
+            options.push("ndots:0".to_owned());
+        }
+        Ok(Self { text: render(parsed, &asked)?, notices: Vec::new() })
+    }
+
+    /// The servers that such a server asks: what `--dns` names, or the host's. Those on the
+    /// host's loopback are left out unless it `may_ask_host`.
+    #[must_use]
+    pub fn upstream(host: &HostResolver, asked: &DnsOptions, may_ask_host: bool) -> Vec<IpAddr> {
+        let mut servers = if asked.servers.is_empty() {
+            Parsed::read(&host.resolv_conf).servers
+        } else {
+            asked.servers.clone()
+        };
+        servers.retain(|ip| may_ask_host || !ip.is_loopback());
+        servers
+    }
+
+    /// The file of a container whose queries to `forwarder`, an IPv4 address, somebody asks
+    /// the host's first IPv4 server, also one on the host's loopback.
+    ///
+    /// That server itself is left out: pasta before 2023-06 answers from the forwarder's
+    /// address whichever of the two was asked, and a resolver that has called connect(2),
+    /// as glibc's does, drops such an answer.
     ///
     /// # Errors
     ///
@@ -131,8 +166,10 @@ impl ResolvConf {
         forwarder: IpAddr,
     ) -> Result<Self> {
         let mut parsed = Parsed::read(&host.resolv_conf);
-        if parsed.servers.iter().any(IpAddr::is_loopback) {
-            parsed.servers.retain(|ip| !ip.is_loopback());
+        let first = parsed.servers.iter().copied().find(IpAddr::is_ipv4);
+        let forwards = first.is_some() || parsed.servers.iter().any(IpAddr::is_loopback);
+        parsed.servers.retain(|ip| !ip.is_loopback() && Some(*ip) != first);
+        if forwards {
             parsed.servers.insert(0, forwarder);
         }
         if parsed.servers.is_empty() && asked.servers.is_empty() {
@@ -190,6 +227,49 @@ mod tests {
         let host =
             HostResolver { resolv_conf: host.to_owned(), upstream: upstream.map(str::to_owned) };
         ResolvConf::for_own_network(&host, asked, ipv6).unwrap()
+    }
+
+    #[test]
+    fn a_server_of_its_own_is_asked_first() {
+        let resolv_conf = "nameserver 127.0.0.53\nsearch example.org\noptions edns0\n".to_owned();
+        let host = HostResolver { resolv_conf, upstream: None };
+        let server = "127.0.0.11".parse().unwrap();
+        let text =
+            |asked: &DnsOptions| ResolvConf::for_own_server(&host, asked, server).unwrap().text;
+        let plain = DnsOptions::default();
+        let base = "nameserver 127.0.0.11\nsearch example.org\n";
+        assert_eq!(text(&plain), format!("{base}options edns0 ndots:0\n"));
+        let given = DnsOptions {
+            servers: vec!["192.0.2.9".parse().unwrap()],
+            options: vec!["ndots:2".to_owned()],
+            ..DnsOptions::default()
+        };
+        assert_eq!(text(&given), format!("{base}options ndots:2\n"));
+        assert_eq!(ResolvConf::upstream(&host, &given, true), given.servers);
+        assert_eq!(
+            ResolvConf::upstream(&host, &plain, true),
+            ["127.0.0.53".parse::<IpAddr>().unwrap()]
+        );
+        assert!(ResolvConf::upstream(&host, &plain, false).is_empty());
+    }
+
+    #[test]
+    fn a_forwarder_stands_for_the_server_that_it_asks() {
+        let text = |resolv_conf: &str, asked: &[&str]| {
+            let host = HostResolver { resolv_conf: resolv_conf.to_owned(), upstream: None };
+            let servers = asked.iter().map(|s| s.parse().unwrap()).collect();
+            let asked = DnsOptions { servers, ..DnsOptions::default() };
+            let forwarder = "169.254.1.1".parse().unwrap();
+            let made = ResolvConf::for_forwarder(&host, &asked, forwarder).unwrap();
+            made.text.replace("nameserver ", "").lines().collect::<Vec<_>>().join(" ")
+        };
+        // An old pasta answers for 192.0.2.53 by the forwarder's address.
+        assert_eq!(text("nameserver 192.0.2.53\n", &[]), "169.254.1.1");
+        assert_eq!(text("nameserver 127.0.0.53\n", &[]), "169.254.1.1");
+        let three = "nameserver 192.0.2.53\nnameserver 2001:db8::53\nnameserver 192.0.2.54\n";
+        assert_eq!(text(three, &[]), "169.254.1.1 2001:db8::53 192.0.2.54");
+        assert_eq!(text("nameserver 2001:db8::53\n", &[]), "2001:db8::53");
+        assert_eq!(text("nameserver 192.0.2.53\n", &["192.0.2.99"]), "192.0.2.99");
     }
 
     #[test]

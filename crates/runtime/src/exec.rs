@@ -1,6 +1,7 @@
 //! `exec`: one more process in a container that runs. Its own list of steps,
-//! with the same tail as `create`.
+//! which ends in the same [`crate::process_setup`] as that of `create`.
 
+use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use husk_cgroup::{Cgroup, Entry};
@@ -8,10 +9,9 @@ use husk_spec::{NamespaceType, Spec, Status};
 use husk_sys::clone::{Cloned, clone};
 use husk_sys::exec;
 use rustix::fs::Mode;
-use rustix::process::{Pid, WaitOptions};
+use rustix::process::{Pid, WaitStatus};
 
 use crate::announce::{announce, renounce};
-use crate::birth;
 use crate::describe::{self, Described};
 use crate::explain::Explainer;
 use crate::fault::{Context, Fault, Step};
@@ -19,10 +19,11 @@ use crate::host;
 use crate::mech::proc::Proc;
 use crate::mech::{core_scheduling, limit, seccomp, terminal, userns};
 use crate::plan::{self, Process, clone_flag};
+use crate::process_setup::{PidNamespace, ProcessSetup, ReadyProcess, set_not_dumpable};
 use crate::record::Record;
 use crate::report::{self, Code, Error, Result};
 use crate::state::Store;
-use crate::tail::Tail;
+use crate::sync::{Child, Conversation, Reactions};
 use crate::timing::{self, Phase};
 use crate::wire::{self, Message, Wire};
 
@@ -47,7 +48,7 @@ pub struct Options {
 
 /// A process that runs in a container.
 #[derive(Debug)]
-pub struct Entered {
+pub struct Added {
     /// Its process id.
     pub pid: Pid,
     /// The same.
@@ -111,12 +112,12 @@ pub fn target(store: &Store, id: &str, ignore_paused: bool) -> Result<Target> {
 }
 
 /// Adds a process to a container.
-pub fn enter(
+pub fn add_process(
     target: &Target,
     process: &husk_spec::Process,
     added_capabilities: u64,
     options: &Options,
-) -> Result<Entered> {
+) -> Result<Added> {
     const PROPERTY: &str = "process";
     timing::about(&target.record.id);
     timing::done(Phase::Read);
@@ -146,20 +147,34 @@ pub fn enter(
         false => None,
     };
     timing::done(Phase::Plan);
-    let enter = Enter { target, plan: &plan, described, options, proc };
-    enter.run(explainer)
+    let record = &target.record;
+    let addition = Addition {
+        target,
+        plan: &plan,
+        described,
+        options,
+        keyring: plan::session_keyring(&record.id, record.no_new_keyring)?,
+        proc: &proc,
+        announced: false,
+    };
+    addition.run(explainer)
 }
 
-struct Enter<'a> {
+/// A process that is being added.
+struct Addition<'a> {
     target: &'a Target,
     plan: &'a Process,
     described: Described<'a>,
     options: &'a Options,
-    proc: Proc,
+    /// Name of the container's session keyring.
+    keyring: Option<CString>,
+    proc: &'a Proc,
+    /// Whether others have been told of it.
+    announced: bool,
 }
 
-impl Enter<'_> {
-    fn run(&self, mut explainer: Option<Explainer>) -> Result<Entered> {
+impl Addition<'_> {
+    fn run(mut self, explainer: Option<Explainer>) -> Result<Added> {
         limit::set_affinity(
             self.plan,
             "initial",
@@ -169,21 +184,24 @@ impl Enter<'_> {
         core_scheduling::join(self.plan, self.target.record.pid)?;
         let (wire, theirs) =
             wire::pair().map_err(|e| Error::kernel("husk-oci", "socketpair", e))?;
-        let Some((pid, pidfd)) = self.give_birth(theirs)? else {
-            return Err(Error::new(Code::Kernel, "clone3", "made no process"));
-        };
+        let child = self.clone_process(theirs)?;
         timing::done(Phase::Clone);
-        match self.converse(&wire, pid, pidfd.as_fd(), &mut explainer) {
-            Ok(()) => Ok(Entered { pid, pidfd, explainer }),
-            Err(error) => {
-                let _ = husk_sys::signal::send(pidfd.as_fd(), 9);
-                let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
-                if let Some(explainer) = &explainer {
-                    explainer.tell(None);
-                }
-                Err(error)
+        let enters_last = self.joins_pid_namespace();
+        let mut conversation =
+            Conversation { wire: &wire, proc: self.proc, child, explainer, enters_last };
+        let held = conversation.hold(&mut self);
+        let Conversation { child, explainer, .. } = conversation;
+        if let Err(error) = held {
+            child.kill();
+            if self.announced {
+                renounce(self.options.pid_file.as_deref());
             }
+            if let Some(explainer) = &explainer {
+                explainer.tell(None);
+            }
+            return Err(error);
         }
+        Ok(Added { pid: child.pid, pidfd: child.pidfd, explainer })
     }
 
     /// The cgroup to enter: the container's, a part of it that `--cgroup` names,
@@ -203,78 +221,40 @@ impl Enter<'_> {
         namespaces.into_iter().flatten().map(|namespace| clone_flag(namespace.typ)).sum()
     }
 
-    fn give_birth(&self, theirs: Wire) -> Result<Option<(Pid, OwnedFd)>> {
-        let namespaces = self.namespaces();
-        let pid_namespace = namespaces & clone_flag(NamespaceType::Pid);
-        let needs_user = namespaces & clone_flag(NamespaceType::User) != 0;
-        let own_privilege = rustix::process::geteuid().is_root();
-        let init = self.target.init.as_fd();
+    fn has(&self, kind: NamespaceType) -> bool {
+        self.namespaces() & clone_flag(kind) != 0
+    }
+
+    /// Whether the program's process is cloned into the container's pid namespace, after all
+    /// else: else there is none, and it sees the host's processes.
+    fn joins_pid_namespace(&self) -> bool {
+        self.has(NamespaceType::Pid)
+    }
+
+    /// Clones the process that joins the container. Its own pid namespace is ours, so that
+    /// nothing in the container sees it.
+    fn clone_process(&self, theirs: Wire) -> Result<Child> {
         let mut entry = self.cgroup(false)?.entry().map_err(host::cgroup_error)?;
-        if needs_user && !own_privilege {
-            return self.give_birth_unprivileged(theirs, entry);
-        }
-        if pid_namespace != 0 {
-            husk_sys::namespace::setns(init, pid_namespace)
-                .map_err(|errno| Error::kernel("linux.namespaces (pid)", "setns", errno))?;
-        }
-        let mut born = clone(0, entry.into.as_ref().map(AsFd::as_fd), false);
+        let clone_in = |entry: &Entry| clone(0, entry.into.as_ref().map(AsFd::as_fd), false);
+        let mut cloned = clone_in(&entry);
         // cgroups(7), "no internal processes": the container has made cgroups of
         // its own below its cgroup and moved into one.
-        if matches!(born, Err(rustix::io::Errno::BUSY | rustix::io::Errno::OPNOTSUPP))
+        if matches!(cloned, Err(rustix::io::Errno::BUSY | rustix::io::Errno::OPNOTSUPP))
             && self.options.cgroup.is_empty()
         {
             entry = self.cgroup(true)?.entry().map_err(host::cgroup_error)?;
-            born = clone(0, entry.into.as_ref().map(AsFd::as_fd), false);
+            cloned = clone_in(&entry);
         }
-        match born.map_err(|errno| Error::kernel("exec", "clone3", errno))? {
-            Cloned::Parent(pid, pidfd) => {
-                drop(theirs);
-                Ok(Some((pid, pidfd)))
-            }
-            Cloned::Child => {
-                let joins = namespaces & !pid_namespace;
-                self.become_process(theirs, entry.tasks, joins)
-            }
-        }
-    }
-
-    /// Whether the privilege to enter is that of the container's user namespace alone.
-    fn is_unprivileged(&self) -> bool {
-        self.namespaces() & clone_flag(NamespaceType::User) != 0
-            && !rustix::process::geteuid().is_root()
-    }
-
-    /// Without privilege here, but with that of the container's user namespace:
-    /// a process between joins that and the pid namespace.
-    fn give_birth_unprivileged(
-        &self,
-        theirs: Wire,
-        entry: Entry,
-    ) -> Result<Option<(Pid, OwnedFd)>> {
-        let born = birth::between(entry.into.as_ref().map(AsFd::as_fd), || {
-            // Inherited; later it is out of our reach, and from the start no
-            // process of the container may look into the new one.
-            limit::set_oom_score(self.plan, rustix::process::getpid(), &self.proc)
-                .map_err(|error| Fault::because(Step::Sync, 0, error.to_string()))?;
-            birth::set_not_dumpable()?;
-            husk_sys::namespace::setns(self.target.init.as_fd(), self.namespaces()).at(
-                Step::Namespace,
-                0,
-                "setns",
-            )?;
-            clone(0, None, true).at(Step::Sync, 0, "clone3")
-        })?;
-        match born {
-            Ok(Cloned::Child) => self.become_process(theirs, entry.tasks, 0),
-            Ok(Cloned::Parent(pid, pidfd)) => Ok(Some((pid, pidfd))),
-            Err(fault) => Err(describe::fault(&fault, self.described)),
+        match cloned.map_err(|errno| Error::kernel("exec", "clone3", errno))? {
+            Cloned::Parent(pid, pidfd) => Ok(Child { pid, pidfd }),
+            Cloned::Child => self.become_process(&theirs, entry.tasks),
         }
     }
 
     /// The new process: never returns.
-    fn become_process(&self, wire: Wire, tasks: Vec<(String, OwnedFd)>, namespaces: u32) -> ! {
-        let fault = match self.set_up(&wire, tasks, namespaces) {
-            Ok(prepared) => prepared.execute(),
+    fn become_process(&self, wire: &Wire, tasks: Vec<(String, OwnedFd)>) -> ! {
+        let fault = match self.set_up(wire, tasks) {
+            Ok(ready) => ready.execute(),
             Err(fault) => fault,
         };
         let _ = wire.send(&Message::Fault(fault));
@@ -285,27 +265,17 @@ impl Enter<'_> {
         &self,
         wire: &Wire,
         tasks: Vec<(String, OwnedFd)>,
-        namespaces: u32,
-    ) -> Result<crate::tail::Prepared<'_>, Fault> {
+    ) -> Result<ReadyProcess<'_>, Fault> {
         for (index, (_, file)) in tasks.into_iter().enumerate() {
             rustix::io::write(&file, b"0").at(Step::Cgroup, index, "write tasks")?;
         }
-        birth::set_not_dumpable()?;
-        if namespaces & clone_flag(NamespaceType::User) != 0 {
-            limit::raise_hard(self.plan, None)?;
-        }
-        if namespaces != 0 {
-            husk_sys::namespace::setns(self.target.init.as_fd(), namespaces).at(
-                Step::Namespace,
-                0,
-                "setns",
-            )?;
-        }
-        if namespaces & clone_flag(NamespaceType::User) != 0
-            || !rustix::process::geteuid().is_root()
-        {
-            userns::become_joined_root()?;
-        }
+        // While it is dumpable: then its files in /proc are its own without privilege, too.
+        limit::set_own_oom_score(self.plan, self.proc)?;
+        set_not_dumpable()?;
+        self.join_namespaces()?;
+        // Nobody in the container is to read what the caller was called with.
+        husk_sys::arguments::erase();
+        // The caller's terminal stays behind with its session.
         rustix::process::setsid().at(Step::Sync, 0, "setsid")?;
         timing::done(Phase::Enter);
         let slave = match (self.plan.terminal, &self.options.console) {
@@ -314,85 +284,83 @@ impl Enter<'_> {
             }
             _ => None,
         };
-        let tail =
-            Tail { process: self.plan, keyring: None, slave, proc: &self.proc, makes_cwd: false };
-        let prepared = tail.prepare(wire, None)?;
+        let setup = ProcessSetup {
+            process: self.plan,
+            keyring: self.keyring.as_deref(),
+            slave,
+            proc: self.proc,
+            makes_cwd: false,
+            pid_namespace: match self.joins_pid_namespace() {
+                true => PidNamespace::Entered,
+                false => PidNamespace::Born,
+            },
+            hooks_follow: false,
+        };
+        let ready = setup.prepare(wire, None)?;
         timing::done(Phase::Confine);
         wire.send(&Message::Ready).at(Step::Sync, 0, "sendmsg")?;
         match wire.await_go().at(Step::Sync, 0, "recvmsg")? {
-            true => Ok(prepared),
+            true => Ok(ready),
             false => exec::exit_now(1),
         }
     }
 
-    fn converse(
-        &self,
-        wire: &Wire,
-        pid: Pid,
-        pidfd: BorrowedFd<'_>,
-        explainer: &mut Option<Explainer>,
-    ) -> Result<()> {
-        let go = || match wire.send(&Message::Go) {
-            Ok(()) | Err(rustix::io::Errno::PIPE | rustix::io::Errno::CONNRESET) => Ok(()),
-            Err(errno) => Err(Error::kernel("exec", "sendmsg", errno)),
-        };
-        let mut ready = false;
-        loop {
-            if let Some(explainer) = explainer {
-                explainer.await_message(wire)?;
-            }
-            let received = wire.receive().map_err(|e| Error::kernel("exec", "recvmsg", e))?;
-            match received {
-                Some((Message::ListenerAt(number), _)) => {
-                    if let Some(explainer) = explainer {
-                        explainer.fetch(pid, pidfd, number)?;
-                    }
-                }
-                Some((Message::Listener, Some(listener))) => {
-                    let mut state = self.target.record.state(self.target.status);
-                    state.pid = Some(pid.as_raw_nonzero().get());
-                    if let Some(filter) = &self.plan.seccomp {
-                        seccomp::hand_over(filter, &listener, &state)?;
-                    }
-                    go()?;
-                }
-                Some((Message::Ready, _)) => {
-                    timing::done(Phase::Setup);
-                    if !self.is_unprivileged() {
-                        limit::set_oom_score(self.plan, pid, &self.proc)?;
-                    }
-                    limit::apply(self.plan, pid)?;
-                    let mask = self.plan.final_affinity.as_deref();
-                    limit::set_affinity(self.plan, "final", mask, pid)?;
-                    let pid_file = self.options.pid_file.as_deref();
-                    announce(pid, pid_file, self.options.pidfd_socket.as_deref())?;
-                    ready = true;
-                    go()?;
-                }
-                Some((Message::Fault(fault), _)) => {
-                    if ready {
-                        renounce(self.options.pid_file.as_deref());
-                    }
-                    return Err(describe::fault(&fault, self.described));
-                }
-                Some((other, _)) => {
-                    return Err(Error::new(
-                        Code::Kernel,
-                        "exec",
-                        format_args!("the process said {other:?} out of turn"),
-                    ));
-                }
-                None if ready => {
-                    timing::done(Phase::Exec);
-                    return Ok(());
-                }
-                None => {
-                    let status = rustix::process::waitpid(Some(pid), WaitOptions::empty());
-                    let status = status.ok().flatten().map(|(_, status)| status);
-                    return Err(describe::death(status, &self.target.record));
-                }
-            }
+    /// Joins all namespaces at once; the pid namespace for the process to be cloned.
+    fn join_namespaces(&self) -> Result<(), Fault> {
+        let has_user = self.has(NamespaceType::User);
+        if has_user {
+            limit::raise_hard(self.plan, None)?;
         }
+        let namespaces = self.namespaces();
+        if namespaces != 0 {
+            let init = self.target.init.as_fd();
+            husk_sys::namespace::setns(init, namespaces).at(Step::Namespace, 0, "setns")?;
+        }
+        if has_user || !rustix::process::geteuid().is_root() {
+            userns::become_joined_root()?;
+        }
+        Ok(())
+    }
+}
+
+impl Reactions for Addition<'_> {
+    fn map_ids(&mut self, _: &Child) -> Result<()> {
+        Err(Error::new(Code::Kernel, "exec", "the process made a user namespace"))
+    }
+
+    fn run_hooks(&mut self, _: &Child) -> Result<()> {
+        Err(Error::new(Code::Kernel, "exec", "the process asked for hooks"))
+    }
+
+    fn know(&mut self, _: &Child) -> Result<()> {
+        Ok(())
+    }
+
+    fn hand_over(&mut self, child: &Child, listener: &OwnedFd) -> Result<()> {
+        let mut state = self.target.record.state(self.target.status);
+        state.pid = Some(child.pid.as_raw_nonzero().get());
+        match &self.plan.seccomp {
+            Some(filter) => seccomp::hand_over(filter, listener, &state),
+            None => Ok(()),
+        }
+    }
+
+    fn make_ready(&mut self, child: &Child) -> Result<()> {
+        limit::apply(self.plan, child.pid)?;
+        let mask = self.plan.final_affinity.as_deref();
+        limit::set_affinity(self.plan, "final", mask, child.pid)?;
+        let (pid_file, socket) = (&self.options.pid_file, &self.options.pidfd_socket);
+        announce(child.pid, pid_file.as_deref(), socket.as_deref())?;
+        self.announced = true;
+        Ok(())
+    }
+
+    fn describe(&self, fault: &Fault) -> Error {
+        describe::fault(fault, self.described)
+    }
+
+    fn describe_death(&self, status: Option<WaitStatus>) -> Error {
+        describe::death(status, &self.target.record)
     }
 }
 

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use crate::dns::validate_hostname;
 use crate::error::{Error, Result};
+use crate::etc_files::validate_hostname;
 
 /// One `--add-host NAME:ADDRESS`, or `NAME=ADDRESS`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +51,9 @@ pub struct HostsFile<'a> {
     pub extra: &'a [ExtraHost],
     /// What `host-gateway` stands for: the gateways of its first network.
     pub gateways: &'a [IpAddr],
+    /// The host's own file, of a container on the host's network: nothing is added to
+    /// it but `extra`.
+    pub host: Option<&'a str>,
 }
 
 impl HostsFile<'_> {
@@ -61,14 +64,20 @@ impl HostsFile<'_> {
     ///
     /// [`Error::Invalid`] for `host-gateway` where there is no gateway.
     pub fn text(&self) -> Result<String> {
-        let mut text = String::from(
-            "127.0.0.1\tlocalhost\n\
-             ::1\tlocalhost ip6-localhost ip6-loopback\n\
-             fe00::\tip6-localnet\n\
-             ff00::\tip6-mcastprefix\n\
-             ff02::1\tip6-allnodes\n\
-             ff02::2\tip6-allrouters\n",
-        );
+        let mut text = self.host.map_or_else(|| BASE.to_owned(), with_newline);
+        self.push_extra(&mut text)?;
+        if self.host.is_none() && !self.names.is_empty() {
+            // Without a network the name is the container's loopback.
+            let alone = [IpAddr::from([127, 0, 1, 1])];
+            let addresses = if self.addresses.is_empty() { &alone } else { self.addresses };
+            for address in addresses {
+                let _ = writeln!(text, "{address}\t{}", self.names.join(" "));
+            }
+        }
+        Ok(text)
+    }
+
+    fn push_extra(&self, text: &mut String) -> Result<()> {
         for host in self.extra {
             let addresses = match &host.address {
                 Some(address) => std::slice::from_ref(address),
@@ -85,16 +94,22 @@ impl HostsFile<'_> {
                 let _ = writeln!(text, "{address}\t{}", host.name);
             }
         }
-        if !self.names.is_empty() {
-            // Without a network the name is the container's loopback.
-            let alone = [IpAddr::from([127, 0, 1, 1])];
-            let addresses = if self.addresses.is_empty() { &alone } else { self.addresses };
-            for address in addresses {
-                let _ = writeln!(text, "{address}\t{}", self.names.join(" "));
-            }
-        }
-        Ok(text)
+        Ok(())
     }
+}
+
+/// What every hosts file of a container begins with.
+const BASE: &str = "127.0.0.1\tlocalhost
+::1\tlocalhost ip6-localhost ip6-loopback
+fe00::\tip6-localnet
+ff00::\tip6-mcastprefix
+ff02::1\tip6-allnodes
+ff02::2\tip6-allrouters
+";
+
+fn with_newline(text: &str) -> String {
+    let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+    format!("{text}{end}")
 }
 
 #[cfg(test)]
@@ -115,6 +130,7 @@ mod tests {
             addresses: &addresses,
             extra: &extra,
             gateways: &gateways,
+            host: None,
         };
         let expected = "127.0.0.1\tlocalhost
 ::1\tlocalhost ip6-localhost ip6-loopback
@@ -130,6 +146,14 @@ fd00::9\tsix2
 fd00::2\tweb.example web
 ";
         assert_eq!(file.text().unwrap(), expected);
+        let shared = HostsFile { host: Some("10.9.8.7 db.internal"), ..file };
+        let expected = "10.9.8.7 db.internal
+10.0.0.9\tdb
+fd00::9\tsix
+fd00::9\tsix2
+10.214.0.1\tgw
+";
+        assert_eq!(shared.text().unwrap(), expected);
         let alone = HostsFile { names: &["web"], ..HostsFile::default() };
         assert!(alone.text().unwrap().ends_with("ip6-allrouters\n127.0.1.1\tweb\n"));
     }
