@@ -269,7 +269,7 @@ fn standard_input_is_a_tar_or_a_dockerfile() {
         "from the context"
     );
     let broken = feed(&engine, &[&none[..], &["-"]].concat(), &archive[..700]);
-    assert!(broken.code == 1 && broken.err.contains("the context on standard input"), "{broken:?}");
+    assert!(broken.code == 1 && broken.err.contains("the context (standard input)"), "{broken:?}");
     assert_clean(&engine);
 }
 

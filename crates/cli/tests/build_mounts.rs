@@ -158,7 +158,7 @@ fn a_secret_reaches_the_step_and_no_layer() {
         ("src=/x", "has no id"),
         ("id=a,src=/nonexistent", "open --secret /nonexistent"),
         ("id=a,env=HUSK_NO_SUCH", "names a variable that is not set"),
-        ("id=a,what=b", "has a key that is none of"),
+        ("id=a,what=b", "has a key that is not one of"),
         ("id=a,src=/dev/zero", "over the limit of 500 KiB"),
     ] {
         let done = build(&engine, needed, &["--secret", flag]);
