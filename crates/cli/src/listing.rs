@@ -241,7 +241,9 @@ impl Ps {
         let networks = if config.networks.is_empty() {
             "bridge".to_owned()
         } else {
-            config.networks.join(",")
+            let names: Vec<&str> =
+                config.networks.iter().map(|value| husk_net::network_name(value)).collect();
+            names.join(",")
         };
         let size = match self.size || self.format.as_deref().is_some_and(|f| f.contains(".Size")) {
             true => {
@@ -346,7 +348,7 @@ fn passes(
         "is-task" => !filter.truth()?,
         "volume" => config.mounts.iter().any(|one| one.source() == value || one.target() == value),
         _ => {
-            config.networks.iter().any(|network| network == value)
+            config.networks.iter().any(|network| husk_net::network_name(network) == value)
                 || (config.networks.is_empty() && value == "bridge")
         }
     })

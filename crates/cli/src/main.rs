@@ -11,7 +11,6 @@ mod color;
 mod command;
 mod complete;
 mod container;
-mod context;
 mod cp;
 mod create;
 mod diff;

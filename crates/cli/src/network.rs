@@ -1,16 +1,17 @@
 //! `network`.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use clap::{Args, Subcommand};
-use husk_net::{Attachment, NetNs, NewNetwork, Subnet};
+use husk_net::{Attachment, NewNetwork, Subnet};
 use serde_json::{Value, json};
 
 use super::{filter, flags, for_each, output, prune};
 use crate::template::{LABELS, Nil, OMITTED, nil};
 use husk_engine::clock;
+use husk_engine::connection;
 use husk_engine::container::Container;
-use husk_engine::container::state::Status;
 use husk_engine::error::{Error, Result};
 use husk_engine::home::Home;
 
@@ -114,6 +115,9 @@ pub(super) struct Connect {
     /// IP address on the network
     #[arg(long)]
     ip6: Option<std::net::Ipv6Addr>,
+    /// Another name of the container on the network
+    #[arg(long, value_name = "NAME")]
+    alias: Vec<String>,
     /// Name or ID
     network: String,
     /// Name or ID
@@ -123,7 +127,7 @@ pub(super) struct Connect {
 /// `network disconnect`.
 #[derive(Debug, Args)]
 pub(super) struct Disconnect {
-    /// Do not fail if the container is not connected or not running
+    /// Succeed even if the container is not on the network
     #[arg(short, long)]
     force: bool,
     /// Name or ID
@@ -148,43 +152,30 @@ impl Network {
                 output::line(name)
             }),
             Self::Connect(connect) => {
-                let (container, namespace) = running(home, &connect.container)?;
                 let addresses = [connect.ip.map(IpAddr::from), connect.ip6.map(IpAddr::from)];
                 let attachment = Attachment {
                     network: nets.inspect(&connect.network)?.name,
                     addresses: addresses.into_iter().flatten().collect(),
-                    mac: None,
+                    aliases: connect.alias.clone(),
+                    ..Attachment::default()
                 };
-                let name = &container.record.name;
-                let (_, notices) = nets.connect(container.id(), name, &attachment, &namespace)?;
+                let container = Container::find(home, &connect.container)?;
+                let notices = connection::join(home, container, &attachment)?;
                 notices.iter().for_each(husk_engine::notice::notice);
                 Ok(0)
             }
             Self::Disconnect(disconnect) => {
                 let network = nets.inspect(&disconnect.network)?.name;
-                let (container, namespace) = match running(home, &disconnect.container) {
-                    // Nothing that does not run is on a network.
-                    Err(_) if disconnect.force => return Ok(0),
-                    running => running?,
-                };
-                let name = &container.record.name;
-                match nets.disconnect(container.id(), name, &network, &namespace) {
-                    Err(husk_net::Error::NotConnected { .. }) if disconnect.force => Ok(0),
-                    other => other.map(|()| 0).map_err(Error::from),
+                let container = Container::find(home, &disconnect.container)?;
+                match connection::leave(home, container, &network) {
+                    Err(Error::Net(husk_net::Error::NotConnected { .. })) if disconnect.force => {
+                        Ok(0)
+                    }
+                    other => other.map(|()| 0),
                 }
             }
         }
     }
-}
-
-fn running(home: &Home, name: &str) -> Result<(Container, NetNs)> {
-    let container = Container::find(home, name)?;
-    let state = container.state()?;
-    if state.status != Status::Running {
-        return Err(Error::other(format_args!("container {name} is not running")));
-    }
-    let namespace = NetNs::of_process(state.pid.unsigned_abs())?;
-    Ok((container, namespace))
 }
 
 impl Create {
@@ -235,7 +226,7 @@ struct Listed {
     created: u64,
     internal: bool,
     ipv6: bool,
-    labels: std::collections::BTreeMap<String, String>,
+    labels: BTreeMap<String, String>,
     /// Made by a person, and not always there.
     custom: bool,
 }
@@ -255,14 +246,14 @@ fn listed(nets: &husk_net::Networks) -> Result<Vec<Listed>> {
             labels: network.labels,
         })
         .collect();
-    all.extend(BUILT_IN.into_iter().map(|(name, driver)| Listed {
-        id: built_in_id(name),
-        name: name.to_owned(),
-        driver,
+    all.extend(nets.built_in().map(|network| Listed {
+        id: network.id,
+        name: network.name.to_owned(),
+        driver: network.driver,
         created: 0,
         internal: false,
         ipv6: false,
-        labels: std::collections::BTreeMap::new(),
+        labels: BTreeMap::new(),
         custom: false,
     }));
     all.sort_by(|a, b| a.name.cmp(&b.name));
@@ -329,27 +320,19 @@ impl Inspect {
     }
 }
 
-/// The networks that Docker lists beside those of the bridge driver: name and driver.
-const BUILT_IN: [(&str, &str); 2] = [("host", "host"), ("none", "null")];
-
-/// The id of a built-in network: one that stays the same.
-fn built_in_id(name: &str) -> String {
-    husk_image::digest::Digest::of(format!("network {name}").as_bytes()).hex().to_owned()
-}
-
 /// The id of a network by its name.
 pub(super) fn id(nets: &husk_net::Networks, name: &str) -> Result<String> {
-    match BUILT_IN.iter().any(|(known, _)| *known == name) {
-        true => Ok(built_in_id(name)),
-        false => Ok(nets.inspect(name)?.id),
+    match built_in(nets, name) {
+        Some(network) => Ok(network.id),
+        None => Ok(nets.inspect(name)?.id),
     }
 }
 
 /// `host` or `none`, by its name or the beginning of its id.
-fn built_in(wanted: &str) -> Option<(&'static str, &'static str)> {
-    let is =
-        |name: &str| name == wanted || (wanted.len() >= 4 && built_in_id(name).starts_with(wanted));
-    BUILT_IN.into_iter().find(|(name, _)| is(name))
+fn built_in(nets: &husk_net::Networks, wanted: &str) -> Option<husk_net::BuiltIn> {
+    nets.built_in()
+        .into_iter()
+        .find(|one| one.name == wanted || (wanted.len() >= 3 && one.id.starts_with(wanted)))
 }
 
 /// What Docker says of a network beside its name, id, driver and addresses.
@@ -366,10 +349,10 @@ fn with_common(mut shown: Value) -> Value {
 
 /// What `inspect` tells of a network.
 pub(super) fn document(nets: &husk_net::Networks, name: &str) -> Result<Value> {
-    if let Some((name, driver)) = built_in(name) {
+    if let Some(network) = built_in(nets, name) {
         return Ok(with_common(json!({
-            "Name": name, "Id": built_in_id(name), "Created": "0001-01-01T00:00:00Z",
-            "Driver": driver, "EnableIPv6": false, "Internal": false,
+            "Name": network.name, "Id": network.id, "Created": "0001-01-01T00:00:00Z",
+            "Driver": network.driver, "EnableIPv6": false, "Internal": false,
             "IPAM": { "Driver": "default", "Options": nil(Nil::Map), "Config": nil(Nil::List) },
             "Containers": {}, "Options": {}, "Labels": {},
         })));

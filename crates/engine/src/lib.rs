@@ -25,7 +25,6 @@ pub mod rootfs;
 pub mod rootless;
 pub mod runtime;
 pub mod spec;
-pub mod tree;
 pub mod usage;
 pub mod view;
 pub mod volume;

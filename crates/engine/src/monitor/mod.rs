@@ -87,6 +87,8 @@ fn monitor(home: &Home, id: &str, client: &mut Client) -> Result<()> {
     first.send(&Event::Started);
     serving.add(first);
     serving.serve(&mut running);
+    // Its connections go first: what is left to do needs descriptors.
+    running.proxy = None;
     let restarts = container.restart_mark().exists();
     let (exit_code, written) = finish(home, &container, &running);
     let _ = std::fs::remove_file(protocol::SOCKET);

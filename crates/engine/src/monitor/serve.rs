@@ -130,7 +130,7 @@ impl Serving {
                 };
                 fds.push(PollFd::from_borrowed_fd(fd, *flags));
             }
-            let limit = proxy.as_ref().and_then(husk_net::LoopbackProxy::timeout);
+            let limit = proxy.as_ref().and_then(husk_net::Service::timeout);
             match wait(&mut fds, limit) {
                 Ok(_) | Err(Errno::INTR) => {}
                 // Nothing that polling could be told; the process is waited for instead.
@@ -157,10 +157,9 @@ impl Serving {
                     Source::Client(index) => self.hear(index),
                 }
             }
-            if let Some(served) = proxy
-                && served.dispatch().is_err()
-            {
-                *proxy = None;
+            if let Some(served) = proxy {
+                // It tries again by itself.
+                let _ = served.dispatch();
             }
             if self.clients.iter().any(|client| client.owner && client.closed) {
                 self.signals.push(SIGKILL);
