@@ -10,6 +10,7 @@ use rustix::fs::{Mode, OFlags};
 use super::{flags, for_each, output};
 use husk_engine::attach::{self, End, Options};
 use husk_engine::container::state::Status;
+use husk_engine::container::sweep;
 use husk_engine::container::{Container, Source};
 use husk_engine::error::{Error, Result, file};
 use husk_engine::home::Home;
@@ -217,7 +218,18 @@ impl Rm {
     }
 
     fn remove(&self, home: &Home, name: &str) -> Result<()> {
-        let container = Container::find(home, name)?;
+        let container = match Container::find(home, name) {
+            Err(Error::Record { .. }) if self.force => {
+                let id = Container::find_damaged(home, name)?;
+                return sweep::remove_damaged(home, &id).map(drop);
+            }
+            Err(error @ Error::Record { .. }) => {
+                return Err(Error::other(format_args!(
+                    "{error}; \"husk rm -f {name}\" removes it"
+                )));
+            }
+            found => found?,
+        };
         if self.force && container.state()?.status == Status::Running {
             // At once, also where a stop that has the lock is patient.
             let _ = remove::signal(home, &container, "KILL");

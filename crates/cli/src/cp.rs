@@ -8,6 +8,7 @@ use husk_image::pack::Archive;
 use husk_image::tree::copy::{Copier, Rules};
 use husk_image::tree::walk::Walk;
 use husk_image::unpack::{UnpackOptions, unpack};
+use husk_rootfs::resolve::open_at;
 use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, fstat};
 use rustix::io::Errno;
 
@@ -67,7 +68,7 @@ impl Side<'_> {
     fn open(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
         let path = if path.is_empty() { "." } else { path };
         let flags = OFlags::PATH | OFlags::CLOEXEC | flags;
-        rustix::fs::openat2(self.root, path, flags, Mode::empty(), self.resolve)
+        open_at(self.root, path.as_bytes(), flags, self.resolve)
     }
 
     fn failed(&self, operation: &'static str, path: &str) -> impl FnOnce(Errno) -> Error {

@@ -10,10 +10,11 @@ use super::filter::{self, Filter};
 use super::{for_each, output};
 use crate::template::{Nil, OMITTED, nil};
 use husk_engine::clock;
-use husk_engine::container::sweep::sweep;
+use husk_engine::container::sweep::{restore_pins, sweep};
 use husk_engine::container::{Container, Source};
 use husk_engine::error::{Error, Result};
 use husk_engine::home::Home;
+use husk_engine::notice;
 
 /// `images`.
 #[derive(Debug, Default, Args)]
@@ -57,11 +58,9 @@ impl Images {
             store.find(filter.value)?;
         }
         let mut rows = Vec::new();
+        store.damaged()?.iter().for_each(notice::notice);
         for image in store.images()? {
-            let mut size = 0;
-            for layer in store.layers(&image.record.chain_ids())? {
-                size += layer.record.size;
-            }
+            let size = store.unpacked_size(&image.record.chain_ids())?;
             let names = image.names.iter().map(|(name, target)| (Some(name), *target));
             let dangling = image.names.is_empty().then_some((None, image.record.manifest));
             for (reference, target) in names.chain(dangling) {
@@ -219,6 +218,7 @@ impl Rmi {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
         // A pin of a container that is no more would keep its image.
         sweep(home)?;
+        restore_pins(home)?;
         let store = home.images()?;
         for_each(&self.images, |name| {
             let removed = match store.remove(name, self.force) {
@@ -345,10 +345,7 @@ pub(super) fn inspect(home: &Home, name: &str) -> Result<Value> {
     let tags: Vec<String> = names.iter().map(|(name, _)| name.familiar()).collect();
     let digests: Vec<String> =
         names.iter().map(|(name, target)| format!("{}@{target}", name.familiar_name())).collect();
-    let mut size = 0;
-    for layer in store.layers(&record.chain_ids())? {
-        size += layer.record.size;
-    }
+    let size = store.unpacked_size(&record.chain_ids())?;
     let layers: Vec<String> = config.rootfs.diff_ids.iter().map(ToString::to_string).collect();
     let comment = config.history.as_ref().and_then(|history| history.last()?.comment.clone());
     let mut shown = json!({

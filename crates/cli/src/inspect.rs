@@ -81,13 +81,17 @@ impl Inspect {
 /// Whether nothing of a kind has the name, or none could have it.
 fn is_absent(error: &Error) -> bool {
     match error {
-        Error::NoContainer(_) | Error::Reference(_) => true,
-        Error::Net(error) => matches!(error, husk_net::Error::NoSuchNetwork { .. }),
+        Error::NoContainer(_) | Error::NoVolume(_) | Error::Reference(_) => true,
+        Error::Net(error) => {
+            matches!(
+                error,
+                husk_net::Error::NoSuchNetwork { .. } | husk_net::Error::NetworkName { .. }
+            )
+        }
         Error::Store(error) => matches!(
             **error,
             husk_image::store::StoreError::NoImage(_) | husk_image::store::StoreError::Reference(_)
         ),
-        Error::Other(text) => text.starts_with("no such volume"),
         _ => false,
     }
 }

@@ -14,6 +14,7 @@ use husk_engine::connection;
 use husk_engine::container::Container;
 use husk_engine::error::{Error, Result};
 use husk_engine::home::Home;
+use husk_engine::notice;
 
 /// Its commands.
 #[derive(Debug, Subcommand)]
@@ -161,7 +162,7 @@ impl Network {
                 };
                 let container = Container::find(home, &connect.container)?;
                 let notices = connection::join(home, container, &attachment)?;
-                notices.iter().for_each(husk_engine::notice::notice);
+                notices.iter().for_each(notice::notice);
                 Ok(0)
             }
             Self::Disconnect(disconnect) => {
@@ -218,6 +219,16 @@ impl Create {
     }
 }
 
+/// Prints which networks exist and cannot be listed.
+fn report_damaged(nets: &husk_net::Networks) -> Result<()> {
+    for (name, error) in nets.damaged()? {
+        notice::notice(format_args!(
+            "network {name}: {error}; \"husk network rm {name}\" removes it"
+        ));
+    }
+    Ok(())
+}
+
 /// One line of `network ls`.
 struct Listed {
     id: String,
@@ -266,6 +277,7 @@ impl Ls {
     fn run(&self, home: &Home) -> Result<u8> {
         let filters = filter::parse(&self.filter, &FILTERS)?;
         let nets = home.networks()?;
+        report_damaged(&nets)?;
         let mut networks = Vec::new();
         for network in listed(&nets)? {
             let passes = filter::all_pass(&filters, |filter| match filter.name {

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use husk_image::store::Removal;
+use husk_image::store::{Removal, StoreError};
 
 use super::filter::{self, Filter};
 use super::output;
 use husk_engine::clock;
 use husk_engine::container::Container;
-use husk_engine::container::sweep::sweep;
+use husk_engine::container::sweep::{restore_pins, sweep};
 use husk_engine::error::{Error, Result, file};
 use husk_engine::home::Home;
 use husk_engine::notice;
@@ -90,18 +90,6 @@ fn agreed(force: bool, what: &str) -> Result<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-fn report(freed: u64) -> Result<u8> {
-    output::line(format_args!("Total reclaimed space: {}", output::size(freed))).map(|()| 0)
-}
-
-/// What was removed, as Docker lists it.
-fn list_deleted(kind: &str, names: &[String]) -> Result<()> {
-    if names.is_empty() {
-        return Ok(());
-    }
-    output::line(format_args!("Deleted {kind}:\n{}\n", names.join("\n")))
-}
-
 /// What may be pruned.
 const FILTERS: [&str; 2] = ["until", "label"];
 
@@ -123,13 +111,18 @@ impl Plain {
         if !agreed(self.common.force, "all stopped containers")? {
             return Ok(0);
         }
-        report(containers(home, &filters)?)
+        let mut pruning = Pruning::default();
+        pruning.containers(home, &filters)?;
+        pruning.report()
     }
 
     pub(super) fn networks(&self, home: &Home) -> Result<u8> {
         let filters = filter::parse(&self.common.filter, &FILTERS)?;
         if agreed(self.common.force, "all networks not used by at least one container")? {
-            networks(home, &filters)?;
+            let mut pruning = Pruning::default();
+            pruning.networks(home, &filters)?;
+            pruning.end_list()?;
+            return Ok(u8::from(pruning.failed));
         }
         Ok(0)
     }
@@ -140,7 +133,9 @@ impl Cache {
         if !agreed(self.force, "all results of build steps that no image uses")? {
             return Ok(0);
         }
-        report(cache(home)?)
+        let mut pruning = Pruning::default();
+        pruning.cache(home)?;
+        pruning.report()
     }
 }
 
@@ -160,7 +155,9 @@ impl Images {
         if !agreed(self.common.force, what)? {
             return Ok(0);
         }
-        report(images(home, all, &filters)?)
+        let mut pruning = Pruning::default();
+        pruning.images(home, all, &filters)?;
+        pruning.report()
     }
 }
 
@@ -179,7 +176,9 @@ impl Volumes {
         if !agreed(self.common.force, what)? {
             return Ok(0);
         }
-        report(volumes(home, all, &filters)?)
+        let mut pruning = Pruning::default();
+        pruning.volumes(home, all, &filters)?;
+        pruning.report()
     }
 }
 
@@ -201,116 +200,215 @@ impl Everything {
         if !agreed(self.common.force, &what)? {
             return Ok(0);
         }
-        let mut freed = containers(home, &filters)?;
-        networks(home, &filters)?;
+        let mut pruning = Pruning::default();
+        pruning.containers(home, &filters)?;
+        pruning.networks(home, &filters)?;
         if self.volumes {
-            freed += volumes(home, false, &filters)?;
+            pruning.volumes(home, false, &filters)?;
         }
-        freed += images(home, self.all, &filters)?;
+        pruning.images(home, self.all, &filters)?;
         if filters.is_empty() {
-            freed += cache(home)?;
-            freed += home.images()?.remove_partials()?;
+            pruning.cache(home)?;
+            pruning.freed += home.images()?.remove_partials()?;
         }
-        report(freed)
+        pruning.report()
     }
 }
 
-fn containers(home: &Home, filters: &[Filter<'_>]) -> Result<u64> {
-    let mut freed = sweep(home)?;
-    let mut deleted = Vec::new();
-    for container in Container::all(home)? {
-        let created = clock::instant(&container.record.created);
-        if !passes(filters, created, &container.record.config.labels)? {
-            continue;
-        }
-        let bytes = usage::tree(&container.directory);
-        match container.lock().and_then(|_lock| remove::remove(home, &container, true, false)) {
-            Ok(true) => {
-                freed += bytes;
-                deleted.push(container.id().to_owned());
+/// Prunes one object after another: one that cannot be removed is told, and must not keep the
+/// others. Gives the bytes that were freed; `failed` is the first failure.
+#[derive(Default)]
+struct Pruning {
+    freed: u64,
+    failed: bool,
+    /// The kind of what was removed last, whose list is open.
+    listed: Option<&'static str>,
+}
+
+impl Pruning {
+    /// Takes the outcome of a removal: `Ok(None)` where the object is in use.
+    fn take(&mut self, what: &'static str, outcome: Result<Option<(u64, String)>>) -> Result<()> {
+        match outcome {
+            Ok(Some((bytes, name))) => {
+                self.freed += bytes;
+                self.deleted(what, name)
             }
+            Ok(None) => Ok(()),
             // One that another removes at the same time is gone as well.
-            Ok(false) | Err(Error::NoContainer(_)) => {}
-            Err(error) => return Err(error),
+            Err(Error::NoContainer(_) | Error::NoVolume(_) | Error::VolumeInUse { .. }) => Ok(()),
+            Err(error @ Error::ReaderGone) => Err(error),
+            Err(error) => {
+                self.fail(&error);
+                Ok(())
+            }
         }
     }
-    list_deleted("Containers", &deleted).map(|()| freed)
-}
 
-fn networks(home: &Home, filters: &[Filter<'_>]) -> Result<()> {
-    let nets = home.networks()?;
-    let mut used = std::collections::HashSet::new();
-    let mut deleted = Vec::new();
-    for container in Container::all(home)? {
-        used.extend(container.record.config.networks);
-    }
-    for network in nets.list()? {
-        let busy = used.contains(&network.name) || !nets.endpoints(Some(&network.name))?.is_empty();
-        let created = clock::seconds(&network.created.to_string());
-        if busy || network.name == "bridge" || !passes(filters, created, &network.labels)? {
-            continue;
+    /// Lists what was removed as Docker does: under its kind, an empty line after the last.
+    fn deleted(&mut self, kind: &'static str, name: String) -> Result<()> {
+        if self.listed != Some(kind) {
+            self.end_list()?;
+            output::line(format_args!("Deleted {kind}:"))?;
+            self.listed = Some(kind);
         }
-        nets.remove(&network.name)?;
-        deleted.push(network.name);
+        output::line(name)
     }
-    list_deleted("Networks", &deleted)
-}
 
-fn volumes(home: &Home, all: bool, filters: &[Filter<'_>]) -> Result<u64> {
-    let mut freed = Volume::sweep(home)?;
-    let mut deleted = Vec::new();
-    for volume in Volume::all(home)? {
-        if !(all || volume.anonymous) || Volume::user(home, &volume.name)?.is_some() {
-            continue;
+    fn end_list(&mut self) -> Result<()> {
+        match self.listed.take() {
+            Some(_) => output::line(""),
+            None => Ok(()),
         }
-        if !passes(filters, clock::instant(&volume.created), &volume.labels)? {
-            continue;
-        }
-        let bytes = usage::tree(&husk_engine::volume::data(home, &volume.name));
-        Volume::remove(home, &volume.name)?;
-        freed += bytes;
-        deleted.push(volume.name);
     }
-    list_deleted("Volumes", &deleted).map(|()| freed)
-}
 
-fn images(home: &Home, all: bool, filters: &[Filter<'_>]) -> Result<u64> {
-    // A pin of a container that is no more would keep its image.
-    sweep(home)?;
-    let store = home.images()?;
-    let before = usage::store(&store)?;
-    let mut deleted = Vec::new();
-    let pinned: Vec<_> = store.pins()?.into_iter().map(|(_, manifest)| manifest).collect();
-    for image in store.images()? {
-        if pinned.contains(&image.record.manifest) || !(all || image.names.is_empty()) {
-            continue;
+    fn fail(&mut self, error: &Error) {
+        output::error(error);
+        self.failed = true;
+    }
+
+    /// The bytes of a step that may fail as a whole, and then must not keep the next.
+    fn add(&mut self, freed: Result<u64>) -> Result<()> {
+        match freed {
+            Ok(freed) => self.freed += freed,
+            Err(error @ Error::ReaderGone) => return Err(error),
+            Err(error) => self.fail(&error),
         }
-        if !filters.is_empty() {
-            let config = store.config(&image.record)?.config.unwrap_or_default();
-            let created = image.record.created.as_deref().and_then(clock::instant);
-            if !passes(filters, created, &config.labels.unwrap_or_default())? {
+        Ok(())
+    }
+
+    fn report(&mut self) -> Result<u8> {
+        self.end_list()?;
+        let freed = output::size(self.freed);
+        output::line(format_args!("Total reclaimed space: {freed}"))?;
+        Ok(u8::from(self.failed))
+    }
+
+    fn containers(&mut self, home: &Home, filters: &[Filter<'_>]) -> Result<()> {
+        let swept = sweep(home);
+        self.add(swept)?;
+        for container in Container::all(home)? {
+            let created = clock::instant(&container.record.created);
+            if !passes(filters, created, &container.record.config.labels)? {
                 continue;
             }
+            let bytes = usage::tree(&container.directory);
+            let removed =
+                container.lock().and_then(|_lock| remove::remove(home, &container, true, false));
+            let id = container.id().to_owned();
+            self.take("Containers", removed.map(|gone| gone.then_some((bytes, id))))?;
         }
-        // By its digest it goes with all its names.
-        for removal in store.remove(&image.record.manifest.to_string(), true)? {
-            match removal {
-                Removal::Untagged(name) => deleted.push(format!("untagged: {}", name.familiar())),
-                Removal::Deleted(id) => deleted.push(format!("deleted: {id}")),
+        Ok(())
+    }
+
+    fn networks(&mut self, home: &Home, filters: &[Filter<'_>]) -> Result<()> {
+        let nets = home.networks()?;
+        let mut used = std::collections::HashSet::new();
+        for container in Container::all(home)? {
+            used.extend(container.record.config.networks);
+        }
+        for network in nets.list()? {
+            if used.contains(&network.name) || network.name == "bridge" {
+                continue;
+            }
+            let created = clock::seconds(&network.created.to_string());
+            if !passes(filters, created, &network.labels)? {
+                continue;
+            }
+            let removed = match nets.remove(&network.name) {
+                Err(
+                    husk_net::Error::NoSuchNetwork { .. } | husk_net::Error::NetworkInUse { .. },
+                ) => Ok(None),
+                removed => removed.map(|()| Some((0, network.name))).map_err(Error::from),
+            };
+            self.take("Networks", removed)?;
+        }
+        Ok(())
+    }
+
+    fn volumes(&mut self, home: &Home, all: bool, filters: &[Filter<'_>]) -> Result<()> {
+        let (_, damaged) = Container::survey(home)?;
+        if let Some((id, _)) = damaged.first() {
+            let id = husk_engine::container::name::short(id);
+            notice::notice(format_args!(
+                "volumes stay: the record of container {id} is damaged, and which it has is not \
+                 known (\"husk rm -f {id}\" removes it)"
+            ));
+            return Ok(());
+        }
+        self.add(Volume::sweep(home))?;
+        for volume in Volume::all(home)? {
+            // What one was made for is lost with its record.
+            let wanted = all || volume.anonymous;
+            if !wanted || volume.damage.is_some() || Volume::user(home, &volume.name)?.is_some() {
+                continue;
+            }
+            if !passes(filters, clock::instant(&volume.created), &volume.labels)? {
+                continue;
+            }
+            let bytes = usage::tree(&husk_engine::volume::data(home, &volume.name));
+            let removed = Volume::remove(home, &volume.name);
+            self.take("Volumes", removed.map(|()| Some((bytes, volume.name))))?;
+        }
+        Ok(())
+    }
+
+    fn images(&mut self, home: &Home, all: bool, filters: &[Filter<'_>]) -> Result<()> {
+        // A pin of a container that is no more would keep its image, and one that was lost
+        // would not keep it.
+        let swept = sweep(home).and_then(|_| restore_pins(home)).map(|()| 0);
+        self.add(swept)?;
+        let store = home.images()?;
+        let before = usage::store(&store)?;
+        let damaged = store.damaged()?;
+        if let (Some(error), false) = (damaged.first(), all) {
+            // An image whose name cannot be read looks like one without.
+            notice::notice(format_args!("images stay: {error}"));
+            return Ok(());
+        }
+        let pinned: Vec<_> = store.pins()?.into_iter().map(|(_, manifest)| manifest).collect();
+        for image in store.images()? {
+            if pinned.contains(&image.record.manifest) || !(all || image.names.is_empty()) {
+                continue;
+            }
+            if !filters.is_empty() {
+                let config = store.config(&image.record)?.config.unwrap_or_default();
+                let created = image.record.created.as_deref().and_then(clock::instant);
+                if !passes(filters, created, &config.labels.unwrap_or_default())? {
+                    continue;
+                }
+            }
+            // By its digest it goes with all its names.
+            let removals = match store.remove(&image.record.manifest.to_string(), true) {
+                // Another removes it at the same time.
+                Err(StoreError::NoImage(_)) => continue,
+                Err(error) => {
+                    self.fail(&error.into());
+                    continue;
+                }
+                Ok(removals) => removals,
+            };
+            for removal in removals {
+                match removal {
+                    Removal::Untagged(name) => {
+                        self.deleted("Images", format!("untagged: {}", name.familiar()))?;
+                    }
+                    Removal::Deleted(id) => self.deleted("Images", format!("deleted: {id}"))?,
+                }
             }
         }
+        self.freed += before.saturating_sub(usage::store(&store)?);
+        Ok(())
     }
-    list_deleted("Images", &deleted)?;
-    Ok(before.saturating_sub(usage::store(&store)?))
-}
 
-fn cache(home: &Home) -> Result<u64> {
-    let store = home.images()?;
-    let before = usage::store(&store)?;
-    store.remove_steps()?;
-    store.remove_cache_mounts()?;
-    if store.collect()?.busy {
-        notice::notice("skipped objects in use by a running pull or build");
+    fn cache(&mut self, home: &Home) -> Result<()> {
+        let store = home.images()?;
+        let before = usage::store(&store)?;
+        store.remove_steps()?;
+        store.remove_cache_mounts()?;
+        if store.collect()?.busy {
+            notice::notice("skipped objects in use by a running pull or build");
+        }
+        self.freed += before.saturating_sub(usage::store(&store)?);
+        Ok(())
     }
-    Ok(before.saturating_sub(usage::store(&store)?))
 }

@@ -5,10 +5,11 @@ use serde_json::{Value, json};
 
 use super::{filter, flags, for_each, output, prune};
 use crate::template::{LABELS, Nil, OMITTED, nil};
-use husk_engine::container::config::Mount;
+use husk_engine::container::config::{BindRecursive, Mount};
 use husk_engine::container::name;
 use husk_engine::error::{Error, Result, file};
 use husk_engine::home::Home;
+use husk_engine::notice;
 use husk_engine::volume;
 
 /// Its commands.
@@ -115,6 +116,13 @@ impl Ls {
         let filters = filter::parse(&self.filter, &["dangling", "driver", "label", "name"])?;
         let mut kept = Vec::new();
         for one in volumes {
+            if let Some(damage) = &one.damage {
+                notice::notice(format_args!(
+                    "volume {}: {damage}: its labels are lost, its data are not; \"husk system \
+                     check --repair\" writes a new record",
+                    one.name
+                ));
+            }
             let passes = filter::all_pass(&filters, |filter| match filter.name {
                 "name" => filter.names(&one.name),
                 "label" => Ok(filter.has_label(&one.labels)),
@@ -173,6 +181,7 @@ pub(super) fn parse_mount(text: &str) -> Result<Mount> {
     let (mut typ, mut source, mut target) = ("volume", "", "");
     let (mut read_only, mut propagation, mut tmpfs) = (false, String::new(), Vec::new());
     let mut no_copy = false;
+    let mut recursive = BindRecursive::Enabled;
     for word in text.split(',') {
         let (key, value) = word.split_once('=').unwrap_or((word, "true"));
         match key {
@@ -185,6 +194,17 @@ pub(super) fn parse_mount(text: &str) -> Result<Mount> {
             "consistency" if ["consistent", "cached", "delegated", "default"].contains(&value) => {}
             "volume-driver" if value == "local" => {}
             "bind-propagation" => value.clone_into(&mut propagation),
+            "bind-recursive" => {
+                recursive = BindRecursive::from_name(value).ok_or_else(|| {
+                    bad(format!(
+                        "bind-recursive {value:?} must be one of enabled, disabled, writable, readonly"
+                    ))
+                })?;
+            }
+            // The older name of bind-recursive=disabled.
+            "bind-nonrecursive" if matches!(value, "true" | "1") => {
+                recursive = BindRecursive::Disabled;
+            }
             "tmpfs-size" => {
                 tmpfs.push(format!("size={}", flags::bytes("--mount tmpfs-size", value)?));
             }
@@ -204,13 +224,16 @@ pub(super) fn parse_mount(text: &str) -> Result<Mount> {
             std::fs::metadata(&source).map_err(file("stat --mount source", &source))?;
             let source =
                 source.to_str().ok_or_else(|| bad("the source is not UTF-8".to_owned()))?;
-            Ok(Mount::Bind { source: source.to_owned(), target, read_only, propagation })
+            let read_only = read_only || recursive == BindRecursive::Readonly;
+            let source = source.to_owned();
+            let resolved = String::new();
+            Ok(Mount::Bind { source, target, read_only, propagation, recursive, resolved })
         }
         "volume" if source.is_empty() => {
             Ok(Mount::Volume { name: name::new_id()?, target, read_only, anonymous: true, no_copy })
         }
         "volume" => {
-            name::validate(source)?;
+            name::validate("volume", source)?;
             Ok(Mount::Volume {
                 name: source.to_owned(),
                 target,

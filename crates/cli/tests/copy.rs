@@ -441,3 +441,172 @@ fn the_engines_own_files_are_copied() {
     assert!(read(here(&engine).join("hosts")).contains("localhost"));
     engine.ok(&["rm", "-f", "box"]);
 }
+
+/// HUSK-2026-0006 (GO-2026-5617, GO-2026-5668): a bind's source that the container itself, by
+/// another bind, replaces by a link.
+#[test]
+fn a_bind_whose_source_becomes_a_link() {
+    let engine = engine!(new);
+    let here = here(&engine);
+    let outside = engine.path("outside");
+    std::fs::create_dir(&outside).unwrap();
+    std::fs::write(outside.join("secret"), "of the host").unwrap();
+    std::fs::create_dir_all(here.join("srv/app")).unwrap();
+    std::fs::write(here.join("job"), "job").unwrap();
+    let bind = |from: &str, to: &str| format!("{}/{from}:{to}", here.display());
+    let (srv, app) = (bind("srv", "/srv"), bind("srv/app", "/app"));
+    let run = ["run", "-d", "--network", "none", "--name", "box", "-v", &srv, "-v", &app];
+    engine.ok(&[&run[..], &["bb", "sleep", "600"]].concat());
+    std::fs::rename(here.join("srv/app"), here.join("srv/old")).unwrap();
+    std::os::unix::fs::symlink(&outside, here.join("srv/app")).unwrap();
+    // While it runs: what it has mounted, wherever that is by now.
+    assert_eq!(cp(&engine, &["job", "box:/app/"]).code, 0);
+    assert_eq!(read(here.join("srv/old/job")), "job");
+    assert_ne!(cp(&engine, &["box:/app/secret", "taken"]).code, 0);
+    // Another of the same mounts, and one that is stopped: no link is followed.
+    let other = ["create", "--network", "none", "--name", "other", "--volumes-from", "box"];
+    engine.ok(&[&other[..], &["bb", "true"]].concat());
+    engine.ok(&["stop", "-t", "0", "box"]);
+    for done in [
+        cp(&engine, &["job", "box:/app/"]),
+        cp(&engine, &["box:/app/secret", "taken"]),
+        engine.run(&["start", "box"]),
+        engine.run(&["start", "-a", "other"]),
+    ] {
+        assert_ne!(done.code, 0, "{done:?}");
+        assert!(done.err.contains("srv/app has become a symbolic link"), "{done:?}");
+    }
+    assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 1);
+    assert!(!here.join("taken").exists());
+    std::fs::remove_file(here.join("srv/app")).unwrap();
+    std::fs::rename(here.join("srv/old"), here.join("srv/app")).unwrap();
+    engine.ok(&["start", "box"]);
+    engine.ok(&["rm", "-f", "box", "other"]);
+}
+
+/// What was a link at `create` is bound to where it led then.
+#[test]
+fn a_source_that_is_a_link_is_resolved_once() {
+    let engine = engine!(new);
+    let here = here(&engine);
+    for (release, text) in [("1", "first"), ("2", "second")] {
+        std::fs::create_dir_all(here.join(release)).unwrap();
+        std::fs::write(here.join(release).join("f"), text).unwrap();
+    }
+    let current = here.join("current");
+    std::os::unix::fs::symlink("1", &current).unwrap();
+    let bind = format!("{}:/v", current.display());
+    let create = ["create", "--network", "none", "--name", "box", "-v", &bind];
+    engine.ok(&[&create[..], &["bb", "cat", "/v/f"]].concat());
+    std::fs::remove_file(&current).unwrap();
+    std::os::unix::fs::symlink("2", &current).unwrap();
+    assert_eq!(engine.ok(&["start", "-a", "box"]), "first");
+    let created_anew = ["run", "--rm", "--network", "none", "-v", &bind, "bb", "cat", "/v/f"];
+    assert_eq!(engine.ok(&created_anew), "second");
+}
+
+#[test]
+fn a_read_only_bind_is_read_only_below() {
+    let engine = engine!(new);
+    let here = here(&engine);
+    let below = here.join("m/sub");
+    std::fs::create_dir_all(&below).unwrap();
+    let mount = engine.beside(&format!("mount -t tmpfs husk-test {}", below.display()));
+    assert_eq!(mount.code, 0, "{mount:?}");
+    let source = here.join("m").display().to_string();
+    let touch = |options: &[&str]| {
+        let run = [&["run", "--rm", "--network", "none"][..], options].concat();
+        engine.run(&[&run[..], &["bb", "touch", "/w/sub/x"]].concat())
+    };
+    let dashed = format!("{source}:/w:ro");
+    let mounted = |how: &str| format!("type=bind,source={source},target=/w,{how}");
+    let done = touch(&["-v", &dashed]);
+    let enabled = touch(&["--mount", &mounted("readonly")]);
+    let forced = touch(&["--mount", &mounted("bind-recursive=readonly")]);
+    let writable = touch(&["--mount", &mounted("readonly,bind-recursive=writable")]);
+    let disabled = touch(&["--mount", &mounted("readonly,bind-recursive=disabled")]);
+    let wrong = touch(&["--mount", &mounted("bind-recursive=maybe")]);
+    engine.ok(&["create", "--network", "none", "--name", "box", "-v", &dashed, "bb"]);
+    std::fs::write(here.join("f"), "").unwrap();
+    let copied = cp(&engine, &["f", "box:/w/sub/y"]);
+    let taken = ["create", "--network", "none", "--volumes-from", "box:ro", "--name", "two", "bb"];
+    engine.ok(&[&taken[..], &["touch", "/w/sub/x"]].concat());
+    let from = engine.run(&["start", "-a", "two"]);
+    engine.beside(&format!("umount -l {}", below.display()));
+    for done in [&done, &enabled, &forced, &from] {
+        assert!(done.code == 1 && done.err.contains("Read-only"), "{done:?}");
+    }
+    assert!(copied.code != 0 && copied.err.contains("Read-only"), "{copied:?}");
+    assert_eq!(writable.code, 0, "{writable:?}");
+    assert!(disabled.code == 1 && disabled.err.contains("Read-only"), "{disabled:?}");
+    assert!(wrong.code == 125 && wrong.err.contains("must be one of enabled"), "{wrong:?}");
+}
+
+#[test]
+fn the_engines_files_are_read_only_where_the_container_is() {
+    let engine = engine!(new);
+    let script = "for f in hosts hostname resolv.conf; do (echo x >> /etc/$f) && echo $f; done";
+    let run = ["run", "--rm", "--network", "none"];
+    let closed = engine.run(&[&run[..], &["--read-only", "bb", "sh", "-c", script]].concat());
+    assert_eq!(closed.out, "", "{closed:?}");
+    assert!(closed.err.contains("Read-only file system"), "{closed:?}");
+    let open = engine.ok(&[&run[..], &["bb", "sh", "-c", script]].concat());
+    assert_eq!(open, "hosts\nhostname\nresolv.conf");
+    // What it writes is on the disk, is counted, and goes with it.
+    let fill = "dd if=/dev/zero of=/etc/resolv.conf bs=1M count=3 2>/dev/null; sleep 600";
+    engine.ok(&["run", "-d", "--network", "none", "--name", "box", "bb", "sh", "-c", fill]);
+    wait_for("three megabytes", || {
+        let size = engine.ok(&["ps", "-s", "--format", "{{.Size}}"]);
+        size.starts_with("3.")
+    });
+    let id = engine.inspect("box", "{{.Id}}");
+    let run = engine.path("run/containers").join(&id);
+    assert!(!run.join("resolv.conf").exists(), "not in memory");
+    engine.ok(&["rm", "-f", "box"]);
+    engine.assert_nothing_left();
+}
+
+/// A container that makes directories a thousand deep, under the usual limit of descriptors.
+#[test]
+fn a_deep_tree_is_copied_counted_and_removed() {
+    let engine = engine!(new);
+    let here = here(&engine);
+    let script = "i=0; while [ $i -lt 1200 ]; do mkdir d && cd d || exit 1; i=$((i+1)); done; \
+                  dd if=/dev/zero of=f bs=1M count=5 2>/dev/null";
+    engine.ok(&["run", "--network", "none", "--name", "box", "bb", "sh", "-c", script]);
+    let few = |arguments: &[&str]| engine.shell(arguments, "ulimit -n 128; exec \"$@\"");
+    let size = few(&["ps", "-as", "--format", "{{.Size}}"]);
+    assert!(size.out.trim().ends_with("MB") && size.out.trim() > "1", "{size:?}");
+    let megabytes: f64 = size.out.trim().trim_end_matches("MB").parse().unwrap();
+    assert!(megabytes >= 9.0, "1,200 directories and 5 MB: {size:?}");
+    let copy = here.join("copy").display().to_string();
+    let copied = few(&["cp", "box:/d", &copy]);
+    assert_eq!(copied.code, 0, "{copied:?}");
+    let removed = few(&["rm", "box"]);
+    assert_eq!(removed.code, 0, "{removed:?}");
+    engine.assert_nothing_left();
+    // The same tree as a volume's content, and pruned.
+    engine.ok(&["create", "--network", "none", "--name", "two", "-v", "deep:/v", "bb"]);
+    assert_eq!(cp(&engine, &["copy", "two:/v"]).code, 0);
+    engine.ok(&["rm", "two"]);
+    let pruned = few(&["volume", "prune", "-af"]);
+    assert!(pruned.code == 0 && pruned.out.contains("deep"), "{pruned:?}");
+    assert!(!engine.path("root/volumes/deep").exists());
+    husk_rootfs::remove::tree(&here.join("copy")).unwrap();
+}
+
+#[test]
+fn hard_links_are_copied_as_such() {
+    let engine = engine!(new);
+    let here = here(&engine);
+    std::fs::create_dir(here.join("d")).unwrap();
+    std::fs::write(here.join("d/a"), "data").unwrap();
+    std::fs::hard_link(here.join("d/a"), here.join("d/b")).unwrap();
+    create(&engine, "busybox stat -c %h /d/a /d/b");
+    assert_eq!(cp(&engine, &["d", "box:/"]).code, 0);
+    assert_eq!(result(&engine), "2\n2");
+    assert_eq!(cp(&engine, &["box:/d", "back"]).code, 0);
+    let links =
+        std::os::unix::fs::MetadataExt::nlink(&std::fs::metadata(here.join("back/b")).unwrap());
+    assert_eq!(links, 2);
+}

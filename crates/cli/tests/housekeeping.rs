@@ -205,3 +205,77 @@ fn the_groups_are_the_same_commands() {
     assert!(engine.ok(&["version"]).starts_with("husk "));
     engine.assert_nothing_left();
 }
+
+#[test]
+fn inspect_knows_volumes_and_networks() {
+    let engine = engine!(with_network);
+    engine.ok(&["volume", "create", "--label", "a=b", "data"]);
+    engine.ok(&["network", "create", "app"]);
+    assert_eq!(engine.ok(&["inspect", "-f", "{{.Name}} {{.Labels.a}}", "data"]), "data b");
+    assert_eq!(engine.ok(&["inspect", "-f", "{{.Driver}}", "app"]), "bridge");
+    for (kind, name) in [("volume", "data"), ("network", "app"), ("network", "bridge")] {
+        let format = ["inspect", "--type", kind, "-f", "{{.Name}}", name];
+        assert_eq!(engine.ok(&format), name);
+    }
+    for (arguments, expected) in [
+        (&["inspect", "nothing"][..], "no such container, image, network or volume: nothing"),
+        (&["inspect", "--type", "volume", "app"], "no such volume: app"),
+        (&["inspect", "--type", "network", "data"], "data"),
+        (
+            &["inspect", "--type", "task", "data"],
+            "must be one of container, image, network, volume",
+        ),
+        (&["volume", "create", "../x"], "volume name \"../x\": must begin"),
+    ] {
+        let done = engine.run(arguments);
+        assert!(done.code == 1 && done.err.contains(expected), "{arguments:?}: {done:?}");
+    }
+}
+
+/// Two that prune, and one that removes, at the same time.
+#[test]
+fn prunes_and_removals_beside_each_other_succeed() {
+    let engine = engine!(new);
+    for round in 0..4 {
+        for number in 0..6 {
+            let name = format!("image{round}-{number}:1");
+            let change = format!("ENV NUMBER={round}-{number}");
+            let tar = engine.path("bb.tar").display().to_string();
+            engine.ok(&["import", "-c", &change, &tar, &name]);
+        }
+        let prune = ["system", "prune", "-a", "-f", "--volumes"];
+        let spawn = |arguments: &[&str]| {
+            let mut command = engine.command(arguments);
+            command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+            command.spawn().unwrap()
+        };
+        let mut children: Vec<_> = (0..3).map(|_| spawn(&prune)).collect();
+        for number in 0..6 {
+            // It may be gone by then.
+            engine.run(&["rmi", &format!("image{round}-{number}:1")]);
+        }
+        for child in children.drain(..) {
+            let done = support::Done::from(child.wait_with_output().unwrap());
+            assert!(done.code == 0 && !done.err.contains("no such image"), "{done:?}");
+        }
+        assert_eq!(engine.ok(&["images", "-q"]), "");
+        engine.import();
+    }
+}
+
+/// Programs of the host are not looked for in relative directories of PATH.
+#[test]
+fn top_runs_no_ps_of_the_working_directory() {
+    let engine = engine!(new);
+    let directory = engine.path("evil");
+    std::fs::create_dir(&directory).unwrap();
+    let evil = directory.join("ps");
+    std::fs::write(&evil, "#!/bin/sh\ntouch \"$0.ran\"\n").unwrap();
+    std::fs::set_permissions(&evil, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    engine.ok(&["run", "-d", "--network", "none", "--name", "box", "bb", "sleep", "600"]);
+    let mut command = engine.command(&["top", "box"]);
+    let path = format!(".::{}", std::env::var("PATH").unwrap());
+    let done = command.current_dir(&directory).env("PATH", path).output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+    assert!(!directory.join("ps.ran").exists());
+}

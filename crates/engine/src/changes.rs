@@ -8,7 +8,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use husk_image::overlay::OverlayPlan;
 use husk_image::tree::{open_directory, open_entry};
-use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat2};
+use husk_rootfs::resolve::open_at;
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat};
 use rustix::io::Errno;
 
 use crate::container::{Container, Source};
@@ -46,8 +47,7 @@ pub fn of(home: &Home, container: &Container) -> Result<Vec<(Kind, String)>> {
     };
     let lower = match &container.record.source {
         Source::Image { manifest, .. } => {
-            let store = home.images()?;
-            let layers = store.layers(&store.image(manifest)?.chain_ids())?;
+            let layers = rootfs::layers(home, manifest)?;
             OverlayPlan::read_only(&layers, &container.directory)?.mount()?
         }
         Source::Host | Source::Tree => {
@@ -148,12 +148,12 @@ impl Walk {
     fn open(&self, path: &str) -> Result<OwnedFd, Errno> {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match openat2(&self.lower, path, flags, Mode::empty(), resolve) {
+        match open_at(self.lower.as_fd(), path.as_bytes(), flags, resolve) {
             // The last part is a link itself: it is there.
             Err(Errno::LOOP) => {
                 let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
                 let parent = if parent.is_empty() { "/" } else { parent };
-                let parent = openat2(&self.lower, parent, flags, Mode::empty(), resolve)?;
+                let parent = open_at(self.lower.as_fd(), parent.as_bytes(), flags, resolve)?;
                 open_entry(parent.as_fd(), name.as_bytes())
             }
             other => other,

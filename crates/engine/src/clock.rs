@@ -16,6 +16,12 @@ pub fn timestamp() -> String {
     rfc3339(seconds, nanoseconds)
 }
 
+/// A file's time, RFC 3339 in UTC.
+pub fn timestamp_of(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    rfc3339(since.as_secs(), since.subsec_nanos())
+}
+
 /// Reads RFC 3339 in UTC or with an offset, as images and our own records have it;
 /// seconds since 1970.
 pub fn parse(text: &str) -> Option<u64> {

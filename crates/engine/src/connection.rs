@@ -27,8 +27,8 @@ pub enum Connection {
     Joined {
         /// The namespace's file in /proc.
         path: String,
-        /// The other container's run directory, where its hosts, hostname and resolv.conf are.
-        run: PathBuf,
+        /// The other container's directory, where its hosts, hostname and resolv.conf are.
+        directory: PathBuf,
         /// The other container's hostname.
         hostname: String,
     },
@@ -81,7 +81,7 @@ impl Connection {
                 match state.status {
                     Status::Running => Ok(Self::Joined {
                         path: format!("/proc/{}/ns/net", state.pid),
-                        run: other.run.clone(),
+                        directory: other.directory.clone(),
                         hostname: hostname_of(&other),
                     }),
                     _ => Err(Error::other(format_args!(
@@ -223,9 +223,8 @@ fn reclaim(home: &Home, nets: &Networks, notice: &mut dyn FnMut(String)) {
             false => None,
         };
         // Its process may have outlived the monitor.
-        let alive = Container::open(home, id)
-            .and_then(|container| container.written_state())
-            .is_ok_and(|state| state.is_alive());
+        let alive =
+            Container::open(home, id).and_then(|container| container.lives()).unwrap_or(false);
         (!alive).then_some(lock)
     };
     if let Err(error) = nets.reclaim(&end) {

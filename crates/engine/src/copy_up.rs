@@ -5,7 +5,8 @@ use std::path::Path;
 
 use husk_image::tree::copy::{Copier, Rules};
 use husk_image::tree::walk::Walk;
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use husk_rootfs::resolve::{IN_ROOT, open_at};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{Result, file};
@@ -22,8 +23,7 @@ pub fn fill(root: BorrowedFd<'_>, target: &str, data: &Path) -> Result<()> {
         return Ok(());
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let from = match rustix::fs::openat2(root, target, flags, Mode::empty(), resolve) {
+    let from = match open_at(root, target.as_bytes(), flags, IN_ROOT) {
         Ok(from) => from,
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
         Err(errno) => return Err(file("open the image's", target)(errno)),

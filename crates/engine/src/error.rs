@@ -26,8 +26,8 @@ pub enum Error {
         /// The errno.
         source: io::Error,
     },
-    /// A file of the engine's own is malformed.
-    #[error("{path}: {source}")]
+    /// A file of the engine's own is damaged: cut short by a power failure, say.
+    #[error("{path} is damaged ({source}); \"husk system check\" says what can be done")]
     Record {
         /// The file.
         path: String,
@@ -47,6 +47,17 @@ pub enum Error {
     /// No container has the name or id.
     #[error("no such container: {0}")]
     NoContainer(String),
+    /// No volume has the name.
+    #[error("no such volume: {0}")]
+    NoVolume(String),
+    /// A volume that a container has.
+    #[error("volume {name} is in use by container {container}")]
+    VolumeInUse {
+        /// The volume.
+        name: String,
+        /// The container's name.
+        container: String,
+    },
     /// A name that another container has.
     #[error("the name {name:?} is in use by container {id}: remove or rename that container")]
     NameInUse {
@@ -157,6 +168,19 @@ pub fn file<E: Into<io::Error>>(
 ) -> impl FnOnce(E) -> Error {
     let path = path.as_ref().display().to_string();
     move |source| Error::File { operation, path, source: source.into() }
+}
+
+impl From<husk_record::Error> for Error {
+    fn from(error: husk_record::Error) -> Self {
+        match error {
+            husk_record::Error::File { operation, path, source } => {
+                Self::File { operation, path: path.display().to_string(), source }
+            }
+            husk_record::Error::Damaged { path, source } => {
+                Self::Record { path: path.display().to_string(), source }
+            }
+        }
+    }
 }
 
 impl From<husk_image::store::StoreError> for Error {

@@ -7,8 +7,10 @@
 #![deny(clippy::print_stderr, clippy::print_stdout, reason = "both panic where nobody reads")]
 
 pub mod attach;
+pub mod bind_source;
 pub mod build;
 pub mod changes;
+pub mod check;
 pub mod clock;
 pub mod connection;
 pub mod container;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::connection;
 use crate::container::config::Mount;
 use crate::container::state::Status;
-use crate::container::{Container, state::State};
+use crate::container::{Container, remove_directory, state::State};
 use crate::error::{Error, Result};
 use crate::home::{Home, make_directory};
 use crate::lock::Lock;
@@ -41,7 +41,7 @@ pub fn remove(home: &Home, container: &Container, volumes: bool, force: bool) ->
 fn rest(container: &Container) -> Result<Option<Lock>> {
     let until = Instant::now() + LIMIT;
     make_directory(&container.run)?;
-    while !container.written_state()?.is_alive() {
+    while !container.lives()? {
         let Some(lock) = Lock::try_exclusive(&container.monitor_lock())? else {
             if Instant::now() >= until {
                 let name = &container.record.name;
@@ -54,11 +54,11 @@ fn rest(container: &Container) -> Result<Option<Lock>> {
         };
         if !container.directory.join("container.json").exists() {
             // As with --rm; the directory is what we have just made.
-            let _ = std::fs::remove_dir_all(&container.run);
+            let _ = remove_directory(&container.run);
             return Err(Error::NoContainer(container.record.name.clone()));
         }
         // It may have been started, and its monitor killed, since we looked.
-        return Ok((!container.written_state()?.is_alive()).then_some(lock));
+        return Ok((!container.lives()?).then_some(lock));
     }
     Ok(None)
 }
@@ -76,7 +76,7 @@ pub fn remove_stopped(home: &Home, container: &Container, volumes: bool) -> Resu
     rootfs::discard(container)?;
     connection::tear_down(home, container)?;
     let mounts = container.record.config.mounts.clone();
-    container.forget(home);
+    let forgotten = container.forget(home);
     home.images()?.unpin(container.id())?;
     if volumes {
         for mount in mounts {
@@ -86,7 +86,7 @@ pub fn remove_stopped(home: &Home, container: &Container, volumes: bool) -> Resu
             }
         }
     }
-    Ok(())
+    forgotten
 }
 
 /// Waits until the container has ended and its monitor has taken everything apart, at most

@@ -3,8 +3,13 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use husk_image::digest::Digest;
 use husk_image::overlay::{OverlayPlan, Writable};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use husk_image::progress::Silent;
+use husk_image::registry::{PullOptions, unpack_image};
+use husk_image::store::{Layer, StoreError};
+use husk_rootfs::resolve::{self, IN_ROOT};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
@@ -27,6 +32,24 @@ pub fn mount(home: &Home, container: &Container) -> Result<OwnedFd> {
     Ok(tree)
 }
 
+/// The layers of an image, lowest first. One that is missing or damaged is unpacked again from
+/// its blob.
+///
+/// # Errors
+/// A layer whose blob is missing too: the image is to be pulled or loaded again.
+pub fn layers(home: &Home, manifest: &Digest) -> Result<Vec<Layer>> {
+    let store = home.images()?;
+    let image = store.image(manifest)?;
+    match store.layers(&image.chain_ids()) {
+        Err(StoreError::NoLayer(_)) => {
+            let _activity = store.activity()?;
+            unpack_image(&store, &image, &PullOptions::default(), &Silent)?;
+            Ok(store.layers(&image.chain_ids())?)
+        }
+        layers => Ok(layers?),
+    }
+}
+
 /// The root of a container that does not run, attached nowhere.
 ///
 /// # Errors
@@ -34,8 +57,7 @@ pub fn mount(home: &Home, container: &Container) -> Result<OwnedFd> {
 pub fn tree(home: &Home, container: &Container) -> Result<OwnedFd> {
     match &container.record.source {
         Source::Image { manifest, .. } => {
-            let store = home.images()?;
-            let layers = store.layers(&store.image(manifest)?.chain_ids())?;
+            let layers = layers(home, manifest)?;
             Ok(OverlayPlan::prepare(&layers, &container.directory)?.mount()?)
         }
         Source::Host => host(container),
@@ -147,22 +169,22 @@ pub fn discard_below(run: &Path) -> Result<()> {
 /// # Errors
 /// The errno, for example where a file is in the way.
 pub fn make_directory_in(root: BorrowedFd<'_>, path: &str) -> Result<()> {
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let open = |path: &str| resolve::open_at(root, path.as_bytes(), flags, IN_ROOT);
     let failed = |errno: Errno| file("make the container's directory", path)(errno);
     let mut so_far = String::new();
     let mut above: Option<OwnedFd> = None;
     for part in path.split('/').filter(|part| !part.is_empty() && *part != ".") {
         so_far.push('/');
         so_far.push_str(part);
-        let opened = match rustix::fs::openat2(root, &*so_far, flags, Mode::empty(), resolve) {
+        let opened = match open(&so_far) {
             Err(Errno::NOENT) if part != ".." => {
                 let parent = above.as_ref().map_or(root, AsFd::as_fd);
                 match rustix::fs::mkdirat(parent, part, Mode::from_raw_mode(0o755)) {
                     Ok(()) | Err(Errno::EXIST) => {}
                     Err(errno) => return Err(failed(errno)),
                 }
-                rustix::fs::openat2(root, &*so_far, flags, Mode::empty(), resolve)
+                open(&so_far)
             }
             other => other,
         };

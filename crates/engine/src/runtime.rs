@@ -39,9 +39,8 @@ impl Runtime {
         let program = match container.record.config.runtime.as_deref() {
             None => return Self::find(home),
             Some(path) if path.contains('/') => PathBuf::from(path),
-            Some(name) => {
-                in_path(name).ok_or_else(|| Error::flag("--runtime", name, "not found in PATH"))?
-            }
+            Some(name) => husk_userns::find_program(name)
+                .ok_or_else(|| Error::flag("--runtime", name, "is in no directory of PATH"))?,
         };
         Ok(Self { program, root: home.oci(), own: false })
     }
@@ -61,9 +60,14 @@ impl Runtime {
     pub fn own() -> Result<PathBuf> {
         let own = std::env::current_exe().ok();
         let beside = own.and_then(|own| own.parent().map(|parent| parent.join("husk-oci")));
-        beside.filter(|beside| beside.is_file()).or_else(|| in_path("husk-oci")).ok_or_else(|| {
-            Error::other("husk-oci was found neither beside husk nor in PATH: install it")
-        })
+        beside
+            .filter(|beside| beside.is_file())
+            .or_else(|| husk_userns::find_program("husk-oci"))
+            .ok_or_else(|| {
+                Error::other(
+                    "husk-oci is neither beside husk nor in a directory of PATH; install it",
+                )
+            })
     }
 
     /// A command of it, with its own state directory.
@@ -150,12 +154,6 @@ impl Logged {
             },
         })
     }
-}
-
-fn in_path(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let absolute = std::env::split_paths(&path).filter(|directory| directory.is_absolute());
-    absolute.map(|directory| directory.join(name)).find(|candidate| candidate.is_file())
 }
 
 fn status_of(line: &Line) -> u8 {

@@ -1,29 +1,37 @@
 //! A container's files as its program sees them: its root with its volumes and binds, but
 //! neither tmpfs nor what the kernel makes up (/proc, /sys, /dev).
 //!
-//! The view is mounted in a mount namespace of this process's own, from the same sources
-//! as the container's mounts: no process of the container's takes part, and nothing is
-//! left when we end. Everything in it is a stranger's and is opened by descriptors that
-//! the kernel resolves in its root (CVE-2018-15664).
+//! The view is mounted in a mount namespace of its own, which ends with it. What a running
+//! container has mounted is cloned from the container's own mount namespace: its sources are
+//! paths of the host, and by now they may lead elsewhere, since containers may write to the
+//! directories on the way (GO-2026-5617, GO-2026-5668). Everything in the view is a stranger's
+//! and is opened by descriptors that the kernel resolves in its root (CVE-2018-15664).
+//!
+//! All of this is done by a thread of its own, whose root, working directory, umask and mount
+//! namespace are its own: the caller's stay as they are.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
+use husk_rootfs::resolve::{self, IN_ROOT};
 use husk_sys::mount::{MountAttr, mount_setattr};
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
 
 use crate::container::Container;
-use crate::container::config::Mount;
-use crate::container::state::Status;
-use crate::error::{Result, file};
+use crate::container::config::{BindRecursive, Mount};
+use crate::container::state::{State, Status};
+use crate::error::{Error, Result, file};
 use crate::home::Home;
 use crate::lock::Lock;
 use crate::volume::Volume;
-use crate::{copy_up, rootfs, volume};
+use crate::{bind_source, copy_up, rootfs, volume};
 
-/// unshare(2).
+/// unshare(2), setns(2).
 const CLONE_NEWNS: u32 = 0x0002_0000;
+/// unshare(2): root, working directory and umask.
+const CLONE_FS: u32 = 0x0000_0200;
 /// mount_setattr(2).
 const MOUNT_ATTR_RDONLY: u64 = 1;
 
@@ -31,6 +39,8 @@ const MOUNT_ATTR_RDONLY: u64 = 1;
 #[derive(Debug)]
 pub struct View {
     root: OwnedFd,
+    /// The mount namespace that the root is in: without it the mounts below are gone.
+    _namespace: OwnedFd,
     /// One that does not run must not be started meanwhile: two overlays cannot share an
     /// upper directory.
     _lock: Option<Lock>,
@@ -41,42 +51,19 @@ impl View {
     /// it.
     ///
     /// # Errors
-    /// What the kernel refused.
+    /// What the kernel refused; a bind's source that has become a link.
     pub fn open(home: &Home, container: &Container, volumes: bool) -> Result<Self> {
-        // As the monitor's: targets of mounts are made as at the start.
-        rustix::process::umask(Mode::from_raw_mode(0o022));
         let lock = container.lock()?;
-        let running = container.state()?.status == Status::Running;
-        let mut sources = Vec::new();
-        if volumes {
-            if running {
-                for mount in own_files(container) {
-                    sources.extend(source(home, &mount)?.map(|tree| (mount, tree)));
-                }
-            }
-            for mount in &container.record.config.mounts {
-                sources.extend(source(home, mount)?.map(|tree| (mount.clone(), tree)));
-            }
-        }
-        sources.sort_by_key(|(mount, _)| mount.target().matches('/').count());
-        let root = match running {
-            true => {
-                let path = container.run.join("rootfs");
-                clone(&path).map_err(file("clone the mount", &path))?
-            }
-            false => rootfs::tree(home, container)?,
-        };
-        enter_namespace(container)?;
-        let at = &container.directory;
-        rustix::mount::move_mount(&root, "", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-            .map_err(file("mount the root at", at))?;
-        for (mount, tree) in sources {
-            cover(home, root.as_fd(), &mount, &tree)?;
-        }
-        if container.record.config.read_only {
-            set_read_only(root.as_fd(), false).map_err(file("make read-only", at))?;
-        }
-        Ok(Self { root, _lock: (!running).then_some(lock) })
+        let state = container.state()?;
+        let running = state.status == Status::Running;
+        let (root, namespace) = std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("view".to_owned());
+            let thread = thread
+                .spawn_scoped(scope, || mount(home, container, &state, volumes))
+                .map_err(file("start a thread for", &container.directory))?;
+            thread.join().map_err(|_| Error::other("the thread that mounts a view ended early"))?
+        })?;
+        Ok(Self { root, _namespace: namespace, _lock: (!running).then_some(lock) })
     }
 
     /// The root's descriptor.
@@ -85,63 +72,173 @@ impl View {
     }
 }
 
+/// Makes the view; gives its root and its mount namespace.
+fn mount(
+    home: &Home,
+    container: &Container,
+    state: &State,
+    volumes: bool,
+) -> Result<(OwnedFd, OwnedFd)> {
+    let at = &container.directory;
+    husk_sys::namespace::unshare(CLONE_FS).map_err(file("unshare the root for", at))?;
+    // As the monitor's: targets of mounts are made as at the start.
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    let running = state.status == Status::Running;
+    let root = match running {
+        true => {
+            let path = container.run.join("rootfs");
+            clone(&path).map_err(file("clone the mount", &path))?
+        }
+        false => rootfs::tree(home, container)?,
+    };
+    let mut trees = match (volumes, running) {
+        (false, _) => Vec::new(),
+        (true, true) => own_trees(container, state)?,
+        (true, false) => sources(home, container)?,
+    };
+    trees.sort_by_key(|(mount, _)| mount.target().matches('/').count());
+    husk_sys::namespace::unshare(CLONE_NEWNS).map_err(file("unshare the mounts for", at))?;
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", private).map_err(file("unshare the mounts for", at))?;
+    rustix::mount::move_mount(&root, "", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .map_err(file("mount the root at", at))?;
+    for (mount, tree) in trees {
+        cover(home, root.as_fd(), &mount, &tree, running)?;
+    }
+    if container.record.config.read_only {
+        set_read_only(root.as_fd(), false).map_err(file("make read-only", at))?;
+    }
+    Ok((root, namespace_of("thread-self")?))
+}
+
+/// The mount namespace of a process or thread.
+fn namespace_of(process: &str) -> Result<OwnedFd> {
+    let path = format!("/proc/{process}/ns/mnt");
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    rustix::fs::open(&path, flags, Mode::empty()).map_err(file("open", &path))
+}
+
+/// What is mounted in a running container, cloned from its own mount namespace: what was asked
+/// for, and the engine's files. What is no mount any more is whatever the container has there.
+fn own_trees(container: &Container, state: &State) -> Result<Vec<(Mount, OwnedFd)>> {
+    let ended = || Error::other(format_args!("container {} is not running", container.record.name));
+    let theirs = namespace_of(&state.pid.to_string()).map_err(|_| ended())?;
+    // Another process may have had the number by then.
+    if !state.is_alive() {
+        return Err(ended());
+    }
+    let ours = namespace_of("thread-self")?;
+    let directory = |path: &str| {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(path, flags, Mode::empty()).map_err(file("open", path))
+    };
+    let (root, cwd) = (directory("/")?, directory(".")?);
+    let enter = |namespace: &OwnedFd| {
+        husk_sys::namespace::setns(namespace.as_fd(), CLONE_NEWNS)
+            .map_err(file("enter the mount namespace for", &container.directory))
+    };
+    enter(&theirs)?;
+    let trees = clone_targets(container);
+    // Entering a namespace leads to its root, which need not have been ours.
+    enter(&ours)?;
+    let back = rustix::process::fchdir(&root)
+        .and_then(|()| rustix::process::chroot("."))
+        .and_then(|()| rustix::process::fchdir(&cwd));
+    back.map_err(file("return to the root for", &container.directory))?;
+    trees
+}
+
+/// In the container's mount namespace: nothing is looked up here but its targets.
+fn clone_targets(container: &Container) -> Result<Vec<(Mount, OwnedFd)>> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root =
+        rustix::fs::open("/", flags, Mode::empty()).map_err(file("open the container's", "/"))?;
+    let mut trees = Vec::new();
+    let asked = container.record.config.mounts.iter().cloned();
+    for mount in own_files(container).chain(asked) {
+        if matches!(mount, Mount::Tmpfs { .. }) {
+            continue;
+        }
+        let target = mount.target();
+        let failed = |errno| file("open the container's", target)(errno);
+        let found = match resolve::open_at(root.as_fd(), target.as_bytes(), OFlags::PATH, IN_ROOT) {
+            Err(Errno::NOENT | Errno::NOTDIR) => continue,
+            found => found.map_err(failed)?,
+        };
+        let how = TREE | OpenTreeFlags::AT_RECURSIVE | OpenTreeFlags::AT_EMPTY_PATH;
+        let tree = rustix::mount::open_tree(&found, "", how).map_err(failed)?;
+        trees.push((mount, tree));
+    }
+    Ok(trees)
+}
+
 /// What the engine has written for a container that runs, where no mount was asked for.
 fn own_files(container: &Container) -> impl Iterator<Item = Mount> + '_ {
     let asked =
         |target: &str| container.record.config.mounts.iter().any(|mount| mount.target() == target);
     crate::spec::FILES.into_iter().filter(move |(target, _)| !asked(target)).map(
         |(target, name)| Mount::Bind {
-            source: container.run.join(name).display().to_string(),
+            source: container.directory.join(name).display().to_string(),
             target: target.to_owned(),
             read_only: false,
             propagation: String::new(),
+            recursive: BindRecursive::Enabled,
+            resolved: String::new(),
         },
     )
 }
 
-fn clone(path: &std::path::Path) -> Result<OwnedFd, Errno> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    rustix::mount::open_tree(CWD, path, flags)
+const TREE: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE.union(OpenTreeFlags::OPEN_TREE_CLOEXEC);
+
+fn clone(path: &Path) -> Result<OwnedFd, Errno> {
+    rustix::mount::open_tree(CWD, path, TREE)
 }
 
-/// A mount's source; `None` where it has none that outlives the container's process.
-fn source(home: &Home, mount: &Mount) -> Result<Option<OwnedFd>> {
-    let path = match mount {
-        Mount::Bind { source, .. } => source.into(),
-        Mount::Volume { name, anonymous, .. } => {
-            Volume::create(home, name, std::collections::BTreeMap::new(), *anonymous)?;
-            volume::data(home, name)
-        }
-        Mount::Tmpfs { .. } => return Ok(None),
-    };
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_RECURSIVE;
-    rustix::mount::open_tree(CWD, &path, flags).map(Some).map_err(file("clone", &path))
+/// The sources of the mounts of a container that does not run.
+fn sources(home: &Home, container: &Container) -> Result<Vec<(Mount, OwnedFd)>> {
+    let mut trees = Vec::new();
+    for mount in &container.record.config.mounts {
+        let tree = match mount {
+            Mount::Bind { source, resolved, recursive, .. } => {
+                let opened = bind_source::open(source, resolved)?;
+                let mut how = TREE | OpenTreeFlags::AT_EMPTY_PATH;
+                if *recursive != BindRecursive::Disabled {
+                    how |= OpenTreeFlags::AT_RECURSIVE;
+                }
+                rustix::mount::open_tree(&opened, "", how).map_err(file("clone", source))?
+            }
+            Mount::Volume { name, anonymous, .. } => {
+                Volume::create(home, name, std::collections::BTreeMap::new(), *anonymous)?;
+                let path = volume::data(home, name);
+                let how = TREE | OpenTreeFlags::AT_RECURSIVE;
+                rustix::mount::open_tree(CWD, &path, how).map_err(file("clone", &path))?
+            }
+            // Nothing of it outlives the container's process.
+            Mount::Tmpfs { .. } => continue,
+        };
+        trees.push((mount.clone(), tree));
+    }
+    Ok(trees)
 }
 
-/// A mount namespace whose changes reach no other one.
-fn enter_namespace(container: &Container) -> Result<()> {
-    let failed = |errno: Errno| file("unshare the mounts for", &container.directory)(errno);
-    husk_sys::namespace::unshare(CLONE_NEWNS).map_err(failed)?;
-    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    rustix::mount::mount_change("/", private).map_err(failed)
-}
-
-/// Puts a mount over its target.
-fn cover(home: &Home, root: BorrowedFd<'_>, mount: &Mount, tree: &OwnedFd) -> Result<()> {
+/// Puts a mount over its target. That of a running container is as it is there.
+fn cover(
+    home: &Home,
+    root: BorrowedFd<'_>,
+    mount: &Mount,
+    tree: &OwnedFd,
+    running: bool,
+) -> Result<()> {
     let target = mount.target();
     let stat = rustix::fs::fstat(tree).map_err(file("look at the source of", target))?;
     if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
         // As the runtime does at the start.
         rootfs::make_directory_in(root, target)?;
     }
-    if let Mount::Volume { name, .. } = mount {
+    if let (Mount::Volume { name, .. }, false) = (mount, running) {
         copy_up::fill(root, target, &volume::data(home, name))?;
     }
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let at = match rustix::fs::openat2(root, target, flags, Mode::empty(), resolve) {
+    let at = match resolve::open_at(root, target.as_bytes(), OFlags::PATH, IN_ROOT) {
         Ok(at) => at,
         // A place for a file, which the runtime makes at the start.
         Err(Errno::NOENT) => return Ok(()),
@@ -150,11 +247,15 @@ fn cover(home: &Home, root: BorrowedFd<'_>, mount: &Mount, tree: &OwnedFd) -> Re
     let how = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     rustix::mount::move_mount(tree, "", at, "", how)
         .map_err(file("mount at the container's", target))?;
-    let (Mount::Bind { read_only, .. } | Mount::Volume { read_only, .. }) = mount else {
-        return Ok(());
+    let (read_only, recursive) = match mount {
+        Mount::Bind { read_only, recursive, .. } => {
+            (*read_only, matches!(recursive, BindRecursive::Enabled | BindRecursive::Readonly))
+        }
+        Mount::Volume { read_only, .. } => (*read_only, true),
+        Mount::Tmpfs { .. } => return Ok(()),
     };
-    match read_only {
-        true => set_read_only(tree.as_fd(), true).map_err(file("make read-only", target)),
+    match read_only && !running {
+        true => set_read_only(tree.as_fd(), recursive).map_err(file("make read-only", target)),
         false => Ok(()),
     }
 }

@@ -11,13 +11,14 @@
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::container::config::Mount;
 use crate::container::state::Status;
-use crate::container::{Container, name, read_json, write_json};
+use crate::container::{Container, name, remove_directory};
 use crate::error::{Error, Result, file};
 use crate::home::{Home, make_directory};
 use crate::lock::Lock;
@@ -35,6 +36,10 @@ pub struct Volume {
     /// Made for one container, which takes it along when it is removed.
     #[serde(default)]
     pub anonymous: bool,
+    /// Why its record could not be read, where that is so: its data are there all the same,
+    /// and labels are lost.
+    #[serde(skip)]
+    pub damage: Option<String>,
 }
 
 fn directory(home: &Home, name: &str) -> PathBuf {
@@ -52,23 +57,16 @@ const REMOVED: &str = ".removed-";
 fn lock(home: &Home) -> Result<Lock> {
     let volumes = home.root.join("volumes");
     make_directory(&volumes)?;
-    Lock::exclusive(&volumes.join(".lock"))
+    Ok(Lock::exclusive(&volumes.join(".lock"))?)
 }
 
 fn empty(data: &Path) -> Result<()> {
-    for entry in std::fs::read_dir(data).map_err(file("list", data))? {
-        let entry = entry.map_err(file("list", data))?;
-        let removed = match entry.file_type() {
-            Ok(typ) if typ.is_dir() => std::fs::remove_dir_all(entry.path()),
-            _ => std::fs::remove_file(entry.path()),
-        };
-        removed.map_err(file("remove", entry.path()))?;
-    }
-    Ok(())
+    let opened = std::fs::File::open(data).map_err(file("open", data))?;
+    husk_rootfs::remove::content(opened.as_fd()).map_err(file("empty", data))
 }
 
 fn no_volume(name: &str) -> Error {
-    Error::other(format_args!("no such volume: {name}"))
+    Error::NoVolume(name.to_owned())
 }
 
 impl Volume {
@@ -82,7 +80,7 @@ impl Volume {
         labels: BTreeMap<String, String>,
         anonymous: bool,
     ) -> Result<Self> {
-        name::validate(wanted)?;
+        name::validate("volume", wanted)?;
         let _lock = lock(home)?;
         if let Some(known) = Self::load(home, wanted)? {
             return Ok(known);
@@ -98,8 +96,8 @@ impl Volume {
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(&data, mode).map_err(file("chmod", &data))?;
         let created = crate::clock::timestamp();
-        let volume = Self { name: wanted.to_owned(), created, labels, anonymous };
-        write_json(&directory(home, wanted).join("volume.json"), &volume)?;
+        let volume = Self { name: wanted.to_owned(), created, labels, anonymous, damage: None };
+        volume.write(home)?;
         Ok(volume)
     }
 
@@ -141,7 +139,35 @@ impl Volume {
     }
 
     fn load(home: &Home, wanted: &str) -> Result<Option<Self>> {
-        read_json(&directory(home, wanted).join("volume.json"))
+        let directory = directory(home, wanted);
+        match husk_record::read(&directory.join("volume.json")) {
+            Ok(volume) => Ok(volume),
+            // The data are what counts, and they are beside it.
+            Err(error @ husk_record::Error::Damaged { .. }) => {
+                let made = std::fs::metadata(data(home, wanted)).and_then(|meta| meta.modified());
+                Ok(Some(Self {
+                    name: wanted.to_owned(),
+                    created: made.map_or_else(|_| String::new(), crate::clock::timestamp_of),
+                    labels: BTreeMap::new(),
+                    anonymous: false,
+                    damage: Some(error.to_string()),
+                }))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes its record, so that it survives a power failure.
+    ///
+    /// # Errors
+    /// The errno of what failed.
+    pub fn write(&self, home: &Home) -> Result<()> {
+        let path = directory(home, &self.name).join("volume.json");
+        if self.damage.is_some() {
+            // What cannot be renamed over, as a directory.
+            husk_record::remove(&path)?;
+        }
+        Ok(husk_record::write_json_durably(&path, self)?)
     }
 
     /// Finds a volume.
@@ -149,7 +175,7 @@ impl Volume {
     /// # Errors
     /// There is none of that name.
     pub fn find(home: &Home, wanted: &str) -> Result<Self> {
-        name::validate(wanted).map_err(|_| no_volume(wanted))?;
+        name::validate("volume", wanted).map_err(|_| no_volume(wanted))?;
         Self::load(home, wanted)?.ok_or_else(|| no_volume(wanted))
     }
 
@@ -195,9 +221,8 @@ impl Volume {
         // the lock: so it is seen here, or makes a new one.
         let lock = lock(home)?;
         let volume = Self::find(home, wanted)?;
-        if let Some(user) = Self::user(home, &volume.name)? {
-            let name = &volume.name;
-            return Err(Error::other(format_args!("volume {name} is in use by container {user}")));
+        if let Some(container) = Self::user(home, &volume.name)? {
+            return Err(Error::VolumeInUse { name: volume.name, container });
         }
         let path = directory(home, &volume.name);
         // Gone at once: what is left of a removal that was cut short is no volume, and nothing
@@ -205,7 +230,7 @@ impl Volume {
         let gone = home.root.join("volumes").join(format!("{REMOVED}{}", name::new_id()?));
         std::fs::rename(&path, &gone).map_err(file("rename", &path))?;
         drop(lock);
-        std::fs::remove_dir_all(&gone).map_err(file("remove", &path))
+        remove_directory(&gone)
     }
 
     /// Removes what removals that were cut short have left; gives its bytes.
@@ -220,13 +245,7 @@ impl Volume {
             let entry = entry.map_err(file("list", &path))?;
             if entry.file_name().as_encoded_bytes().starts_with(REMOVED.as_bytes()) {
                 freed += crate::usage::tree(&entry.path());
-                match std::fs::remove_dir_all(entry.path()) {
-                    // Its own remover is still at it.
-                    Err(error) if error.kind() != ErrorKind::NotFound => {
-                        return Err(file("remove", entry.path())(error));
-                    }
-                    _ => {}
-                }
+                remove_directory(&entry.path())?;
             }
         }
         Ok(freed)

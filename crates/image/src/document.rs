@@ -55,6 +55,30 @@ pub mod media {
         content_type.split(';').next().unwrap_or(content_type).trim()
     }
 
+    /// What says nothing about a blob: Docker of 2015 and 2016 wrote it for configs, and other
+    /// builders write it for layers. The content decides: a config must parse, and a layer be
+    /// what the config's diff id says.
+    const NOTHING: [&str; 7] = [
+        "",
+        "application/octet-stream",
+        "application/json",
+        "application/tar",
+        "application/x-tar",
+        "application/gzip",
+        "application/x-gzip",
+    ];
+
+    /// Whether a blob of this type may be an image's config.
+    pub(crate) fn may_be_config(kind: &str) -> bool {
+        [OCI_CONFIG, DOCKER_CONFIG].contains(&bare(kind)) || NOTHING.contains(&bare(kind))
+    }
+
+    /// Whether a blob of this type may be a layer.
+    pub(crate) fn may_be_layer(kind: &str) -> bool {
+        let says_so = kind.contains(".image.layer.") || kind.contains(".image.rootfs.");
+        says_so || NOTHING.contains(&bare(kind))
+    }
+
     /// Whether a Content-Type is a manifest's or an index's.
     pub(crate) fn is_document(content_type: &str) -> bool {
         ACCEPTED.contains(&bare(content_type))
@@ -342,7 +366,7 @@ impl Manifest {
                 limit: MAX_CONFIG,
             });
         }
-        if ![media::OCI_CONFIG, media::DOCKER_CONFIG].contains(&self.config.media_type.as_str()) {
+        if !media::may_be_config(&self.config.media_type) {
             return Err(DocumentError::Unsupported(format!(
                 "config.mediaType {:?} is not an image's, so this is not an image",
                 clip(&self.config.media_type)
@@ -360,9 +384,7 @@ impl Manifest {
                     "layers[{index}] is encrypted, and there is nothing here to decrypt it"
                 )));
             }
-            if !layer.media_type.contains(".image.layer.")
-                && !layer.media_type.contains(".image.rootfs.")
-            {
+            if !media::may_be_layer(&layer.media_type) {
                 return Err(DocumentError::Unsupported(format!(
                     "layers[{index}].mediaType {:?} is not a layer's",
                     clip(&layer.media_type)
@@ -460,7 +482,7 @@ mod tests {
             (manifest("").replace(&digest().hex(), "../../../etc/passwd"), None, "64 lower-case"),
             (manifest("").replace(":3}", ":-3}"), None, "size"),
             (manifest("").replace(media::OCI_CONFIG, "application/vnd.helm"), None, "not an image"),
-            (manifest("").replace(media::OCI_LAYER_GZIP, "text/plain"), None, "not a layer"),
+            (manifest("").replace(media::OCI_LAYER_GZIP, "text/html"), None, "not a layer"),
             (manifest("").replace(":3}", ":99999999999999}"), None, "over the limit"),
             (manifest("").replace("+gzip", "+gzip+encrypted"), None, "layers[0] is encrypted"),
         ];

@@ -5,10 +5,10 @@
 //! a cap, and a number is a number: all digits are an id or an error, never a name
 //! (CVE-2016-3697), and never wrap (CVE-2024-40635).
 
-use std::io::{self, Read};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::io;
+use std::os::fd::BorrowedFd;
 
-use rustix::fs::{self, FileType, Mode, OFlags, ResolveFlags};
+use husk_rootfs::read::ReadError;
 use rustix::io::Errno;
 
 /// Most bytes of either file (CVE-2026-47262).
@@ -208,28 +208,12 @@ fn memberships<'a>(groups: &'a str, user: &'a str) -> impl Iterator<Item = u32> 
 fn read(rootfs: BorrowedFd<'_>, file: &'static str) -> Result<String, UserError> {
     let missing = if file == PASSWD { "root:x:0:0::/root:" } else { "root:x:0:" };
     let failed = |errno: Errno| UserError::Read { file, source: errno.into() };
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let path_flags = OFlags::PATH | OFlags::CLOEXEC;
-    let found = match fs::openat2(rootfs, file, path_flags, Mode::empty(), resolve) {
-        Ok(found) => found,
-        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(missing.to_owned()),
-        Err(errno) => return Err(failed(errno)),
-    };
-    let stat = fs::fstat(&found).map_err(failed)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(UserError::File { file, problem: "not a regular file" });
-    }
-    // Opened anew through the descriptor: the very inode that was looked at.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let opened = fs::open(format!("/proc/self/fd/{}", found.as_raw_fd()), flags, Mode::empty());
-    let mut bytes = Vec::new();
-    std::fs::File::from(opened.map_err(failed)?)
-        .take(MAX_FILE + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|source| UserError::Read { file, source })?;
-    match bytes.len() as u64 > MAX_FILE {
-        true => Err(UserError::File { file, problem: "larger than 4 MiB" }),
+    match husk_rootfs::read::regular_file(rootfs, file.as_bytes(), MAX_FILE) {
         // A name that is not UTF-8 cannot be asked for; ids beside it still can.
-        false => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(ReadError::Errno(Errno::NOENT | Errno::NOTDIR)) => Ok(missing.to_owned()),
+        Err(ReadError::Errno(errno)) => Err(failed(errno)),
+        Err(ReadError::NotRegular) => Err(UserError::File { file, problem: "not a regular file" }),
+        Err(ReadError::TooLarge) => Err(UserError::File { file, problem: "larger than 4 MiB" }),
     }
 }

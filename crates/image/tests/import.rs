@@ -23,6 +23,14 @@ use husk_image::registry::PullOptions;
 use husk_image::store::Store;
 use layer::{Entry, LayerBuilder, Scratch};
 
+const BZIP2: &str = "425a68393141592653597952c89100002d5b80c990400067000000e5001e00080820005457a46800\
+    03d412428da8647a805496f9190823abc98db3b12c93872f88dd910c229d0f1574cabc759c2ea942\
+    540f8bb9229c28483ca9644880";
+const XZ: &str = "fd377a585a000004e6d6b4460200210116000000742fe5a3e007ff003c5d00330033501868898301\
+    dce26e2105573538564d56ed4a9b57bcb5b524639190cc8f7afa87afdcde2372ad1e2d465060546f\
+    427fd5e7e0241f26d0d60000c42a299028bc50a100015880100000004ab977c2b1c467fb02000000\
+    0004595a";
+
 #[test]
 fn a_rootfs_is_imported() {
     let scratch = Scratch::new("import");
@@ -42,6 +50,22 @@ fn a_rootfs_is_imported() {
         assert_eq!(std::fs::read(layer.path.join("hello")).unwrap(), b"hi");
         let config = store.config(&image).unwrap();
         assert_eq!(config.config.unwrap().cmd.unwrap(), ["/hello"]);
+    }
+    // `f` with "data", as python3's bz2 and lzma compress it: what is kept is gzip, which other
+    // engines can read.
+    for hex in [BZIP2, XZ] {
+        let bytes: Vec<u8> = (0..hex.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+            .collect();
+        let image =
+            import(&store, &bytes[..], ImportOptions::default(), &options, &Silent).unwrap();
+        let layer = store.layers(&image.chain_ids()).unwrap().remove(0);
+        assert_eq!(std::fs::read(layer.path.join("f")).unwrap(), b"data\n");
+        let (manifest, _) = store.documents(&image).unwrap();
+        assert!(manifest.layers[0].media_type.ends_with("+gzip"), "{manifest:?}");
+        let cut = import(&store, &bytes[..60], ImportOptions::default(), &options, &Silent);
+        assert!(cut.is_err());
     }
     let hostile = LayerBuilder::of(&[Entry::file("../x", b"")]);
     let before = store.images().unwrap();

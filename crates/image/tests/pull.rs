@@ -44,7 +44,7 @@ fn image() -> FakeImage {
 
 fn limits() -> TimeLimits {
     let second = Duration::from_secs(1);
-    TimeLimits { connect: second, idle: second, answer: second }
+    TimeLimits { connect: second, idle: second, answer: second, pace: second }
 }
 
 fn client(reference: &Reference, credentials: Option<Credentials>) -> Client {
@@ -244,7 +244,13 @@ fn wrong_documents_are_refused() {
     let both = manifest.replace("\"layers\":", "\"manifests\":[],\"layers\":");
     let digest = Digest::of(&good.layers[0]).to_string();
     let cases: Vec<(&str, Answer, &str)> = vec![
-        ("html", html, "not JSON but begins \"<html>"),
+        ("html", html, "is this the address of a registry?"),
+        (
+            "a manifest that says it is HTML",
+            Answer::new(200, manifest.as_bytes()).with("content-type", "text/html; charset=utf-8"),
+            "is this the address of a registry?",
+        ),
+        ("text", Answer::new(200, b"<html>Sign in</html>"), "not JSON but begins \"<html>"),
         ("both", Answer::new(200, both.as_bytes()), "both layers and manifests"),
         (
             "wrong diff ids",
@@ -468,6 +474,68 @@ fn a_push_that_breaks_off_is_begun_anew() {
     assert_eq!(requests.iter().filter(|r| r.method == "POST").count(), 4);
     assert_eq!(requests.iter().filter(|r| r.body == image.config).count(), 2);
     assert_eq!(requests.iter().filter(|r| r.body == image.manifest).count(), 2);
+}
+
+/// 200, 201, 202 and 204 are all in use for each step; what counts is the class.
+#[test]
+fn any_success_of_a_push_is_one() {
+    let image = image();
+    let answers = image.clone();
+    let from = FakeRegistry::new(move |request| answers.answer(request));
+    let scratch = Scratch::new("push");
+    let store = Store::open(scratch.path().join("store")).unwrap();
+    let pulled = run(&store, &from).unwrap();
+    for status in [200, 201, 202, 204] {
+        let registry = FakeRegistry::new(move |request| match request.method.as_str() {
+            "HEAD" => Answer::new(404, b""),
+            "POST" => Answer::new(status, b"").with("location", "/v2/x/y/blobs/uploads/1"),
+            _ => Answer::new(status, b""),
+        });
+        let reference: Reference = format!("{}/x/y:1", registry.address).parse().unwrap();
+        let options = PushOptions::default();
+        let client = client(&reference, None);
+        push(&store, &client, &pulled.image, &reference, &options, &Silent).unwrap();
+    }
+}
+
+/// A byte within each time limit is no progress.
+#[test]
+fn a_registry_that_drips_is_left() {
+    let good = image();
+    let registry = FakeRegistry::new(move |request| {
+        let drip = Some(Duration::from_millis(300));
+        let answer = good.answer(request);
+        match request.path.contains("/manifests/") {
+            true => Answer { drip, ..answer },
+            false => answer,
+        }
+    });
+    let scratch = Scratch::new("pull");
+    let store = Store::open(scratch.path().join("store")).unwrap();
+    let begun = std::time::Instant::now();
+    let error = run(&store, &registry).unwrap_err().to_string();
+    assert!(error.contains("too slow: less than 1024 bytes a second"), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(30));
+    assert!(is_empty(&store));
+}
+
+/// Docker of 2015 and 2016 labelled configs so, and other builders label layers so.
+#[test]
+fn the_content_decides_where_a_label_says_nothing() {
+    for (from, to) in [
+        ("application/vnd.oci.image.config.v1+json", "application/octet-stream"),
+        ("application/vnd.oci.image.config.v1+json", ""),
+        ("application/vnd.oci.image.layer.v1.tar+gzip", "application/octet-stream"),
+        ("application/vnd.oci.image.layer.v1.tar+gzip", "application/x-gzip"),
+    ] {
+        let mut image = image();
+        let text = String::from_utf8(image.manifest.clone()).unwrap();
+        image.manifest = text.replace(from, to).into_bytes();
+        let registry = FakeRegistry::new(move |request| image.answer(request));
+        let scratch = Scratch::new("pull");
+        let store = Store::open(scratch.path().join("store")).unwrap();
+        run(&store, &registry).unwrap_or_else(|error| panic!("{to:?}: {error}"));
+    }
 }
 
 #[test]

@@ -107,7 +107,7 @@ fn an_image_is_added_with_its_name_or_removed_with_it() {
 }
 
 #[test]
-fn records_that_a_power_failure_emptied_are_not_there() {
+fn records_that_a_power_failure_emptied_are_told_and_made_anew() {
     let scratch = Scratch::new("store");
     let store = store(&scratch);
     let (a, b) = (image(&store, "a"), image(&store, "b"));
@@ -117,8 +117,10 @@ fn records_that_a_power_failure_emptied_are_not_there() {
     empty(&format!("images/{}.json", a.manifest.hex()));
     empty("names/docker.io%2Flibrary%2Fy:latest");
     empty(&format!("layers/{}/layer.json", b.layers[0].chain_id.hex()));
-    assert!(matches!(store.find("x"), Err(StoreError::NoImage(_))));
-    assert!(matches!(store.find("y"), Err(StoreError::NoImage(_))));
+    // The documents of this image are none, so that its record cannot be derived.
+    assert!(matches!(store.find("x"), Err(StoreError::Record { .. })));
+    assert!(matches!(store.find("y"), Err(StoreError::Record { .. })));
+    assert_eq!(store.damaged().unwrap().len(), 2);
     let images = store.images().unwrap();
     assert!(images.len() == 1 && images[0].record == b && images[0].names.is_empty());
     // What they say is made anew in its place.

@@ -48,20 +48,48 @@ fn is_opaque(path: &Path) -> bool {
     rustix::fs::getxattr(path, name, &mut value[..]) == Ok(1) && value[0] == b'y'
 }
 
+/// As GNU tar, Docker, containerd and umoci read them.
+#[test]
+fn absolute_names_and_dots_within_count_from_the_root_of_the_layer() {
+    let made = [
+        Entry::dir("/"),
+        Entry::dir("/opt/"),
+        Entry::file("/opt/app", b"hi"),
+        Entry::file("x/../y", b"why"),
+        Entry::file("/../../etc/z", b"zed"),
+        Entry::file("p", b"").pax("path", b"/opt/./pax"),
+        Entry::link(b'1', "/opt/hard", "/opt/app"),
+        Entry::link(b'1', "same", "opt/../y"),
+        Entry::file("/opt/.wh.gone", b""),
+    ];
+    let scratch = Scratch::new("absolute");
+    entries(&scratch, &made).unwrap();
+    let root = scratch.path().join("layer");
+    for (path, content) in [
+        ("opt/app", "hi"),
+        ("y", "why"),
+        ("etc/z", "zed"),
+        ("opt/pax", ""),
+        ("opt/hard", "hi"),
+        ("same", "why"),
+    ] {
+        assert_eq!(std::fs::read_to_string(root.join(path)).unwrap(), content, "{path}");
+    }
+    assert!(!root.join("x").exists(), "what a name only passes through is not made");
+}
+
 #[test]
 fn hostile_names_are_refused_and_touch_nothing() {
     let file = |name: &str| Entry::file(name, b"x");
     let cases: Vec<(&str, Vec<Entry>, &str)> = vec![
-        ("parent", vec![file("../x")], "\"..\""),
-        ("nested parent", vec![Entry::dir("a"), file("a/../../x")], "\"..\""),
-        ("absolute", vec![file("/x")], "absolute"),
-        ("pax path", vec![file("x").pax("path", b"../x")], "\"..\""),
-        ("pax absolute", vec![file("x").pax("path", b"/tmp/x")], "absolute"),
+        ("parent", vec![file("../x")], "leads out"),
+        ("nested parent", vec![Entry::dir("a"), file("a/../../x")], "leads out"),
+        ("pax path", vec![file("x").pax("path", b"../x")], "leads out"),
         ("whiteout of parent", vec![file(".wh...")], "whiteout of no name"),
         ("whiteout of self", vec![file(".wh..")], "whiteout of no name"),
         ("whiteout of nothing", vec![file(".wh.")], "whiteout of no name"),
         ("below a whiteout", vec![file(".wh.a/b")], "below a whiteout"),
-        ("hardlink out", vec![Entry::link(b'1', "x", "../outside")], "\"..\""),
+        ("hardlink out", vec![Entry::link(b'1', "x", "../outside")], "leads out"),
         ("hardlink to host", vec![Entry::link(b'1', "x", "/etc/hostname")], "does not hold"),
         ("hardlink to nothing", vec![Entry::link(b'1', "x", "y")], "does not hold"),
         ("hardlink to dir", vec![Entry::dir("d"), Entry::link(b'1', "x", "d")], "a directory"),

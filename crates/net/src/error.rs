@@ -41,7 +41,10 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file of the store that is not what this crate wrote.
-    #[error("{}: {source} (not written by husk? move it away)", path.display())]
+    #[error(
+        "{} is damaged ({source}); \"husk system check\" says what can be done",
+        path.display()
+    )]
     Damaged {
         /// The file.
         path: PathBuf,

@@ -118,7 +118,7 @@ impl LeaseFiles {
 
     /// The lock of one network, for its leases and its bridge.
     pub(crate) fn lock(&self, network: &str) -> Result<Lock> {
-        Lock::exclusive(&self.directory.join(format!("{network}.lock")))
+        Ok(Lock::exclusive(&self.directory.join(format!("{network}.lock")))?)
     }
 
     /// The caller holds the network's lock and has removed the network.
@@ -131,11 +131,27 @@ impl LeaseFiles {
         Ok(leases.map(|leases| leases.endpoints).unwrap_or_default())
     }
 
+    /// Files that cannot be read.
+    pub(crate) fn damaged(&self) -> Result<Vec<PathBuf>> {
+        let mut damaged = Vec::new();
+        for network in json_file::names(&self.directory)? {
+            if let Err(Error::Damaged { path, .. }) = self.endpoints(&network) {
+                damaged.push(path);
+            }
+        }
+        Ok(damaged)
+    }
+
     /// Every endpoint of every network.
     pub(crate) fn all(&self) -> Result<Vec<Endpoint>> {
         let mut all = Vec::new();
         for network in json_file::names(&self.directory)? {
-            all.extend(self.endpoints(&network)?);
+            match self.endpoints(&network) {
+                Ok(endpoints) => all.extend(endpoints),
+                // One network's damage is told where that network is asked for.
+                Err(Error::Damaged { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(all)
     }

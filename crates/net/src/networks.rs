@@ -104,8 +104,21 @@ impl Networks {
     ///
     /// An unreadable or damaged file.
     pub fn list(&self) -> Result<Vec<Network>> {
-        self.store.get_or_default(DEFAULT_NETWORK, &self.installation)?;
-        self.store.list()
+        match self.store.get_or_default(DEFAULT_NETWORK, &self.installation) {
+            // It is told by `damaged`, as any other.
+            Ok(_) | Err(Error::Damaged { .. }) => self.store.list(),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Networks whose definitions are damaged, and how; [`Self::remove`] removes them, the
+    /// default one too, which is then made anew.
+    ///
+    /// # Errors
+    ///
+    /// A directory that cannot be read.
+    pub fn damaged(&self) -> Result<Vec<(String, Error)>> {
+        self.store.damaged()
     }
 
     /// `network inspect`: the network of that name, or whose id begins so, if
@@ -136,6 +149,19 @@ impl Networks {
             driver,
             id: self.installation.id_of(name),
         })
+    }
+
+    /// Files of addresses and ports in use that are damaged.
+    ///
+    /// # Errors
+    ///
+    /// A directory that cannot be read.
+    pub fn damaged_leases(&self) -> Result<Vec<PathBuf>> {
+        let mut damaged = self.leases.damaged()?;
+        if let Err(Error::Damaged { path, .. }) = self.claims.all() {
+            damaged.push(path);
+        }
+        Ok(damaged)
     }
 
     /// The endpoints on a network, or on all.
@@ -171,19 +197,27 @@ impl Networks {
     ///
     /// [`Error::NoSuchNetwork`], [`Error::NetworkInUse`], [`Error::BuiltIn`].
     pub fn remove(&self, name: &str) -> Result<()> {
-        if [DEFAULT_NETWORK, "host", "none"].contains(&name) {
+        if ["host", "none"].contains(&name) {
             return Err(Error::BuiltIn { name: name.to_owned() });
         }
-        let network = self.inspect(name)?;
+        let name = match self.inspect(name) {
+            Ok(network) if network.name == DEFAULT_NETWORK => {
+                return Err(Error::BuiltIn { name: network.name });
+            }
+            Ok(network) => network.name,
+            // Its name is that of its file.
+            Err(Error::Damaged { .. }) => name.to_owned(),
+            Err(error) => return Err(error),
+        };
         let _store = self.store.lock()?;
-        let _lease = self.leases.lock(&network.name)?;
-        let endpoints = self.leases.endpoints(&network.name)?;
+        let _lease = self.leases.lock(&name)?;
+        let endpoints = self.leases.endpoints(&name)?;
         if !endpoints.is_empty() {
             let names: Vec<&str> = endpoints.iter().map(|e| e.name.as_str()).collect();
-            return Err(Error::NetworkInUse { name: network.name, containers: names.join(", ") });
+            return Err(Error::NetworkInUse { name, containers: names.join(", ") });
         }
-        self.store.remove(&network.name)?;
-        self.leases.forget_lock(&network.name)
+        self.store.remove(&name)?;
+        self.leases.forget_lock(&name)
     }
 
     /// The name of the `inet` table that has this installation's rules (nft(8)).

@@ -38,17 +38,32 @@ impl Store {
     }
 
     pub(crate) fn lock(&self) -> Result<Lock> {
-        Lock::exclusive(&self.directory.join("lock"))
+        Ok(Lock::exclusive(&self.directory.join("lock"))?)
     }
 
-    /// Every network, sorted by name.
+    /// Every network whose definition can be read, sorted by name.
     pub(crate) fn list(&self) -> Result<Vec<Network>> {
         let mut networks = Vec::new();
         for name in json_file::names(&self.directory)? {
-            // One removed since the directory was read is one that is not there.
-            networks.extend(json_file::read::<Network>(&self.path(&name))?);
+            match json_file::read::<Network>(&self.path(&name)) {
+                // One removed since the directory was read is one that is not there.
+                Ok(network) => networks.extend(network),
+                Err(Error::Damaged { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(networks)
+    }
+
+    /// The names of the others, and what is wrong with their definitions.
+    pub(crate) fn damaged(&self) -> Result<Vec<(String, Error)>> {
+        let mut damaged = Vec::new();
+        for name in json_file::names(&self.directory)? {
+            if let Err(error) = json_file::read::<Network>(&self.path(&name)) {
+                damaged.push((name, error));
+            }
+        }
+        Ok(damaged)
     }
 
     /// The network of that name.

@@ -275,7 +275,7 @@ impl Launch<'_> {
         let open_here = other_user && host.euid == 0;
         let mut trees = Vec::with_capacity(self.plan.mounts.len());
         for (index, mount) in self.plan.mounts.iter().enumerate() {
-            let MountSource::Bind { path, recursive } = &mount.source else {
+            let MountSource::Bind { path, recursive, links } = &mount.source else {
                 trees.push(None);
                 continue;
             };
@@ -283,7 +283,7 @@ impl Launch<'_> {
                 trees.push(None);
                 continue;
             }
-            let tree = mount::open_bind(path, *recursive).and_then(|tree| {
+            let tree = mount::open_source(path, *recursive, *links).and_then(|tree| {
                 match &mount.id_map {
                     None => {}
                     Some(map) => idmap::apply(&tree, map, self.plan, self.joined, self.proc)?,

@@ -3,8 +3,12 @@
 
 #![deny(clippy::print_stderr, clippy::print_stdout, reason = "both panic where nobody reads")]
 
+mod program;
+
 use std::sync::OnceLock;
 use std::{fmt, fs};
+
+pub use program::find_program;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;

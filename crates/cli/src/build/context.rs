@@ -205,7 +205,7 @@ fn of_tree(scratch: tempfile::TempDir, directory: &str, wanted: Option<&str>) ->
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let open = |below: BorrowedFd<'_>, path: &str, flags: OFlags| {
         let flags = flags | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        rustix::fs::openat2(below, path, flags, Mode::empty(), resolve)
+        husk_rootfs::resolve::open_at(below, path.as_bytes(), flags, resolve)
     };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let top = rustix::fs::open(scratch.path(), flags, Mode::empty())

@@ -3,7 +3,7 @@
 use husk_image::facts::Facts;
 
 use super::Flags;
-use husk_engine::container::config::Mount;
+use husk_engine::container::config::{BindRecursive, Mount};
 use husk_engine::container::{Container, name};
 use husk_engine::error::{Error, Result, file};
 use husk_engine::home::Home;
@@ -132,9 +132,16 @@ fn volume(text: &str) -> Result<Mount> {
             // As Docker for -v: what is missing becomes a directory.
             std::fs::create_dir_all(&source).map_err(file("make", &source))?;
         }
-        return Ok(Mount::Bind { source, target, read_only, propagation });
+        return Ok(Mount::Bind {
+            source,
+            target,
+            read_only,
+            propagation,
+            recursive: BindRecursive::Enabled,
+            resolved: String::new(),
+        });
     }
-    name::validate(source)
+    name::validate("volume", source)
         .map_err(|_| bad("the source must be an absolute path or a volume name"))?;
     Ok(Mount::Volume { name: source.to_owned(), target, read_only, anonymous: false, no_copy })
 }

@@ -25,7 +25,7 @@ fn list<T: serde::Serialize>(items: &[T]) -> Value {
 
 fn mounts(home: &Home, container: &Container) -> Vec<Value> {
     let one = |mount: &Mount| match mount {
-        Mount::Bind { source, target, read_only, propagation } => json!({
+        Mount::Bind { source, target, read_only, propagation, .. } => json!({
             "Type": "bind", "Source": source, "Destination": target, "RW": !read_only,
             "Mode": if *read_only { "ro" } else { "" },
             "Propagation": if propagation.is_empty() { "rprivate" } else { propagation },
@@ -425,9 +425,9 @@ pub(super) fn document(home: &Home, container: &Container, size: bool) -> Result
         "AppArmorProfile": record.config.security.apparmor.clone().unwrap_or_default(),
         "ExecIDs": nil(Nil::List),
         "LogPath": container.directory.join("log.json"),
-        "HostsPath": container.run.join("hosts"),
-        "HostnamePath": container.run.join("hostname"),
-        "ResolvConfPath": container.run.join("resolv.conf"),
+        "HostsPath": container.directory.join("hosts"),
+        "HostnamePath": container.directory.join("hostname"),
+        "ResolvConfPath": container.directory.join("resolv.conf"),
         "GraphDriver": graph_driver(home, container)?,
         "Mounts": mounts(home, container),
         "Config": config_of(container)?,

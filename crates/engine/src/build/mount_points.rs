@@ -1,11 +1,12 @@
 //! The places that the runtime makes in a step's root to mount over them. They are no
 //! change of the step's: what was not there before it and is empty after it is removed.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
+use husk_rootfs::resolve::open_at;
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, fstat, openat2,
-    statat, unlinkat, utimensat,
+    AtFlags, FileType, OFlags, ResolveFlags, Stat, Timespec, Timestamps, fstat, statat, unlinkat,
+    utimensat,
 };
 use rustix::io::Errno;
 
@@ -21,7 +22,7 @@ pub(super) struct MountPoints {
 fn open(root: &OwnedFd, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
     // A link is what it is: only real directories of the root are walked.
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS;
-    openat2(root, path, flags | OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
+    open_at(root.as_fd(), path.as_bytes(), flags | OFlags::PATH, resolve)
 }
 
 fn parts(path: &str) -> (&str, &str) {

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use husk_image::build::{StepMount, StepSource};
 
-use crate::container::config::Mount;
+use crate::bind_source;
+use crate::container::config::{BindRecursive, Mount};
 use crate::error::{Result, file};
 use crate::home::{Home, make_directory};
 
@@ -19,10 +20,12 @@ fn secret_path(home: &Home, id: &str, number: usize) -> PathBuf {
 /// What the container `id` is to be asked for.
 pub(super) fn asked(home: &Home, id: &str, mounts: &[StepMount]) -> Vec<Mount> {
     let bind = |target: &str, source: PathBuf, read_only| Mount::Bind {
+        resolved: bind_source::resolve_own(&source),
         source: source.display().to_string(),
         target: target.to_owned(),
         read_only,
         propagation: String::new(),
+        recursive: BindRecursive::Enabled,
     };
     let asked = mounts.iter().enumerate().map(|(number, mount)| match &mount.source {
         StepSource::Path { path, read_only } => bind(&mount.target, path.clone(), *read_only),

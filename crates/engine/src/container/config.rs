@@ -110,6 +110,13 @@ pub enum Mount {
         read_only: bool,
         /// `rprivate` and its kin; empty for `rprivate`.
         propagation: String,
+        /// What happens with the mounts below the source.
+        #[serde(default)]
+        recursive: BindRecursive,
+        /// The source without any link, as it was when the container was created. What is
+        /// bound is always this: a link that is put in its place later is not followed.
+        #[serde(default)]
+        resolved: String,
     },
     /// A volume of the engine.
     Volume {
@@ -132,6 +139,34 @@ pub enum Mount {
         /// mount(8) options.
         options: Vec<String>,
     },
+}
+
+/// `bind-recursive` of `--mount type=bind`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BindRecursive {
+    /// Mounts below the source come along, and are read-only where the bind is.
+    #[default]
+    Enabled,
+    /// Mounts below the source stay behind.
+    Disabled,
+    /// Mounts below the source come along and stay writable.
+    Writable,
+    /// As `Enabled`, and the bind is read-only.
+    Readonly,
+}
+
+impl BindRecursive {
+    /// Reads the option's value.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "enabled" => Self::Enabled,
+            "disabled" => Self::Disabled,
+            "writable" => Self::Writable,
+            "readonly" => Self::Readonly,
+            _ => return None,
+        })
+    }
 }
 
 impl Mount {

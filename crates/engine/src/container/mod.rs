@@ -7,10 +7,11 @@
 //!   state.json        how far it is: replaced whole at every change
 //!   log.json, log.json.1, ...
 //!   upper/ work/      its changes to the image
+//!   hosts, hostname, resolv.conf    of the current run
 //! <run>/containers/ID/
 //!   monitor.lock      held by the monitor as long as that lives
 //!   attach.sock       the monitor's socket
-//!   config.json, rootfs/, hosts, hostname, resolv.conf    of the current run
+//!   config.json, rootfs/    of the current run
 //! <root>/container-names/NAME    the id, made with O_EXCL: two cannot have one name
 //! ```
 
@@ -30,7 +31,7 @@ use crate::home::{Home, make_directory};
 use crate::lock::Lock;
 use crate::notice::notice;
 use config::Config;
-use state::State;
+use state::{State, Status};
 
 /// What a container's root is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,36 +87,6 @@ fn names_of(home: &Home) -> PathBuf {
     home.root.join("container-names")
 }
 
-/// Writes a small file whole or not at all.
-///
-/// # Errors
-/// The errno of what failed.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let scratch = path.with_extension(format!("new-{}", std::process::id()));
-    let written = std::fs::write(&scratch, bytes).map_err(file("write", &scratch));
-    let renamed =
-        written.and_then(|()| std::fs::rename(&scratch, path).map_err(file("rename", path)));
-    if renamed.is_err() {
-        let _ = std::fs::remove_file(&scratch);
-    }
-    renamed
-}
-
-pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let record = |source| Error::Record { path: path.display().to_string(), source };
-    write_whole(path, &serde_json::to_vec(value).map_err(record)?)
-}
-
-pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(file("read", path)(error)),
-    };
-    let record = |source| Error::Record { path: path.display().to_string(), source };
-    serde_json::from_slice(&bytes).map(Some).map_err(record)
-}
-
 impl Container {
     /// Opens a container by its whole id.
     ///
@@ -123,7 +94,7 @@ impl Container {
     /// [`Error::NoContainer`].
     pub fn open(home: &Home, id: &str) -> Result<Self> {
         let directory = directory_of(home, id);
-        let record: Option<Record> = read_json(&directory.join("container.json"))?;
+        let record: Option<Record> = husk_record::read(&directory.join("container.json"))?;
         let record = record.ok_or_else(|| Error::NoContainer(id.to_owned()))?;
         Ok(Self { record, directory, run: home.run.join("containers").join(id) })
     }
@@ -138,9 +109,15 @@ impl Container {
         if plain.is_empty() || plain.starts_with('.') || plain.contains(['/', '\0']) {
             return Err(missing());
         }
-        if let Ok(id) = std::fs::read_to_string(names_of(home).join(plain))
-            && let Ok(container) = Self::open(home, id.trim())
-        {
+        if let Ok(id) = std::fs::read_to_string(names_of(home).join(plain)) {
+            match Self::open(home, id.trim()) {
+                Err(Error::NoContainer(_)) => {}
+                // One whose record is damaged is there all the same.
+                found => return found,
+            }
+        }
+        // The file of its name may be lost or damaged.
+        if let Some(container) = Self::named(home, plain)? {
             return Ok(container);
         }
         if !plain.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -155,6 +132,33 @@ impl Container {
                 "container ID prefix {wanted:?} is ambiguous: it matches {} containers",
                 ids.len()
             ))),
+        }
+    }
+
+    /// The container whose record has the name, whatever the file of the name says.
+    fn named(home: &Home, name: &str) -> Result<Option<Self>> {
+        for id in Self::ids(home)? {
+            match Self::open(home, &id) {
+                Ok(container) if container.record.name == name => return Ok(Some(container)),
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// The id of the container that `wanted` means and whose record is damaged.
+    ///
+    /// # Errors
+    /// As [`Container::find`]; [`Error::NoContainer`] also where its record can be read.
+    pub fn find_damaged(home: &Home, wanted: &str) -> Result<String> {
+        match Self::find(home, wanted) {
+            Err(Error::Record { path, .. }) => {
+                let id = Path::new(&path).parent().and_then(Path::file_name);
+                let id = id.and_then(|id| id.to_str()).unwrap_or_default();
+                Ok(id.to_owned())
+            }
+            Err(error) => Err(error),
+            Ok(_) => Err(Error::NoContainer(wanted.to_owned())),
         }
     }
 
@@ -178,21 +182,32 @@ impl Container {
     /// # Errors
     /// A directory that cannot be read. A malformed record is told and passed over.
     pub fn all(home: &Home) -> Result<Vec<Self>> {
-        let mut all = Vec::new();
+        let (all, damaged) = Self::survey(home)?;
+        for (id, error) in damaged {
+            let id = name::short(&id);
+            notice(format_args!("container {id}: {error}; \"husk rm -f {id}\" removes it"));
+        }
+        Ok(all)
+    }
+
+    /// Every container, the youngest first, and the ids of those whose records cannot be read.
+    /// A damaged record must not hide all others.
+    ///
+    /// # Errors
+    /// A directory that cannot be read.
+    pub fn survey(home: &Home) -> Result<(Vec<Self>, Vec<(String, Error)>)> {
+        let (mut all, mut damaged) = (Vec::new(), Vec::new());
         for id in Self::ids(home)? {
             match Self::open(home, &id) {
                 Ok(container) => all.push(container),
                 // Being made, or being removed by another.
                 Err(Error::NoContainer(_)) => {}
-                // After a crash of the machine, say. One must not hide all others.
-                Err(error @ Error::Record { .. }) => {
-                    notice(format_args!("container {}: {error}", name::short(&id)));
-                }
-                Err(error) => return Err(error),
+                Err(error) => damaged.push((id, error)),
             }
         }
         all.sort_by(|a, b| b.record.created.cmp(&a.record.created));
-        Ok(all)
+        damaged.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok((all, damaged))
     }
 
     /// Makes the directory of a container and takes its name. With `name` empty one is
@@ -200,14 +215,16 @@ impl Container {
     ///
     /// # Errors
     /// [`Error::NameInUse`].
-    pub fn create(home: &Home, id: String, name: &str, parts: Parts) -> Result<Self> {
+    pub fn create(home: &Home, id: String, name: &str, mut parts: Parts) -> Result<Self> {
+        crate::bind_source::resolve_all(&mut parts.config.mounts);
         let directory = directory_of(home, &id);
         make_directory(&directory)?;
         // Held until the record is there: it says that the name is not a dead one's.
         let named = Lock::exclusive(&directory.join("lock"))
+            .map_err(Error::from)
             .and_then(|lock| take_name(home, &id, name).map(|name| (lock, name)));
         let (_lock, name) = named.inspect_err(|_| {
-            let _ = std::fs::remove_dir_all(&directory);
+            let _ = husk_rootfs::remove::tree(&directory);
         })?;
         let record = Record {
             id: id.clone(),
@@ -219,12 +236,19 @@ impl Container {
         };
         let run = home.run.join("containers").join(&id);
         let container = Self { record, directory, run };
-        let written = container.write_state(&State::default()).and_then(|()| container.write());
-        if let Err(error) = written {
-            container.forget(home);
+        // Without a state it is one that was never started.
+        if let Err(error) = container.write() {
+            // The failed write is what the person has to see.
+            let _ = container.forget(home);
             return Err(error);
         }
         Ok(container)
+    }
+
+    /// Whether the file of its name leads to it.
+    pub fn has_name(&self, home: &Home) -> bool {
+        let path = names_of(home).join(&self.record.name);
+        std::fs::read_to_string(path).is_ok_and(|id| id == self.record.id)
     }
 
     /// The id.
@@ -232,20 +256,32 @@ impl Container {
         &self.record.id
     }
 
-    /// Writes the record.
+    /// Writes the record, so that it survives a power failure; that of a `--rm` container
+    /// need not, since the container does not.
     ///
     /// # Errors
     /// The errno of what failed.
     pub fn write(&self) -> Result<()> {
-        write_json(&self.directory.join("container.json"), &self.record)
+        let path = self.directory.join("container.json");
+        match self.record.config.auto_remove {
+            true => Ok(husk_record::write_json(&path, &self.record)?),
+            false => Ok(husk_record::write_json_durably(&path, &self.record)?),
+        }
     }
 
-    /// Writes the state.
+    /// Writes the state. How a container ended survives a power failure. That it runs need not
+    /// wait for the disk: whatever a power failure leaves of that is read as what it is then,
+    /// the state of a container whose machine was restarted.
     ///
     /// # Errors
     /// The errno of what failed.
     pub fn write_state(&self, state: &State) -> Result<()> {
-        write_json(&self.directory.join("state.json"), state)
+        let path = self.directory.join("state.json");
+        let durably = state.status == Status::Exited && !self.record.config.auto_remove;
+        match durably {
+            true => Ok(husk_record::write_json_durably(&path, state)?),
+            false => Ok(husk_record::write_json(&path, state)?),
+        }
     }
 
     /// Writes the state into the file that is there, for where no other can be made. A
@@ -265,12 +301,20 @@ impl Container {
         written.map_err(file("write", &path))
     }
 
-    /// The state as it was last written; see [`Container::state`] for what is true.
+    /// The state as it was last written; see [`Container::state`] for what is true. In place
+    /// of a damaged one stands what can be seen from outside.
     ///
     /// # Errors
-    /// An unreadable or malformed file.
+    /// A file that cannot be read.
     pub fn written_state(&self) -> Result<State> {
-        Ok(read_json(&self.directory.join("state.json"))?.unwrap_or_default())
+        match husk_record::read(&self.directory.join("state.json")) {
+            Ok(state) => Ok(state.unwrap_or_default()),
+            Err(husk_record::Error::Damaged { path, source }) => {
+                let problem = format!("{} was damaged ({source})", path.display());
+                Ok(State::seen(self, problem))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Takes the container's lock: no other command changes it meanwhile.
@@ -283,7 +327,15 @@ impl Container {
         if !self.directory.exists() {
             return Err(gone());
         }
-        let lock = Lock::exclusive(&path)?;
+        let lock = match Lock::exclusive(&path) {
+            // Removed while we waited.
+            Err(husk_record::Error::File { source, .. })
+                if source.kind() == ErrorKind::NotFound =>
+            {
+                return Err(gone());
+            }
+            lock => lock?,
+        };
         // A directory is removed with its lock in it: what was locked may be nameless.
         if self.directory.join("container.json").exists() { Ok(lock) } else { Err(gone()) }
     }
@@ -318,16 +370,66 @@ impl Container {
     }
 
     /// Removes the directories and gives the name back; tries every step.
-    pub fn forget(&self, home: &Home) {
+    ///
+    /// # Errors
+    /// The first that failed: something is left, which `husk system prune` tries again to
+    /// remove, but the container is gone.
+    pub fn forget(&self, home: &Home) -> Result<()> {
         let renamed = Self::open(home, self.id()).map(|now| now.record.name);
         // The record first: without it the container is gone for everyone.
-        let _ = std::fs::remove_file(self.directory.join("container.json"));
+        let recorded = husk_record::remove(&self.directory.join("container.json"));
         let name = names_of(home).join(renamed.as_ref().unwrap_or(&self.record.name));
         if std::fs::read_to_string(&name).is_ok_and(|id| id == self.record.id) {
             let _ = std::fs::remove_file(&name);
         }
-        let _ = std::fs::remove_dir_all(&self.run);
-        let _ = std::fs::remove_dir_all(&self.directory);
+        let ran = remove_directory(&self.run);
+        let removed = remove_directory(&self.directory);
+        recorded.map_err(Error::from).and(ran).and(removed)
+    }
+}
+
+/// Removes a directory of the engine's own with all that a container has put there.
+///
+/// # Errors
+/// The errno of what could not be removed.
+pub fn remove_directory(path: &Path) -> Result<()> {
+    husk_rootfs::remove::tree(path).map_err(file("remove", path))
+}
+
+/// Writes the file of a container's name again.
+///
+/// # Errors
+/// [`Error::NameInUse`]: another has taken it.
+pub(crate) fn restore_name(home: &Home, container: &Container) -> Result<()> {
+    let _lock = container.lock()?;
+    make_directory(&names_of(home))?;
+    let path = names_of(home).join(&container.record.name);
+    match std::fs::read_to_string(&path) {
+        // Somebody else's, who lives.
+        Ok(owner)
+            if Container::open(home, owner.trim()).is_ok_and(|other| {
+                other.record.name == container.record.name && other.id() != container.id()
+            }) =>
+        {
+            let id = name::short(owner.trim()).to_owned();
+            Err(Error::NameInUse { name: container.record.name.clone(), id })
+        }
+        _ => {
+            if path.is_dir() {
+                husk_record::remove(&path)?;
+            }
+            Ok(husk_record::write_durably(&path, container.id().as_bytes())?)
+        }
+    }
+}
+
+/// Removes the files of names that belong to a container, whatever its record says.
+pub(crate) fn forget_names(home: &Home, id: &str) {
+    let Ok(entries) = std::fs::read_dir(names_of(home)) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if std::fs::read_to_string(&path).is_ok_and(|owner| owner.trim() == id) {
+            let _ = std::fs::remove_file(&path);
+        }
     }
 }
 
@@ -346,7 +448,7 @@ fn take_name(home: &Home, id: &str, wanted: &str) -> Result<String> {
     let names = names_of(home);
     make_directory(&names)?;
     if !wanted.is_empty() {
-        name::validate(wanted)?;
+        name::validate("container", wanted)?;
         return match claim_name(home, &names.join(wanted), id)? {
             None => Ok(wanted.to_owned()),
             Some(owner) => {
@@ -384,6 +486,11 @@ fn claim_name(home: &Home, path: &Path, id: &str) -> Result<Option<String>> {
             of_owner.join("container.json").exists() || Lock::is_held(&of_owner.join("lock"));
         if owner.len() == 64 && lives {
             break Ok(Some(owner));
+        }
+        // The file may be damaged and the name still be somebody's.
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if let Some(owner) = Container::named(home, name)? {
+            break Ok(Some(owner.record.id));
         }
         // Left behind by an engine that was killed between two steps.
         match std::fs::remove_file(path) {

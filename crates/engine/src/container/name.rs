@@ -44,11 +44,12 @@ fn random(bytes: &mut [u8]) -> Result<()> {
         .map_err(file("read", "getrandom"))
 }
 
-/// A name as Docker allows them; it becomes a file's name and a host's.
+/// A name as Docker allows them; it becomes a file's name and a host's. `kind` is what has it:
+/// `container` or `volume`.
 ///
 /// # Errors
-/// [`Error::Flag`].
-pub fn validate(name: &str) -> Result<()> {
+/// What it must be like.
+pub fn validate(kind: &str, name: &str) -> Result<()> {
     let mut chars = name.chars();
     let fits = chars.next().is_some_and(|c| c.is_ascii_alphanumeric())
         && chars.all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
@@ -58,7 +59,7 @@ pub fn validate(name: &str) -> Result<()> {
     }
     let problem =
         "must begin with a letter or digit, then letters, digits, '_', '.' or '-', 2 to 128 in all";
-    Err(Error::flag("--name", name, problem))
+    Err(Error::other(format_args!("{kind} name {name:?}: {problem}")))
 }
 
 /// The first 12 digits of an id.
@@ -73,13 +74,14 @@ mod tests {
     #[test]
     fn names() {
         for good in ["ab", "web-1", "A_b.c"] {
-            validate(good).unwrap();
+            validate("container", good).unwrap();
         }
         for bad in ["", "a", "-ab", "a/b", "..", "a b", &"x".repeat(129)] {
-            assert!(validate(bad).is_err(), "{bad:?}");
+            let error = validate("volume", bad).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("volume name {bad:?}: must begin")), "{error}");
         }
-        validate(&generated(0).unwrap()).unwrap();
-        validate(&generated(1).unwrap()).unwrap();
+        validate("container", &generated(0).unwrap()).unwrap();
+        validate("container", &generated(1).unwrap()).unwrap();
         assert_eq!(new_id().unwrap().len(), 64);
     }
 }

@@ -69,6 +69,17 @@ pub fn start_ticks(pid: i32) -> Option<u64> {
 }
 
 impl State {
+    /// What can be said of a container whose state was damaged: it runs where its process is
+    /// there.
+    pub(super) fn seen(container: &Container, problem: String) -> Self {
+        match container.unrecorded() {
+            Some(running) => Self { error: problem, ..running },
+            None => {
+                Self { status: Status::Exited, exit_code: 255, error: problem, ..Self::default() }
+            }
+        }
+    }
+
     /// Whether the process that was written down lives.
     pub fn is_alive(&self) -> bool {
         self.status == Status::Running
@@ -108,7 +119,41 @@ impl Container {
             state.pid = 0;
             why.clone_into(&mut state.error);
         }
+        // A monitor that was killed before it could write that the program runs.
+        if let Some(mut running) = self.unrecorded() {
+            running.paused = self.run.join("paused").exists();
+            return Ok(running);
+        }
         Ok(state)
+    }
+
+    /// Whether the container's process lives, whatever was written down.
+    ///
+    /// # Errors
+    /// An unreadable file.
+    pub fn lives(&self) -> Result<bool> {
+        Ok(self.written_state()?.is_alive() || self.unrecorded().is_some())
+    }
+
+    /// The state of a container that the runtime has started and of which nobody wrote that it
+    /// runs. The runtime keeps a directory for each container that it has not deleted, and the
+    /// process is in the container's cgroup.
+    pub(super) fn unrecorded(&self) -> Option<State> {
+        let oci = self.run.parent()?.parent()?.join("oci").join(self.id());
+        if !oci.exists() {
+            return None;
+        }
+        let pid: i32 = std::fs::read_to_string(self.run.join("pid")).ok()?.trim().parse().ok()?;
+        let start_ticks = start_ticks(pid).filter(|_| pid > 0)?;
+        let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        let is_ours = cgroup.contains(self.id()) || Lock::is_held(&self.monitor_lock());
+        is_ours.then(|| State {
+            status: Status::Running,
+            pid,
+            start_ticks,
+            boot: boot_id(),
+            ..State::default()
+        })
     }
 }
 

@@ -5,13 +5,19 @@
 //! being made; that is done under the store's activity lock.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use super::{Container, directory_of, names_of};
-use crate::error::{Result, file};
+use super::{Container, Source, directory_of, names_of, remove_directory};
+use crate::error::{Error, Result, file};
 use crate::home::Home;
 use crate::lock::Lock;
 use crate::runtime::Runtime;
 use crate::{connection, rootfs, usage};
+
+/// How long the monitor of a container is waited for whose process was killed.
+const LIMIT: Duration = Duration::from_secs(10);
+/// Between two looks.
+const RETRY: Duration = Duration::from_millis(5);
 
 /// Removes it, and gives its bytes. Where something is being made nothing is done: the next
 /// sweep finds the same.
@@ -34,9 +40,13 @@ pub fn sweep(home: &Home) -> Result<u64> {
     rests.dedup();
     rests.retain(|id| is_rest(id));
     let mut freed = 0;
+    // One that cannot be removed must not keep the others.
+    let mut failed = Ok(());
     for id in &rests {
-        freed += remove(home, id)?;
-        store.unpin(id)?;
+        match remove(home, id).and_then(|bytes| Ok(store.unpin(id).map(|()| bytes)?)) {
+            Ok(bytes) => freed += bytes,
+            Err(error) => failed = failed.and(Err(error)),
+        }
     }
     for name in names_in(&names_of(home))? {
         let path = names_of(home).join(&name);
@@ -45,7 +55,7 @@ pub fn sweep(home: &Home) -> Result<u64> {
         }
     }
     store.remove_scratch()?;
-    Ok(freed)
+    failed.map(|()| freed)
 }
 
 fn remove(home: &Home, id: &str) -> Result<u64> {
@@ -57,13 +67,59 @@ fn remove(home: &Home, id: &str) -> Result<u64> {
     connection::tear_down_of(home, id, &run)?;
     let freed = usage::tree(&directory);
     for path in [&run, &directory] {
-        match std::fs::remove_dir_all(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(file("remove", path)(error));
+        remove_directory(path)?;
+    }
+    Ok(freed)
+}
+
+/// Gives containers back the pins on their images that a power failure has taken: without one
+/// an image in use could be removed.
+///
+/// # Errors
+/// What could not be read or written.
+pub fn restore_pins(home: &Home) -> Result<()> {
+    let store = home.images()?;
+    let pinned: std::collections::HashSet<String> =
+        store.pins()?.into_iter().map(|(id, _)| id).collect();
+    let (containers, _) = Container::survey(home)?;
+    for container in containers {
+        if let Source::Image { manifest, .. } = &container.record.source
+            && !pinned.contains(container.id())
+        {
+            match store.pin(container.id(), manifest) {
+                // Gone before its pin was missed: there is nothing left to keep.
+                Err(husk_image::store::StoreError::NoImage(_)) => {}
+                pinned => pinned?,
             }
-            _ => {}
         }
     }
+    Ok(())
+}
+
+/// Removes a container whose record is damaged: its process, what is mounted and connected
+/// for it, its directories, names and pin.
+///
+/// # Errors
+/// What could not be undone.
+pub fn remove_damaged(home: &Home, id: &str) -> Result<u64> {
+    if home.oci().join(id).exists() {
+        Runtime::find(home)?.output(&["delete", "--force", id])?;
+    }
+    // Its monitor takes apart what it made.
+    let monitor = Container::monitor_lock_of(home, id);
+    let until = Instant::now() + LIMIT;
+    while Lock::is_held(&monitor) {
+        if Instant::now() >= until {
+            let id = super::name::short(id);
+            return Err(Error::other(format_args!(
+                "the monitor of container {id} did not end within 10 s of its process"
+            )));
+        }
+        std::thread::sleep(RETRY);
+    }
+    let freed = remove(home, id)?;
+    super::forget_names(home, id);
+    home.images()?.unpin(id)?;
     Ok(freed)
 }
 

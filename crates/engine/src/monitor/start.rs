@@ -14,7 +14,7 @@ use super::execute::{Executed, Streams, execute};
 use crate::connection::{self, Connection};
 use crate::container::config::{Config, Mount};
 use crate::container::state::{State, Status, boot_id, start_ticks};
-use crate::container::{Container, name, write_json};
+use crate::container::{Container, name};
 use crate::error::{Error, Result, file};
 use crate::home::Home;
 use crate::runtime::Runtime;
@@ -89,6 +89,7 @@ fn prepare_and_run(
         hostname: &hostname,
         identity: &identity,
         run: &container.run,
+        files: &container.directory,
         network: network.namespace(),
         volumes: &volumes,
         host_devices: if config.privileged { device::of_host() } else { Vec::new() },
@@ -98,7 +99,7 @@ fn prepare_and_run(
         init: config.init.then(Runtime::own).transpose()?,
     };
     let spec = spec::build(config, &facts)?;
-    write_json(&container.run.join("config.json"), &spec)?;
+    husk_record::write_json(&container.run.join("config.json"), &spec)?;
     let executed = execute(runtime, container, &network, notice);
     if executed.is_err() {
         // What is left of it is the caller's to undo.
@@ -159,8 +160,8 @@ fn write_files(
     hostname: &str,
     notice: &mut dyn FnMut(String),
 ) -> Result<()> {
-    if let Connection::Joined { run, .. } = network {
-        return share_files(container, run);
+    if let Connection::Joined { directory, .. } = network {
+        return share_files(container, directory);
     }
     let config = &container.record.config;
     let extra: Vec<ExtraHost> =
@@ -216,9 +217,9 @@ fn write_files(
 }
 
 /// The files of the container whose network this one joins.
-fn share_files(container: &Container, run: &Path) -> Result<()> {
+fn share_files(container: &Container, directory: &Path) -> Result<()> {
     for name in ["hosts", "hostname", "resolv.conf"] {
-        let path = run.join(name);
+        let path = directory.join(name);
         // Whatever that container has written there.
         let mut bytes = Vec::new();
         std::fs::File::open(&path)
@@ -230,7 +231,9 @@ fn share_files(container: &Container, run: &Path) -> Result<()> {
 }
 
 fn write_file(container: &Container, name: &str, text: &[u8]) -> Result<()> {
-    let path = container.run.join(name);
+    // A new file: the last run's may still be mounted in a container that was left behind.
+    let path = container.directory.join(name);
+    let _ = std::fs::remove_file(&path);
     std::fs::write(&path, text).map_err(file("write", &path))?;
     // Read by every user of the container, whatever our own umask.
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);

@@ -86,11 +86,16 @@ pub(super) fn prepare(maps: &Maps) -> Result<Pending> {
 fn write_maps(maps: &Maps, target: u32) -> Result<(), String> {
     for (index, kind) in KINDS.into_iter().enumerate() {
         let program = format!("new{kind}map");
-        let mut command = Command::new(&program);
+        let cannot = |why: &str| {
+            format!(
+                "{program} cannot be run ({why}): install the package that holds it (uidmap, shadow-utils)"
+            )
+        };
+        let path = husk_userns::find_program(&program)
+            .ok_or_else(|| cannot("no absolute directory of PATH has it"))?;
+        let mut command = Command::new(path);
         let output = command.arg(target.to_string()).args(maps.arguments(index)).output();
-        let output = output.map_err(|error| {
-            format!("cannot run {program} ({error}): install the package uidmap or shadow-utils")
-        })?;
+        let output = output.map_err(|error| cannot(&error.to_string()))?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
             return Err(format!("{program}: {said} ({})", husk_userns::helper_hint(kind, &said)));

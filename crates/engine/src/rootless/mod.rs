@@ -28,8 +28,8 @@ use std::sync::OnceLock;
 use rustix::io::Errno;
 use rustix::mount::MountPropagationFlags;
 
+use crate::container::Container;
 use crate::container::state::start_ticks;
-use crate::container::{Container, write_whole};
 use crate::error::{Error, Result, file};
 use crate::home::{Home, make_directory};
 use crate::lock::Lock;
@@ -194,7 +194,7 @@ fn hold(home: &Home, places: &Places) -> Result<()> {
     let spawned = holder.spawn().map_err(file("execute", "/proc/self/exe"))?;
     let pid = i32::try_from(spawned.id()).map_err(Error::other)?;
     let ticks = start_ticks(pid).ok_or_else(|| Error::other("the namespaces' holder has ended"))?;
-    write_whole(&places.holder, format!("{pid} {ticks}").as_bytes())
+    Ok(husk_record::write(&places.holder, format!("{pid} {ticks}").as_bytes())?)
     // It is not waited for: it outlives us, and init reaps it.
 }
 

@@ -32,8 +32,11 @@ pub struct Facts<'a> {
     pub hostname: &'a str,
     /// Who the process is.
     pub identity: &'a Identity,
-    /// The directory with `rootfs`, `hosts`, `hostname` and `resolv.conf`.
+    /// The directory with `rootfs`.
     pub run: &'a Path,
+    /// The directory with `hosts`, `hostname` and `resolv.conf`: on the disk, where what a
+    /// container writes to them is bounded and counted as its other files are.
+    pub files: &'a Path,
     /// Its network namespace.
     pub network: Network,
     /// Where volumes are: name to directory.

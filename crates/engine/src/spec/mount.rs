@@ -3,7 +3,8 @@
 use husk_spec::{Mount, NamespaceType};
 
 use super::{Facts, Network};
-use crate::container::config::{Config, Mount as Asked};
+use crate::bind_source;
+use crate::container::config::{BindRecursive, Config, Mount as Asked};
 use crate::error::{Error, Result};
 
 fn mount(destination: &str, typ: &str, source: &str, options: &[&str]) -> Mount {
@@ -30,15 +31,20 @@ pub const MOUNT_POINTS: [&str; 7] =
 pub(super) fn mounts(config: &Config, facts: &Facts<'_>) -> Result<Vec<Mount>> {
     let mut mounts = system(config, facts);
     for (target, name) in FILES {
-        let source = facts.run.join(name).display().to_string();
-        mounts.push(mount(target, "bind", &source, &["bind", "rprivate"]));
+        let source = facts.files.join(name).display().to_string();
+        // As Docker: whoever may write nowhere may not write here either.
+        let options: &[&str] = match config.read_only {
+            true => &["bind", "rprivate", "ro"],
+            false => &["bind", "rprivate"],
+        };
+        mounts.push(mount(target, "bind", &source, options));
     }
     if let Some(init) = &facts.init {
         let source = init.display().to_string();
         mounts.push(mount(super::INIT, "bind", &source, &["bind", "ro", "nosuid", "nodev"]));
     }
     for one in &config.mounts {
-        let one = user(one, facts)?;
+        let one = user(one, facts, config.runtime.is_none())?;
         mounts.retain(|known| known.destination != one.destination);
         mounts.push(one);
     }
@@ -95,12 +101,24 @@ fn system(config: &Config, facts: &Facts<'_>) -> Vec<Mount> {
     mounts
 }
 
-fn user(asked: &Asked, facts: &Facts<'_>) -> Result<Mount> {
-    let access = |read_only: &bool| if *read_only { "ro" } else { "rw" };
+fn user(asked: &Asked, facts: &Facts<'_>, own_runtime: bool) -> Result<Mount> {
+    // "rro" (mount_setattr(2), AT_RECURSIVE): what is mounted below is read-only as well.
+    let access = |read_only: &bool| if *read_only { "rro" } else { "rw" };
     Ok(match asked {
-        Asked::Bind { source, target, read_only, propagation } => {
+        Asked::Bind { source, target, read_only, propagation, recursive, resolved } => {
             let propagation = if propagation.is_empty() { "rprivate" } else { propagation };
-            mount(target, "bind", source, &["rbind", propagation, access(read_only)])
+            let source = bind_source::path(source, resolved)?;
+            let (bind, access) = match recursive {
+                BindRecursive::Enabled => ("rbind", access(read_only)),
+                BindRecursive::Readonly => ("rbind", "rro"),
+                BindRecursive::Disabled => ("bind", if *read_only { "ro" } else { "rw" }),
+                BindRecursive::Writable => ("rbind", if *read_only { "ro" } else { "rw" }),
+            };
+            let mut options = vec![bind, propagation, access];
+            if own_runtime {
+                options.push("x-husk.no-source-links");
+            }
+            mount(target, "bind", &source, &options)
         }
         Asked::Volume { name, target, read_only, .. } => {
             let found = facts.volumes.iter().find(|(known, _)| known == name);

@@ -12,6 +12,7 @@ fn built(config: &Config, uid: u32, network: Network) -> Spec {
         hostname: "h",
         identity: &identity,
         run: Path::new("/run/x"),
+        files: Path::new("/lib/x"),
         network,
         volumes: &[("data".to_owned(), "/volumes/data".to_owned())],
         host_devices: Vec::new(),
@@ -85,7 +86,7 @@ fn mounts_in_an_order_that_works() {
     let at =
         |target: &str| spec.mounts.iter().position(|mount| mount.destination == target).unwrap();
     assert!(at("/a") < at("/a/b"));
-    assert_eq!(spec.mounts[at("/a")].options, ["rbind", "rprivate", "ro"]);
+    assert_eq!(spec.mounts[at("/a")].options, ["rbind", "rprivate", "rro"]);
     assert_eq!(spec.mounts[at("/a/b")].options, ["nosuid", "nodev", "exec", "size=1m"]);
     assert_eq!(spec.mounts.iter().filter(|mount| mount.destination == "/dev/shm").count(), 1);
 }

@@ -11,7 +11,7 @@ use crate::progress::Progress;
 use crate::reference::Reference;
 use crate::registry::{PullOptions, unpack_image};
 use crate::store::{ImageRecord, Store};
-use crate::unpack::decompress::{Compression, Decoder};
+use crate::unpack::decompress::{Compression, Decoder, peek};
 
 /// What an imported image is like.
 #[derive(Clone, Debug, Default)]
@@ -48,16 +48,28 @@ pub fn import(
 
 fn import_layer(
     store: &Store,
-    mut stream: impl BufRead,
+    stream: impl BufRead,
     import: ImportOptions,
     options: &PullOptions,
     progress: &dyn Progress,
 ) -> Result<ImageRecord, ArchiveError> {
-    let (blob, size) = store.put_blob(|writer| copy(&mut stream, writer))?;
+    let (start, mut stream) = peek(stream)?;
+    let (blob, size) = store.put_blob(|writer| match Compression::detect(&start) {
+        // No layer is compressed so: other engines could not read it.
+        Ok(Compression::Bzip2 | Compression::Xz) => {
+            let mut decoder = Decoder::new(&mut stream)?;
+            let mut gzip = flate2::write::GzEncoder::new(writer, flate2::Compression::new(6));
+            std::io::copy(&mut decoder, &mut gzip)?;
+            gzip.finish()?;
+            Ok(())
+        }
+        _ => copy(&mut stream, writer),
+    })?;
     let (diff_id, compression) = uncompressed(store, &blob)?;
     let media_type = match compression {
         Compression::None => media::OCI_LAYER,
-        Compression::Gzip => media::OCI_LAYER_GZIP,
+        // The others have become gzip.
+        Compression::Gzip | Compression::Bzip2 | Compression::Xz => media::OCI_LAYER_GZIP,
         Compression::Zstd => media::OCI_LAYER_ZSTD,
     };
     let created = timestamp();

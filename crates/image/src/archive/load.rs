@@ -85,8 +85,7 @@ impl Files {
         let mut reader = TarReader::new(decoder);
         let mut files = Files::default();
         while let Some(entry) = reader.next_entry()? {
-            let name = String::from_utf8_lossy(&entry.path);
-            let name = name.trim_start_matches("./").trim_end_matches('/').to_owned();
+            let name = resolve("", &String::from_utf8_lossy(&entry.path));
             if name.len().max(entry.link.len()) > MAX_NAME {
                 return Err(ArchiveError::Invalid(format!(
                     "the name {:?} is longer than {MAX_NAME} bytes",
@@ -119,13 +118,14 @@ impl Files {
     }
 
     fn find(&self, name: &str) -> Result<Stored, ArchiveError> {
-        let mut name = name.trim_start_matches("./");
+        let plain = resolve("", name);
+        let mut known = plain.as_str();
         for _ in 0..8 {
-            if let Some(stored) = self.stored.get(name) {
+            if let Some(stored) = self.stored.get(known) {
                 return Ok(*stored);
             }
-            match self.links.get(name) {
-                Some(target) => name = target,
+            match self.links.get(known) {
+                Some(target) => known = target,
                 None => break,
             }
         }
@@ -420,6 +420,12 @@ fn layer_type(store: &Store, stored: &Stored, name: &str) -> Result<&'static str
         Ok(Compression::None) => Ok(media::DOCKER_LAYER),
         Ok(Compression::Gzip) => Ok(media::DOCKER_LAYER_GZIP),
         Ok(Compression::Zstd) => Ok(media::OCI_LAYER_ZSTD),
+        Ok(Compression::Bzip2) => {
+            Err(ArchiveError::Invalid(format!("{} is bzip2, which no layer is", clip(name))))
+        }
+        Ok(Compression::Xz) => {
+            Err(ArchiveError::Invalid(format!("{} is xz, which no layer is", clip(name))))
+        }
         Err(other) => Err(ArchiveError::Invalid(format!("{} is {other}", clip(name)))),
     }
 }

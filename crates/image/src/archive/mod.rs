@@ -65,6 +65,17 @@ pub enum ArchiveError {
         /// The digest of the content.
         found: Digest,
     },
+    /// A blob of the store is not what its digest says.
+    #[error(
+        "blob {expected} is damaged: its content is {found}; \"husk system check --repair\" removes \
+         it, and pulling or loading the image again brings it back"
+    )]
+    DamagedBlob {
+        /// The blob.
+        expected: Digest,
+        /// The digest of what is there.
+        found: Digest,
+    },
     /// A malformed document.
     #[error("archive: {what}: {source}")]
     Document {

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use serde::Serialize;
 
 use super::ArchiveError;
-use crate::digest::Digest;
+use crate::digest::{Digest, Hasher};
 use crate::document::{Descriptor, Index, media};
 use crate::reference::Reference;
 use crate::store::{ImageRecord, Store};
@@ -103,8 +103,13 @@ pub fn save_stream(
     }
     for digest in &plan.blobs {
         let size = store.blob_size(digest)?;
-        let file = store.open_blob(digest)?;
-        append(&mut tar, &blob_path(digest), tar::EntryType::Regular, size, file)?;
+        let mut blob = Hashed { file: store.open_blob(digest)?, hasher: Hasher::new() };
+        append(&mut tar, &blob_path(digest), tar::EntryType::Regular, size, &mut blob)?;
+        // Before the documents that would make an image of what is written.
+        let found = blob.hasher.finish();
+        if found != *digest {
+            return Err(ArchiveError::DamagedBlob { expected: *digest, found });
+        }
     }
     let mut document = |name: &str, bytes: &[u8]| {
         append(&mut tar, name, tar::EntryType::Regular, bytes.len() as u64, bytes)
@@ -116,6 +121,20 @@ pub fn save_stream(
     }
     tar.into_inner()?.flush()?;
     Ok(())
+}
+
+/// A file, hashed as it is read.
+struct Hashed {
+    file: std::fs::File,
+    hasher: Hasher,
+}
+
+impl Read for Hashed {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.hasher.update(buffer.get(..read).unwrap_or_default());
+        Ok(read)
+    }
 }
 
 fn append(

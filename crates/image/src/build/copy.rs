@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use husk_rootfs::resolve::open_at;
 use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 
@@ -96,7 +97,7 @@ impl Target<'_> {
             let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::DIRECTORY;
             // From the root each time, so that links on the way are the kernel's work.
             let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-            let open = || fs::openat2(self.root, &prefix, flags, Mode::empty(), resolve);
+            let open = || open_at(self.root, prefix.as_bytes(), flags, resolve);
             current = match open() {
                 Err(Errno::NOENT) => {
                     match fs::mkdirat(&parent, part, Mode::RWXU) {

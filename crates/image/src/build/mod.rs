@@ -33,7 +33,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::overlay::OverlayError;
@@ -131,8 +131,12 @@ pub fn read_ignore(context: BorrowedFd<'_>, dockerfile: &str) -> Result<Ignore, 
             source,
         };
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let opened = rustix::fs::openat2(context, &name, flags, Mode::empty(), resolve);
+        let opened = husk_rootfs::resolve::open_at(
+            context,
+            name.as_bytes(),
+            flags,
+            husk_rootfs::resolve::IN_ROOT,
+        );
         let file = match opened {
             Ok(file) => std::fs::File::from(file),
             Err(Errno::NOENT | Errno::NOTDIR) => continue,

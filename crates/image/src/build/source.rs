@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{self, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{self, FileType, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::copy::CopyError;
@@ -51,7 +51,7 @@ pub(crate) fn resolve(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno
 fn open(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
     let path = if path.is_empty() { "." } else { path };
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+    husk_rootfs::resolve::open_at(root, path.as_bytes(), flags, resolve)
 }
 
 fn join(before: &str, name: &str) -> String {

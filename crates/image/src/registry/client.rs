@@ -167,6 +167,13 @@ impl Client {
         })?;
         let header = |name: &str| headers.get(name)?.to_str().ok();
         let content_type = header("content-type").map(str::to_owned);
+        if let Some("text/html" | "application/xhtml+xml") =
+            content_type.as_deref().map(media::bare)
+        {
+            return Err(self.protocol(
+                "answers a request for a manifest with HTML (is this the address of a registry?)",
+            ));
+        }
         let digest = Digest::of(&bytes);
         let announced =
             header("docker-content-digest").and_then(|text| text.parse::<Digest>().ok());
@@ -268,7 +275,7 @@ impl Client {
         let answer =
             self.retried(|| self.call(&Method::HEAD, &url, &[], &scope, || Ok(Content::None)))?;
         match answer.status {
-            StatusCode::OK => Ok(true),
+            status if status.is_success() => Ok(true),
             StatusCode::NOT_FOUND => Ok(false),
             _ => Err(self.failure(answer, &format!("blob {digest}"))),
         }
@@ -279,7 +286,8 @@ impl Client {
         let url = format!("{}/v2/{}/blobs/uploads/", self.base()?, reference.repository());
         let scope = scope(reference, Access::Push);
         let answer = self.call(&Method::POST, &url, &[], &scope, || Ok(Content::None))?;
-        if answer.status != StatusCode::ACCEPTED {
+        // Any success that comes with a place for the blob: registries say 202, 201 and 200.
+        if !answer.status.is_success() {
             return Err(self.failure(answer, &format!("upload to {}", reference.familiar_name())));
         }
         let location = answer.header("location").and_then(|to| join(&url, to));
@@ -306,7 +314,7 @@ impl Client {
             Ok(Content::Stream(reader, length))
         })?;
         match answer.status {
-            StatusCode::CREATED | StatusCode::NO_CONTENT => Ok(()),
+            status if status.is_success() => Ok(()),
             _ => Err(self.failure(answer, &format!("upload of blob {digest}"))),
         }
     }
@@ -325,7 +333,7 @@ impl Client {
         let scope = scope(reference, Access::Push);
         let send = || self.call(&Method::PUT, &url, &headers, &scope, || Ok(Content::Bytes(bytes)));
         let answer = self.retried(send)?;
-        if answer.status != StatusCode::CREATED {
+        if !answer.status.is_success() {
             return Err(self.failure(answer, &format!("manifest of {}", reference.familiar())));
         }
         let announced = answer.header("docker-content-digest").and_then(|d| d.parse().ok());

@@ -304,7 +304,9 @@ fn get(helper: &str, key: &str) -> Result<Option<Credentials>, CredentialError> 
 
 fn run(helper: &str, verb: &str, input: &[u8]) -> Result<Vec<u8>, CredentialError> {
     let failed = |problem: String| CredentialError::Helper { helper: helper.to_owned(), problem };
-    let mut child = Command::new(helper)
+    let program = husk_userns::find_program(helper)
+        .ok_or_else(|| failed("no absolute directory of PATH has it".to_owned()))?;
+    let mut child = Command::new(program)
         .arg(verb)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

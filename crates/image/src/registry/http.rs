@@ -10,6 +10,7 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body, SendBody, Timeout};
 
 use super::RegistryError;
+use super::pace::{Paced, TooSlow};
 use crate::digest::clip;
 
 /// Time limits of a client.
@@ -21,6 +22,8 @@ pub struct TimeLimits {
     pub idle: Duration,
     /// Until the answer's header has come. Registries check an upload before they answer.
     pub answer: Duration,
+    /// Over each such period a transfer must carry at least 1 KiB a second.
+    pub pace: Duration,
 }
 
 impl Default for TimeLimits {
@@ -29,6 +32,7 @@ impl Default for TimeLimits {
             connect: Duration::from_secs(20),
             idle: Duration::from_secs(30),
             answer: Duration::from_secs(120),
+            pace: Duration::from_secs(60),
         }
     }
 }
@@ -52,6 +56,8 @@ pub(super) struct Answer {
     pub(super) body: Body,
     /// A redirect led to another host, port or scheme, which has given this.
     pub(super) foreign: bool,
+    /// See [`TimeLimits::pace`].
+    pace: Duration,
 }
 
 impl Answer {
@@ -59,10 +65,15 @@ impl Answer {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// The body, which must keep the pace.
+    pub(super) fn reader(self) -> impl Read {
+        Paced::new(self.body.into_with_config().limit(u64::MAX).reader(), self.pace)
+    }
+
     /// Reads a body of at most `limit` bytes.
     pub(super) fn bytes(self, host: &str, limit: u64) -> Result<Vec<u8>, RegistryError> {
         let mut bytes = Vec::new();
-        let mut reader = self.body.into_with_config().limit(u64::MAX).reader().take(limit + 1);
+        let mut reader = self.reader().take(limit + 1);
         reader.read_to_end(&mut bytes).map_err(|error| body_error(host, &error))?;
         match bytes.len() as u64 > limit {
             true => Err(RegistryError::Protocol {
@@ -78,7 +89,7 @@ impl Answer {
     pub(super) fn message(self) -> String {
         let is_html = self.header("content-type").is_some_and(|kind| kind.contains("html"));
         let mut bytes = Vec::new();
-        let _ = self.body.into_with_config().reader().take(MAX_MESSAGE).read_to_end(&mut bytes);
+        let _ = self.reader().take(MAX_MESSAGE).read_to_end(&mut bytes);
         if is_html || bytes.trim_ascii_start().starts_with(b"<") {
             return ": the answer is HTML (is this the address of a registry?)".to_owned();
         }
@@ -95,6 +106,11 @@ impl Answer {
 
 pub(super) fn body_error(host: &str, error: &std::io::Error) -> RegistryError {
     match error.kind() {
+        std::io::ErrorKind::TimedOut
+            if error.get_ref().is_some_and(|inner| inner.is::<TooSlow>()) =>
+        {
+            RegistryError::Slow { host: host.to_owned(), problem: error.to_string() }
+        }
         std::io::ErrorKind::TimedOut => {
             RegistryError::Timeout { host: host.to_owned(), phase: "reading the answer" }
         }
@@ -108,6 +124,7 @@ pub(super) struct Http {
     agent: Agent,
     /// Redirects to plain HTTP are as good as the registry itself.
     insecure: bool,
+    pace: Duration,
 }
 
 impl Http {
@@ -129,7 +146,7 @@ impl Http {
             );
         // No proxy stands between this machine and itself, whatever the environment says.
         let config = if is_loopback(host) { config.proxy(None) } else { config };
-        Http { agent: config.build().new_agent(), insecure }
+        Http { agent: config.build().new_agent(), insecure, pace: limits.pace }
     }
 
     /// Sends one request. A redirect of a GET or HEAD is followed, without the
@@ -211,7 +228,8 @@ impl Http {
             }
         };
         let (parts, body) = sent.map_err(|error| transport_error(host, error))?.into_parts();
-        Ok(Answer { status: parts.status, headers: parts.headers, body, foreign: false })
+        let (status, headers) = (parts.status, parts.headers);
+        Ok(Answer { status, headers, body, foreign: false, pace: self.pace })
     }
 }
 

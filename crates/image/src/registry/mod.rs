@@ -17,6 +17,7 @@ mod client;
 mod credentials;
 mod download;
 mod http;
+mod pace;
 mod pull;
 mod push;
 
@@ -52,6 +53,14 @@ pub enum RegistryError {
         host: String,
         /// In which phase.
         phase: &'static str,
+    },
+    /// What came was less than the pace.
+    #[error("registry {host}: too slow: {problem}")]
+    Slow {
+        /// The registry.
+        host: String,
+        /// By how much.
+        problem: String,
     },
     /// TLS failed.
     #[error("registry {host}: TLS: {problem}{hint}")]

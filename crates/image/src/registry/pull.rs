@@ -120,7 +120,11 @@ fn pull_image(
     if options.sync {
         store.sync()?;
     }
-    let before = store.find_reference(&reference)?;
+    let before = match store.find_reference(&reference) {
+        // It is written anew.
+        Err(StoreError::Record { .. }) => None,
+        before => before?,
+    };
     let up_to_date = before.is_some_and(|before| before.manifest == image.manifest);
     store.add_image(&image, &[(reference, target)])?;
     Ok(Pulled { image, target, up_to_date })

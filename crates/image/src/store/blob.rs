@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::Advice;
 
-use super::{FileLock, Store, StoreError, io_error};
+use super::{FileLock, Store, StoreError, io_error, remove_tree};
 use crate::digest::{Digest, Hasher, HashingWriter};
 
 /// Bytes between two hints to the page cache.
@@ -105,7 +105,10 @@ impl Store {
         let digest = Digest::of(bytes);
         let path = self.blob_path(&digest);
         // Written anew even where there is one: it mends a damaged file.
-        self.write_record(&path, bytes)?;
+        if path.is_dir() {
+            remove_tree(&path)?;
+        }
+        husk_record::write_durably(&path, bytes)?;
         Ok(digest)
     }
 
@@ -149,8 +152,7 @@ impl Store {
             return Ok(BlobClaim::Present(file));
         }
         let lock_path = self.lock_path(&format!("blob-{}", digest.hex()));
-        let lock =
-            FileLock::exclusive(&lock_path, waiting).map_err(io_error("lock", &lock_path))?;
+        let lock = FileLock::exclusive_told(&lock_path, waiting)?.removed_at_end(&lock_path);
         if let Some(file) = self.present(digest, size)? {
             return Ok(BlobClaim::Present(file));
         }

@@ -41,13 +41,12 @@ impl Store {
     pub fn cache_mount(&self, key: &[u8], sharing: Sharing) -> Result<CacheMount, StoreError> {
         let name = Digest::of(key).hex();
         let lock_path = self.lock_path(&format!("cache-{name}"));
-        let failed = io_error("lock", &lock_path);
         let lock = match sharing {
             Sharing::Shared => FileLock::shared(&lock_path).map(Some),
-            Sharing::Locked => FileLock::waiting(&lock_path).map(Some),
+            Sharing::Locked => FileLock::exclusive(&lock_path).map(Some),
             Sharing::Private => FileLock::try_exclusive(&lock_path),
         };
-        let lock = lock.map_err(failed)?;
+        let lock = lock?;
         let kept = lock.is_some();
         let path = if kept { self.cache_mounts().join(name) } else { self.scratch_path("cache") };
         std::fs::create_dir_all(&path).map_err(io_error("create", &path))?;
@@ -67,7 +66,7 @@ impl Store {
             let entry = entry.map_err(io_error("list", &self.cache_mounts()))?;
             let name = entry.file_name().to_string_lossy().into_owned();
             let lock_path = self.lock_path(&format!("cache-{name}"));
-            let lock = FileLock::try_exclusive(&lock_path).map_err(io_error("lock", &lock_path))?;
+            let lock = FileLock::try_exclusive(&lock_path)?;
             if lock.is_some() {
                 remove_tree(&entry.path())?;
             }

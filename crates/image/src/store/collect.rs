@@ -29,7 +29,7 @@ impl Store {
     /// [`StoreError`]; what was not yet removed stays.
     pub fn collect(&self) -> Result<Collected, StoreError> {
         let path = self.lock_path("activity");
-        let lock = FileLock::try_exclusive(&path).map_err(io_error("lock", &path))?;
+        let lock = FileLock::try_exclusive(&path)?;
         let mut collected = Collected::default();
         if lock.is_none() {
             collected.busy = true;
@@ -49,7 +49,7 @@ impl Store {
         self.remove_unlisted("blobs/sha256", &blobs, |_, path| {
             collected.blobs += 1;
             collected.bytes += std::fs::metadata(path).map_or(0, |meta| meta.len());
-            std::fs::remove_file(path).map_err(io_error("remove", path))
+            remove_tree(path)
         })?;
         self.remove_unlisted("layers", &layers, |digest, _| {
             collected.layers += 1;
@@ -97,7 +97,7 @@ impl Store {
         for name in self.names_in("locks")? {
             if name.starts_with("layer-") || name.starts_with("blob-") {
                 let path = self.lock_path(&name);
-                let held = FileLock::try_exclusive(&path).map_err(io_error("lock", &path))?;
+                let held = FileLock::try_exclusive(&path)?;
                 if held.is_some() {
                     let _ = std::fs::remove_file(&path);
                 }
@@ -142,7 +142,7 @@ impl Store {
     /// [`StoreError::Io`].
     pub fn remove_partial(&self, digest: &Digest) -> Result<u64, StoreError> {
         let lock = self.lock_path(&format!("blob-{}", digest.hex()));
-        let held = FileLock::try_exclusive(&lock).map_err(io_error("lock", &lock))?;
+        let held = FileLock::try_exclusive(&lock)?;
         if held.is_none() {
             return Ok(0);
         }

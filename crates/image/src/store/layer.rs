@@ -66,13 +66,17 @@ impl Store {
         self.root.join("layers").join(chain_id.hex())
     }
 
-    /// Finds an unpacked layer.
+    /// Finds an unpacked layer. One whose record is damaged or whose directory is gone is not
+    /// there: it is unpacked again from its blob.
     ///
     /// # Errors
-    /// [`StoreError::Record`] where its record is malformed.
+    /// [`StoreError::Io`].
     pub fn layer(&self, chain_id: &Digest) -> Result<Option<Layer>, StoreError> {
         let path = self.layer_path(chain_id);
-        let record = self.read_record(&path.join("layer.json"))?;
+        let record = match husk_record::read::<LayerRecord>(&path.join("layer.json")) {
+            Err(husk_record::Error::Damaged { .. }) => None,
+            record => record?.filter(|_| path.join("diff").is_dir()),
+        };
         Ok(record.map(|record| Layer { chain_id: *chain_id, path: path.join("diff"), record }))
     }
 
@@ -83,6 +87,15 @@ impl Store {
     pub fn layers(&self, chain_ids: &[Digest]) -> Result<Vec<Layer>, StoreError> {
         let find = |id: &Digest| self.layer(id)?.ok_or(StoreError::NoLayer(*id));
         chain_ids.iter().map(find).collect()
+    }
+
+    /// Bytes of file data of the layers of a chain that are unpacked.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn unpacked_size(&self, chain_ids: &[Digest]) -> Result<u64, StoreError> {
+        let size = |id| Ok(self.layer(id)?.map_or(0, |layer| layer.record.size));
+        chain_ids.iter().map(size).sum()
     }
 
     /// Finds a layer, or becomes the one who makes it. `waiting` is called once if
@@ -99,8 +112,7 @@ impl Store {
             return Ok(LayerClaim::Present(layer));
         }
         let lock_path = self.lock_path(&format!("layer-{}", chain_id.hex()));
-        let lock =
-            FileLock::exclusive(&lock_path, waiting).map_err(io_error("lock", &lock_path))?;
+        let lock = FileLock::exclusive_told(&lock_path, waiting)?.removed_at_end(&lock_path);
         if let Some(layer) = self.layer(chain_id)? {
             return Ok(LayerClaim::Present(layer));
         }
@@ -120,6 +132,16 @@ impl Store {
             done: false,
             _lock: lock,
         }))
+    }
+
+    /// Refuses to touch a layer that the root of a running container is made of: overlayfs
+    /// would show that container holes.
+    pub(super) fn refuse_mounted(&self, chain_id: &Digest) -> Result<(), StoreError> {
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        match mounts.contains(&chain_id.hex()) {
+            true => Err(StoreError::LayerInUse(*chain_id)),
+            false => Ok(()),
+        }
     }
 
     pub(super) fn remove_layer(&self, chain_id: &Digest) -> Result<(), StoreError> {
@@ -208,12 +230,11 @@ impl LayerBuild {
             userxattr: options.whiteouts == Whiteouts::User,
         };
         let path = self.scratch.join("layer.json");
-        let bytes = serde_json::to_vec(&record)
-            .map_err(|source| StoreError::Record { path: path.clone(), source })?;
-        std::fs::write(&path, bytes).map_err(io_error("write", &path))?;
+        husk_record::write_json(&path, &record)?;
         let target = self.store.layer_path(&self.chain_id);
         // A layer whose record was lost is in the way.
-        if target.exists() {
+        if std::fs::symlink_metadata(&target).is_ok() {
+            self.store.refuse_mounted(&self.chain_id)?;
             self.store.remove_layer(&self.chain_id)?;
         }
         std::fs::rename(&self.scratch, &target).map_err(io_error("rename", &target))?;

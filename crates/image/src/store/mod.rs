@@ -22,9 +22,9 @@
 
 mod blob;
 mod cache_mount;
+mod check;
 mod collect;
 mod layer;
-mod lock;
 mod record;
 mod step;
 mod usage;
@@ -40,13 +40,14 @@ use crate::reference::ReferenceError;
 
 pub use blob::{BlobClaim, PartialBlob};
 pub use cache_mount::{CacheMount, Sharing};
+pub use check::{Fault, Repair};
 pub use collect::Collected;
 pub use layer::{Layer, LayerBuild, LayerClaim, LayerRecord};
 pub use record::{Image, ImageLayer, ImageRecord, Removal};
 pub use step::CachedStep;
 pub use usage::Usage;
 
-pub(crate) use lock::FileLock;
+pub(crate) use husk_record::Lock as FileLock;
 
 /// Why the store could not do something.
 #[derive(Debug, thiserror::Error)]
@@ -85,8 +86,14 @@ pub enum StoreError {
     /// An unpacked layer that should be there is not.
     #[error("layer {0} is not unpacked")]
     NoLayer(Digest),
-    /// A file of the store's own is malformed.
-    #[error("{}: {source}", path.display())]
+    /// A damaged layer that containers run on.
+    #[error("layer {0} is damaged and running containers use it: stop them first")]
+    LayerInUse(Digest),
+    /// A file of the store's own is damaged: cut short by a power failure, say.
+    #[error(
+        "{} is damaged ({source}); \"husk system check\" says what can be done",
+        path.display()
+    )]
     Record {
         /// The file.
         path: PathBuf,
@@ -124,6 +131,17 @@ pub enum StoreError {
         /// Its names.
         names: String,
     },
+}
+
+impl From<husk_record::Error> for StoreError {
+    fn from(error: husk_record::Error) -> Self {
+        match error {
+            husk_record::Error::File { operation, path, source } => {
+                Self::Io { operation, path, source }
+            }
+            husk_record::Error::Damaged { path, source } => Self::Record { path, source },
+        }
+    }
 }
 
 fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
@@ -195,7 +213,7 @@ impl Store {
     /// [`StoreError::Io`].
     pub fn activity(&self) -> Result<Activity, StoreError> {
         let path = self.lock_path("activity");
-        let lock = FileLock::shared(&path).map_err(io_error("lock", &path))?;
+        let lock = FileLock::shared(&path)?;
         Ok(Activity { _lock: lock })
     }
 
@@ -205,7 +223,7 @@ impl Store {
     /// [`StoreError::Io`].
     pub fn quiet(&self) -> Result<Option<Activity>, StoreError> {
         let path = self.lock_path("activity");
-        let lock = FileLock::try_exclusive(&path).map_err(io_error("lock", &path))?;
+        let lock = FileLock::try_exclusive(&path)?;
         Ok(lock.map(|lock| Activity { _lock: lock }))
     }
 
@@ -230,41 +248,6 @@ impl Store {
         self.root.join("tmp").join(format!("{what}-{pid}-{count}"))
     }
 
-    /// Writes a small file whole or not at all.
-    fn write_record(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-        // Beside its place, not in `tmp`: records are also written by those who hold no
-        // activity, and a collection empties `tmp`.
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let unique = self.scratch_path(&Digest::of(name.as_bytes()).short());
-        let unique = unique.file_name().unwrap_or_default().to_string_lossy();
-        let scratch = path.with_file_name(format!(".{unique}"));
-        let written = std::fs::write(&scratch, bytes).map_err(io_error("write", &scratch));
-        let renamed = written
-            .and_then(|()| std::fs::rename(&scratch, path).map_err(io_error("rename", path)));
-        if renamed.is_err() {
-            let _ = std::fs::remove_file(&scratch);
-        }
-        renamed
-    }
-
-    fn read_record<T: serde::de::DeserializeOwned>(
-        &self,
-        path: &Path,
-    ) -> Result<Option<T>, StoreError> {
-        let bytes = match std::fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(io_error("read", path)(error)),
-        };
-        // Records are not waited for until they are on the disk: a power failure may leave
-        // their names with nothing in them (or zeros), and what they said is made anew.
-        if bytes.iter().all(|byte| *byte == 0) {
-            return Ok(None);
-        }
-        let parsed = serde_json::from_slice(&bytes);
-        parsed.map(Some).map_err(|source| StoreError::Record { path: path.to_owned(), source })
-    }
-
     /// The names of the files of a section.
     fn names_in(&self, section: &str) -> Result<Vec<String>, StoreError> {
         let path = self.root.join(section);
@@ -282,25 +265,5 @@ impl Store {
 /// Removes a tree of the store's own, also where an unprivileged unpack left
 /// directories that their owner may not write.
 pub(crate) fn remove_tree(path: &Path) -> Result<(), StoreError> {
-    match std::fs::remove_dir_all(path) {
-        Ok(()) => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
-        Err(error) => return Err(io_error("remove", path)(error)),
-    }
-    open_up(path).map_err(io_error("open up", path))?;
-    std::fs::remove_dir_all(path).map_err(io_error("remove", path))
-}
-
-fn open_up(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let meta = std::fs::symlink_metadata(path)?;
-    if !meta.is_dir() {
-        return Ok(());
-    }
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))?;
-    for entry in std::fs::read_dir(path)? {
-        open_up(&entry?.path())?;
-    }
-    Ok(())
+    husk_rootfs::remove::tree(path).map_err(io_error("remove", path))
 }

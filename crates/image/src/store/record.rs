@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FileLock, Store, StoreError, io_error};
+use super::{FileLock, Store, StoreError, remove_tree};
 use crate::config::ImageConfig;
 use crate::digest::Digest;
 use crate::document::{Descriptor, Document, MAX_CONFIG, MAX_MANIFEST, Manifest};
@@ -95,14 +95,14 @@ pub enum Removal {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct NameRecord {
-    reference: String,
-    manifest: Digest,
+pub(super) struct NameRecord {
+    pub(super) reference: String,
+    pub(super) manifest: Digest,
     target: Digest,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Pin {
+pub(super) struct Pin {
     image: Digest,
 }
 
@@ -114,11 +114,11 @@ fn file_name(reference: &Reference) -> String {
 }
 
 impl Store {
-    fn image_path(&self, manifest: &Digest) -> PathBuf {
+    pub(super) fn image_path(&self, manifest: &Digest) -> PathBuf {
         self.root.join("images").join(format!("{}.json", manifest.hex()))
     }
 
-    fn name_path(&self, reference: &Reference) -> PathBuf {
+    pub(super) fn name_path(&self, reference: &Reference) -> PathBuf {
         self.root.join("names").join(file_name(reference))
     }
 
@@ -126,9 +126,69 @@ impl Store {
         self.root.join("pins").join(id)
     }
 
-    fn json<T: Serialize>(path: &std::path::Path, value: &T) -> Result<Vec<u8>, StoreError> {
-        let record = |source| StoreError::Record { path: path.to_owned(), source };
-        serde_json::to_vec(value).map_err(record)
+    /// Writes a record, also in place of a damaged one that is a directory.
+    fn write_durably<T: Serialize>(path: &std::path::Path, value: &T) -> Result<(), StoreError> {
+        if path.is_dir() {
+            husk_record::remove(path)?;
+        }
+        Ok(husk_record::write_json_durably(path, value)?)
+    }
+
+    /// Makes the record of an image anew from its manifest and config, which their digests
+    /// vouch for.
+    ///
+    /// # Errors
+    /// A blob that is missing or damaged.
+    pub fn derive_image(&self, manifest: &Digest) -> Result<ImageRecord, StoreError> {
+        let bytes = self.read_document(manifest, MAX_MANIFEST)?;
+        let document = Document::parse_manifest(&bytes, None)?;
+        let bytes = self.read_document(&document.config.digest, MAX_CONFIG)?;
+        let config = ImageConfig::parse(&bytes, document.layers.len())?;
+        Ok(ImageRecord::new(*manifest, &document, &config))
+    }
+
+    /// Writes the record of an image whose blobs are in the store.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn mend_image(&self, record: &ImageRecord) -> Result<(), StoreError> {
+        let _lock = self.lock_names()?;
+        Store::write_durably(&self.image_path(&record.manifest), record)
+    }
+
+    /// The record of an image; one that is damaged is derived from the image's blobs.
+    fn image_record(&self, manifest: &Digest) -> Result<Option<ImageRecord>, StoreError> {
+        match husk_record::read::<ImageRecord>(&self.image_path(manifest)) {
+            Ok(record) => Ok(record.filter(|record| record.manifest == *manifest)),
+            Err(error @ husk_record::Error::Damaged { .. }) => {
+                // What is wrong with the blobs is told by the check.
+                self.derive_image(manifest).map(Some).map_err(|_| error.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Records of images and names that are damaged: an image's cannot be derived either.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn damaged(&self) -> Result<Vec<StoreError>, StoreError> {
+        let mut damaged = Vec::new();
+        for manifest in self.manifests()? {
+            damaged.extend(self.image_record(&manifest).err());
+        }
+        for file in self.names_in("names")? {
+            let read = husk_record::read::<NameRecord>(&self.root.join("names").join(file));
+            damaged.extend(read.err().map(StoreError::from));
+        }
+        Ok(damaged)
+    }
+
+    /// The manifests of which there are records.
+    pub(super) fn manifests(&self) -> Result<Vec<Digest>, StoreError> {
+        let files = self.names_in("images")?;
+        let digest = |file: &String| Digest::from_hex(file.strip_suffix(".json")?).ok();
+        Ok(files.iter().filter_map(digest).collect())
     }
 
     /// Adds an image whose blobs are in the store and points names at it, each with the
@@ -150,7 +210,7 @@ impl Store {
         // One step to others: who removes the image finds it with its names or not at all.
         let _lock = self.lock_names()?;
         let path = self.image_path(&record.manifest);
-        self.write_record(&path, &Store::json(&path, record)?)?;
+        Store::write_durably(&path, record)?;
         names.iter().try_for_each(|(name, target)| self.write_name(name, &record.manifest, target))
     }
 
@@ -202,18 +262,19 @@ impl Store {
         let record =
             NameRecord { reference: reference.to_string(), manifest: *manifest, target: *target };
         let path = self.name_path(&reference);
-        self.write_record(&path, &Store::json(&path, &record)?)
+        Store::write_durably(&path, &record)
     }
 
     pub(super) fn lock_names(&self) -> Result<FileLock, StoreError> {
         let path = self.lock_path("names");
-        FileLock::waiting(&path).map_err(io_error("lock", &path))
+        Ok(FileLock::exclusive(&path)?)
     }
 
     /// All images, those with names first, in the order of the names.
     ///
     /// # Errors
-    /// [`StoreError::Record`] where a file of the store is malformed.
+    /// A directory that cannot be read. Damaged records are passed over, see
+    /// [`Store::damaged`].
     pub fn images(&self) -> Result<Vec<Image>, StoreError> {
         let mut names: BTreeMap<Digest, Vec<(Reference, Digest)>> = BTreeMap::new();
         for name in self.name_records()? {
@@ -221,9 +282,8 @@ impl Store {
             names.entry(name.manifest).or_default().push((reference, name.target));
         }
         let mut images = Vec::new();
-        for file in self.names_in("images")? {
-            let path = self.root.join("images").join(&file);
-            let Some(record) = self.read_record::<ImageRecord>(&path)? else { continue };
+        for manifest in self.manifests()? {
+            let Ok(Some(record)) = self.image_record(&manifest) else { continue };
             let names = names.remove(&record.manifest).unwrap_or_default();
             images.push(Image { record, names });
         }
@@ -237,7 +297,11 @@ impl Store {
     fn name_records(&self) -> Result<Vec<NameRecord>, StoreError> {
         let mut records = Vec::new();
         for file in self.names_in("names")? {
-            records.extend(self.read_record(&self.root.join("names").join(file))?);
+            match husk_record::read(&self.root.join("names").join(file)) {
+                Ok(record) => records.extend(record),
+                Err(husk_record::Error::Damaged { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(records)
     }
@@ -247,7 +311,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoImage`].
     pub fn image(&self, manifest: &Digest) -> Result<ImageRecord, StoreError> {
-        let record = self.read_record(&self.image_path(manifest))?;
+        let record = self.image_record(manifest)?;
         record.ok_or_else(|| StoreError::NoImage(manifest.to_string()))
     }
 
@@ -274,6 +338,12 @@ impl Store {
         let begins = |record: &ImageRecord| {
             record.id.hex().starts_with(hex) || record.manifest.hex().starts_with(hex)
         };
+        let mut damaged = self.manifests()?.into_iter().filter(|id| id.hex().starts_with(hex));
+        if let Some(Err(error)) =
+            damaged.find_map(|id| Some(self.image_record(&id)).filter(Result::is_err))
+        {
+            return Err(error);
+        }
         let images = self.images()?;
         let mut found: Vec<&Image> = images.iter().filter(|image| begins(&image.record)).collect();
         found.dedup_by_key(|image| image.record.id);
@@ -293,8 +363,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Record`].
     pub fn find_reference(&self, reference: &Reference) -> Result<Option<ImageRecord>, StoreError> {
-        if let Some(name) = self.read_record::<NameRecord>(&self.name_path(reference))? {
-            return self.read_record(&self.image_path(&name.manifest));
+        if let Some(name) = husk_record::read::<NameRecord>(&self.name_path(reference))? {
+            return self.image_record(&name.manifest);
         }
         let Some(digest) = reference.digest() else { return Ok(None) };
         // A digest names the same thing whatever tag stands beside it.
@@ -302,7 +372,7 @@ impl Store {
             let known: Reference = name.reference.parse()?;
             let same = known.name() == reference.name();
             if same && (name.target == *digest || name.manifest == *digest) {
-                return self.read_record(&self.image_path(&name.manifest));
+                return self.image_record(&name.manifest);
             }
         }
         Ok(None)
@@ -316,7 +386,15 @@ impl Store {
     /// `force` its names go and the image stays, dangling, until the container is gone.
     pub fn remove(&self, name: &str, force: bool) -> Result<Vec<Removal>, StoreError> {
         let lock = self.lock_names()?;
-        let record = self.find(name)?;
+        let record = match self.find(name) {
+            Err(StoreError::Record { path, .. }) => {
+                let removed = self.remove_damaged(&path)?;
+                drop(lock);
+                self.collect()?;
+                return Ok(removed);
+            }
+            found => found?,
+        };
         let named = name.parse::<Reference>().map(Reference::or_latest).ok();
         let mut all = self.name_records()?;
         all.retain(|entry| entry.manifest == record.manifest);
@@ -345,16 +423,37 @@ impl Store {
         for entry in &all {
             let reference: Reference = entry.reference.parse()?;
             let path = self.name_path(&reference);
-            std::fs::remove_file(&path).map_err(io_error("remove", &path))?;
+            remove_tree(&path)?;
             removed.push(Removal::Untagged(reference));
         }
         if !by_name && pinned.is_none() {
             let path = self.image_path(&record.manifest);
-            std::fs::remove_file(&path).map_err(io_error("remove", &path))?;
+            remove_tree(&path)?;
             removed.push(Removal::Deleted(record.id));
         }
         drop(lock);
         self.collect()?;
+        Ok(removed)
+    }
+
+    /// Removes the damaged record of a name, or that of an image with the names that lead to
+    /// it. The caller has [`Store::lock_names`].
+    pub(super) fn remove_damaged(
+        &self,
+        path: &std::path::Path,
+    ) -> Result<Vec<Removal>, StoreError> {
+        let mut removed = Vec::new();
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        let image = file.strip_suffix(".json").and_then(|hex| Digest::from_hex(hex).ok());
+        if let Some(manifest) = image.filter(|_| path.starts_with(self.root.join("images"))) {
+            for name in self.name_records()?.iter().filter(|name| name.manifest == manifest) {
+                let reference: Reference = name.reference.parse()?;
+                remove_tree(&self.name_path(&reference))?;
+                removed.push(Removal::Untagged(reference));
+            }
+            removed.push(Removal::Deleted(manifest));
+        }
+        remove_tree(path)?;
         Ok(removed)
     }
 
@@ -367,7 +466,8 @@ impl Store {
         let _lock = self.lock_names()?;
         self.image(manifest)?;
         let path = self.pin_path(id);
-        self.write_record(&path, &Store::json(&path, &Pin { image: *manifest })?)
+        // Not waited for: a container's record says the same, and the engine gives it back.
+        Ok(husk_record::write_json(&path, &Pin { image: *manifest })?)
     }
 
     /// Says that a container is gone.
@@ -376,12 +476,7 @@ impl Store {
     /// [`StoreError::Io`]; a pin that is not there is none.
     pub fn unpin(&self, id: &str) -> Result<(), StoreError> {
         let path = self.pin_path(id);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(io_error("remove", &path)(error))
-            }
-            _ => Ok(()),
-        }
+        Ok(husk_record::remove(&path)?)
     }
 
     /// Containers and the manifests of their images.
@@ -391,8 +486,11 @@ impl Store {
     pub fn pins(&self) -> Result<Vec<(String, Digest)>, StoreError> {
         let mut pins = Vec::new();
         for id in self.names_in("pins")? {
-            if let Some(pin) = self.read_record::<Pin>(&self.pin_path(&id))? {
-                pins.push((id, pin.image));
+            match husk_record::read::<Pin>(&self.pin_path(&id)) {
+                Ok(pin) => pins.extend(pin.map(|pin| (id, pin.image))),
+                // The container's record says which image it is; see the engine's sweep.
+                Err(husk_record::Error::Damaged { .. }) => {}
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(pins)

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ImageLayer, Store, StoreError, io_error};
+use super::{ImageLayer, Store, StoreError, remove_tree};
 use crate::digest::Digest;
 
 /// The layers that an image has after a build step, lowest first. They are kept until
@@ -39,9 +39,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Record`].
     pub fn step(&self, key: &Digest) -> Result<Option<CachedStep>, StoreError> {
-        let Some(step) = self.read_record::<CachedStep>(&self.step_path(key))? else {
-            return Ok(None);
-        };
+        let Some(step) = Self::read_step(&self.step_path(key))? else { return Ok(None) };
         for layer in &step.layers {
             if !self.has_blob(&layer.blob) || self.layer(&layer.chain_id)?.is_none() {
                 return Ok(None);
@@ -56,9 +54,18 @@ impl Store {
     /// [`StoreError::Io`].
     pub fn put_step(&self, key: &Digest, step: &CachedStep) -> Result<(), StoreError> {
         let path = self.step_path(key);
-        let bytes = serde_json::to_vec(step)
-            .map_err(|source| StoreError::Record { path: path.clone(), source })?;
-        self.write_record(&path, &bytes)
+        if path.is_dir() {
+            remove_tree(&path)?;
+        }
+        Ok(husk_record::write_json(&path, step)?)
+    }
+
+    /// A record that is damaged is a step that was never cached.
+    fn read_step(path: &std::path::Path) -> Result<Option<CachedStep>, StoreError> {
+        match husk_record::read(path) {
+            Err(husk_record::Error::Damaged { .. }) => Ok(None),
+            step => Ok(step?),
+        }
     }
 
     /// Forgets all build steps; [`Store::collect`] then frees what they held.
@@ -69,7 +76,7 @@ impl Store {
         let names = self.names_in("cache")?;
         for name in &names {
             let path = self.root.join("cache").join(name);
-            std::fs::remove_file(&path).map_err(io_error("remove", &path))?;
+            remove_tree(&path)?;
         }
         Ok(names.len())
     }
@@ -77,7 +84,7 @@ impl Store {
     pub(super) fn cached_steps(&self) -> Result<Vec<CachedStep>, StoreError> {
         let mut steps = Vec::new();
         for name in self.names_in("cache")? {
-            steps.extend(self.read_record(&self.root.join("cache").join(name))?);
+            steps.extend(Self::read_step(&self.root.join("cache").join(name))?);
         }
         Ok(steps)
     }

@@ -294,10 +294,9 @@ impl<'a> Apply<'a> {
         parents: &[&[u8]],
         name: &[u8],
     ) -> Result<(), UnpackError> {
-        // Targets are names in the archive; some writers put a slash in front of them.
-        let target = entry.link.strip_prefix(b"/").unwrap_or(&entry.link);
-        let target =
-            components(target).map_err(|problem| refuse(entry, format!("links to {problem}")))?;
+        // Targets are names in the archive.
+        let target = components(&entry.link)
+            .map_err(|problem| refuse(entry, format!("links to {problem}")))?;
         let Some((target_name, target_parents)) = target.split_last() else {
             return Err(refuse(entry, "links to the root"));
         };

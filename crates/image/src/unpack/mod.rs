@@ -4,7 +4,9 @@
 //! descriptors only: `tree` walks, `apply` makes, `entry` reads the tar. The
 //! policy, in one place:
 //!
-//! - absolute names, `..`, whiteouts of `.`/`..`, data behind links, two sizes for one
+//! - names and targets of hard links count from the root of the layer, as for GNU tar's
+//!   readers: `/x` and `a/../x` are `x`;
+//! - names that lead out of it, whiteouts of `.`/`..`, data behind links, two sizes for one
 //!   entry: refused, and the layer is not kept;
 //! - a later entry of a name replaces an earlier one; a directory over a directory
 //!   updates it;

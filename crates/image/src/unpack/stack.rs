@@ -8,6 +8,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use husk_rootfs::resolve::open_at;
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, XattrFlags};
 use rustix::io::Errno;
 
@@ -57,7 +58,7 @@ pub fn complete(
 
 fn open_beneath(root: BorrowedFd<'_>, path: &[u8]) -> io::Result<Option<OwnedFd>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    match fs::openat2(root, path, flags, Mode::empty(), beneath()) {
+    match open_at(root, path, flags, beneath()) {
         Ok(fd) => Ok(Some(fd)),
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
         Err(errno) => Err(errno.into()),
@@ -71,7 +72,7 @@ fn beneath() -> ResolveFlags {
 fn find(lowers: &[OwnedFd], path: &[u8], options: &UnpackOptions) -> io::Result<Below> {
     for lower in lowers {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match fs::openat2(lower, path, flags, Mode::empty(), beneath()) {
+        match open_at(lower.as_fd(), path, flags, beneath()) {
             Ok(fd) => {
                 let found = fs::fstat(&fd)?;
                 return Ok(match FileType::from_raw_mode(found.st_mode) {
@@ -97,7 +98,7 @@ fn hidden(lower: &OwnedFd, path: &[u8], options: &UnpackOptions) -> io::Result<O
     for (slash, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
         let parent = path.get(..slash).unwrap_or_default();
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let found = match fs::openat2(lower, parent, flags, Mode::empty(), beneath()) {
+        let found = match open_at(lower.as_fd(), parent, flags, beneath()) {
             Ok(fd) => fs::fstat(&fd)?,
             Err(Errno::NOENT) => return Ok(None),
             Err(errno) => return Err(errno.into()),

@@ -19,24 +19,26 @@ pub(crate) const MAX_DEPTH: usize = 255;
 /// The kernel's own limit on links in one path (path_resolution(7)).
 const MAX_LINKS: u32 = 40;
 
-/// Splits an entry's name into components.
-///
-/// Absolute names and `..` are refused, not repaired: two readers that repair
-/// differently see two trees.
+/// Splits the name of an entry, or of a hard link's target, into components below the root
+/// of the layer, as Docker, containerd and umoci read it: an absolute name counts from that
+/// root, which `..` does not leave, and a `..` within a relative name takes back what is before
+/// it. A relative name that leads out is refused.
 pub(crate) fn components(path: &[u8]) -> Result<Vec<&[u8]>, &'static str> {
-    if path.starts_with(b"/") {
-        return Err("an absolute path");
-    }
     if path.contains(&0) {
         return Err("a path with a NUL");
     }
     if path.len() > 4095 {
         return Err("a path longer than 4095 bytes");
     }
-    let parts: Vec<&[u8]> =
-        path.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
-    if parts.contains(&&b".."[..]) {
-        return Err("a path with \"..\"");
+    let absolute = path.starts_with(b"/");
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for part in path.split(|byte| *byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." if parts.pop().is_some() || absolute => {}
+            b".." => return Err("a path with \"..\" that leads out"),
+            part => parts.push(part),
+        }
     }
     match parts.len() > MAX_DEPTH {
         true => Err("a path of more than 255 components"),
@@ -178,7 +180,7 @@ impl Tree {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let beneath = fs::ResolveFlags::BENEATH | fs::ResolveFlags::NO_SYMLINKS;
         let path = if path.is_empty() { b"." } else { path };
-        match fs::openat2(&self.root, path, flags, Mode::empty(), beneath) {
+        match husk_rootfs::resolve::open_at(self.root.as_fd(), path, flags, beneath) {
             Ok(fd) => Ok(Some(fd)),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
             Err(errno) => Err(errno.into()),
@@ -196,7 +198,7 @@ impl Tree {
                 for path in below {
                     self.implied.remove(&path);
                 }
-                remove_directory(self.current(), name, 0)
+                Ok(husk_rootfs::remove::entry(self.current(), name)?)
             }
             Err(errno) => Err(errno.into()),
         }
@@ -223,25 +225,6 @@ pub(crate) fn open_directory_for_reading(
     fs::openat(parent, name, flags, Mode::empty())
 }
 
-fn remove_directory(parent: BorrowedFd<'_>, name: &[u8], depth: usize) -> io::Result<()> {
-    if depth > 2 * MAX_DEPTH {
-        return Err(Errno::NAMETOOLONG.into());
-    }
-    let fd = open_directory_for_reading(parent, name)?;
-    let entries: Vec<Vec<u8>> = fs::Dir::read_from(&fd)?
-        .map(|entry| entry.map(|entry| entry.file_name().to_bytes().to_vec()))
-        .collect::<Result<_, _>>()?;
-    for entry in entries.iter().filter(|entry| !matches!(entry.as_slice(), b"." | b"..")) {
-        match fs::unlinkat(&fd, entry.as_slice(), AtFlags::empty()) {
-            Ok(()) => {}
-            Err(Errno::ISDIR) => remove_directory(fd.as_fd(), entry, depth + 1)?,
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-    fs::unlinkat(parent, name, AtFlags::REMOVEDIR)?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,8 +233,12 @@ mod tests {
     fn names_that_leave_the_root_are_refused() {
         assert_eq!(components(b"./a//b/").unwrap(), [b"a", b"b"]);
         assert!(components(b"./").unwrap().is_empty());
+        assert_eq!(components(b"/a//b").unwrap(), [b"a", b"b"]);
+        assert_eq!(components(b"/../../a/../b").unwrap(), [b"b"]);
+        assert_eq!(components(b"x/../y/z").unwrap(), [b"y", b"z"]);
+        assert!(components(b"a/..").unwrap().is_empty() && components(b"/").unwrap().is_empty());
         let deep = b"a/".repeat(256);
-        for bad in [&b"/a"[..], b"..", b"a/..", b"a/../../x", b"./../a", b"a\0b", &deep] {
+        for bad in [&b".."[..], b"a/../../x", b"./../a", b"../a/b", b"a\0b", &deep] {
             assert!(components(bad).is_err(), "{bad:?}");
         }
         assert_eq!(components(b"..a/b..").unwrap(), [&b"..a"[..], b"b.."]);

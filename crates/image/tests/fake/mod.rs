@@ -27,6 +27,8 @@ pub(crate) struct Answer {
     pub(crate) hang: bool,
     /// How long to wait after so many bytes of the body.
     pub(crate) pause: Option<(usize, Duration)>,
+    /// How long to wait after each byte of the body.
+    pub(crate) drip: Option<Duration>,
 }
 
 impl Answer {
@@ -38,6 +40,7 @@ impl Answer {
             cut: None,
             hang: false,
             pause: None,
+            drip: None,
         }
     }
 
@@ -132,6 +135,15 @@ fn serve(stream: TcpStream, handler: &Handler, log: &Mutex<Vec<Request>>) {
     let _ = stream.write_all(head.as_bytes());
     if request.method != "HEAD" {
         let body = &answer.body[..sent.min(answer.body.len())];
+        if let Some(drip) = answer.drip {
+            for byte in body {
+                if stream.write_all(&[*byte]).is_err() {
+                    return;
+                }
+                std::thread::sleep(drip);
+            }
+            return;
+        }
         let (at, pause) = answer.pause.unwrap_or((body.len(), Duration::ZERO));
         let (now, later) = body.split_at(at.min(body.len()));
         let _ = stream.write_all(now);

@@ -43,7 +43,13 @@ fn run(global: &Global, mut arguments: Arguments) -> Exit {
 /// The lines of ps(1) whose PID column names one of the processes.
 fn table(arguments: &[String], processes: &[i32]) -> Result<String> {
     let failed = |why: String| Error::new(Code::Kernel, "ps", why);
-    let output = std::process::Command::new("ps").args(arguments).output().map_err(|error| {
+    let program = husk_userns::find_program("ps").ok_or_else(|| {
+        failed(
+            "no absolute directory of PATH has it (install procps, or use --format json)"
+                .to_owned(),
+        )
+    })?;
+    let output = std::process::Command::new(program).args(arguments).output().map_err(|error| {
         failed(format!("{} (install procps, or use --format json)", io_text(&error)))
     })?;
     if !output.status.success() {

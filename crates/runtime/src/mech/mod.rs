@@ -21,10 +21,11 @@ pub mod notify;
 pub mod pivot_root;
 pub mod plain_mount;
 pub mod proc;
-pub mod resolve;
 pub mod rootfs;
 pub mod rtnetlink;
 pub mod seccomp;
 pub mod sysctl;
 pub mod terminal;
 pub mod userns;
+
+pub use husk_rootfs::resolve;

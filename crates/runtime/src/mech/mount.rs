@@ -2,11 +2,13 @@
 //! then attached to a descriptor of its destination, so that nothing between
 //! look-up and mount can be exchanged (CVE-2021-30465).
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use husk_sys::mount::{MountAttr, mount_setattr};
-use rustix::fs::{self, AtFlags, CWD, FileType, Gid, Mode, Uid};
+use rustix::fs::{self, AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags,
@@ -45,7 +47,9 @@ pub fn attach(
         (MountSource::Filesystem { kind, settings }, None) => {
             return attach_filesystem(mount, root, kind, settings, surroundings);
         }
-        (MountSource::Bind { path, recursive }, None) => open_bind(path, *recursive)?,
+        (MountSource::Bind { path, recursive, links }, None) => {
+            open_source(path, *recursive, *links)?
+        }
         (MountSource::Remount { settings }, None) => return remount(mount, root, settings),
         (MountSource::Cgroup(_), None) => {
             return Err(Refused::because("a cgroup mount is made elsewhere"));
@@ -66,11 +70,24 @@ pub fn attach(
 
 /// A detached copy of a mount of the host.
 pub fn open_bind(path: &CStr, recursive: bool) -> Result<OwnedFd, Refused> {
-    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    if recursive {
-        flags |= OpenTreeFlags::AT_RECURSIVE;
+    rustix::mount::open_tree(CWD, path, bind_flags(recursive)).op("open_tree")
+}
+
+/// The source of a bind mount. Without `links` no part of its path may be one: whoever may
+/// write to a directory on the way could lead the mount elsewhere.
+pub fn open_source(path: &CStr, recursive: bool, links: bool) -> Result<OwnedFd, Refused> {
+    if links {
+        return open_bind(path, recursive);
     }
-    rustix::mount::open_tree(CWD, path, flags).op("open_tree")
+    let source = Path::new(OsStr::from_bytes(path.to_bytes()));
+    let source = resolve::open_unlinked(source, OFlags::PATH).op("openat2")?;
+    let flags = bind_flags(recursive) | OpenTreeFlags::AT_EMPTY_PATH;
+    rustix::mount::open_tree(&source, c"", flags).op("open_tree")
+}
+
+fn bind_flags(recursive: bool) -> OpenTreeFlags {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if recursive { flags | OpenTreeFlags::AT_RECURSIVE } else { flags }
 }
 
 fn attach_filesystem(

@@ -64,15 +64,19 @@ fn write_own(kind: &str, map: &[IdMapping], property: &str, pid: Pid, proc: &Pro
 
 fn run_helper(kind: &str, map: &[IdMapping], property: &str, pid: Pid) -> Result<()> {
     let program = format!("new{kind}map");
-    let mut command = Command::new(&program);
+    let missing = "install the package that holds newuidmap and newgidmap (uidmap, shadow-utils)";
+    let Some(path) = husk_userns::find_program(&program) else {
+        let detail = format!("{program} is in no absolute directory of PATH");
+        return Err(Error::new(Code::Kernel, property, detail).hint(missing));
+    };
+    let mut command = Command::new(path);
     command.arg(pid.as_raw_nonzero().to_string());
     for line in map {
         command.args([line.container_id, line.host_id, line.size].map(|id| id.to_string()));
     }
     let output = command.output().map_err(|error| {
         let detail = format!("{program} cannot be run: {}", io_text(&error));
-        Error::new(Code::Kernel, property, detail)
-            .hint("install the package that holds newuidmap and newgidmap (uidmap, shadow-utils)")
+        Error::new(Code::Kernel, property, detail).hint(missing)
     })?;
     if output.status.success() {
         return Ok(());

@@ -26,6 +26,8 @@ pub enum MountSource {
         path: CString,
         /// With the mounts below it.
         recursive: bool,
+        /// Links on the way are followed; else they are refused.
+        links: bool,
     },
     /// The cgroup filesystem, as this host has it.
     Cgroup(CgroupMount),
@@ -86,6 +88,7 @@ impl Mount {
             source: MountSource::Bind {
                 path: cstring("NOTIFY_SOCKET", directory)?,
                 recursive: false,
+                links: true,
             },
             attributes: MountAttr::default(),
             recursive_attributes: MountAttr::default(),
@@ -161,6 +164,7 @@ struct Collected {
     data: Vec<(usize, String)>,
     copy_up: bool,
     id_map: Option<bool>,
+    no_source_links: bool,
 }
 
 impl Context<'_> {
@@ -274,7 +278,7 @@ impl Context<'_> {
             false => format!("{}/{source}", self.request.bundle),
         };
         let path = cstring(format_args!("{property}.source"), &path)?;
-        Ok(MountSource::Bind { path, recursive })
+        Ok(MountSource::Bind { path, recursive, links: !collected.no_source_links })
     }
 }
 
@@ -309,6 +313,7 @@ fn collect(options: &[String]) -> Collected {
             Some(MountOption::Superblock(flag)) => collected.superblock.push(flag),
             Some(MountOption::CopyUp) => collected.copy_up = true,
             Some(MountOption::IdMap { recursive }) => collected.id_map = Some(recursive),
+            Some(MountOption::NoSourceLinks) => collected.no_source_links = true,
         }
     }
     collected

@@ -78,6 +78,8 @@ pub(crate) enum MountOption {
     IdMap {
         recursive: bool,
     },
+    /// No part of a bind mount's source may be a symbolic link.
+    NoSourceLinks,
 }
 
 const fn set(bits: u64, recursive: bool) -> MountOption {
@@ -166,6 +168,8 @@ const TABLE: &[(&str, MountOption)] = &[
     ("sync", MountOption::Superblock("sync")),
     ("tmpcopyup", MountOption::CopyUp),
     ("unbindable", propagation(Propagation::UNBINDABLE, false)),
+    // Ours, for an engine that has resolved the path already: docs/conformance.md.
+    ("x-husk.no-source-links", MountOption::NoSourceLinks),
 ];
 
 /// Names of all options that this runtime knows itself; others go to the filesystem.

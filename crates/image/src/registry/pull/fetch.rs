@@ -20,6 +20,8 @@ const ATTEMPTS: u32 = 5;
 enum Failure {
     /// Trying again may help.
     BrokenOff(String),
+    /// The same, but what came does not count as progress.
+    TooSlow(String),
     /// It will not.
     Final(RegistryError),
 }
@@ -50,12 +52,17 @@ impl Job<'_> {
         let mut failures = 0;
         while partial.missing() > 0 {
             let before = partial.offset();
+            let mut slow = false;
             let problem = match client.blob(reference, &digest, before) {
                 Ok(answer) if is_transient(answer.status) => answer.status.to_string(),
                 Ok(answer) => match self.receive(client, partial, answer, &mut sink) {
                     Ok(()) => continue,
                     Err(Failure::Final(error)) => return Err(error),
                     Err(Failure::BrokenOff(problem)) => problem,
+                    Err(Failure::TooSlow(problem)) => {
+                        slow = true;
+                        problem
+                    }
                 },
                 Err(RegistryError::Status { status, message, .. })
                     if StatusCode::from_u16(status).is_ok_and(is_transient) =>
@@ -67,7 +74,7 @@ impl Job<'_> {
                 }
                 Err(error) => return Err(error),
             };
-            failures = if partial.offset() > before { 1 } else { failures + 1 };
+            failures = if partial.offset() > before && !slow { 1 } else { failures + 1 };
             if failures >= ATTEMPTS {
                 return Err(RegistryError::Broken {
                     host: client.registry().to_owned(),
@@ -92,7 +99,7 @@ impl Job<'_> {
     ) -> Result<(), Failure> {
         let digest = *partial.digest();
         let mut skip = self.check_range(client, partial, &answer)?;
-        let mut reader = answer.body.into_with_config().limit(u64::MAX).reader();
+        let mut reader = answer.reader();
         loop {
             if self.stopped.load(Ordering::Relaxed) {
                 return Err(Failure::Final(RegistryError::Stopped));
@@ -121,7 +128,10 @@ impl Job<'_> {
                 Ok(_) => return Err(Failure::BrokenOff("the transfer ended early".to_owned())),
                 Err(error) => {
                     let error = body_error(client.registry(), &error);
-                    return Err(Failure::BrokenOff(error.to_string()));
+                    return Err(match error {
+                        RegistryError::Slow { .. } => Failure::TooSlow(error.to_string()),
+                        error => Failure::BrokenOff(error.to_string()),
+                    });
                 }
             }
         }
