@@ -394,7 +394,7 @@ fn run(cli: Cli) -> Result<u8> {
         Command::Network(network) => network.run(&home),
         Command::Volume(volume) => volume.run(&home),
         Command::Completion(completion) => completion.run(&help::extend(Cli::command())),
-        Command::Complete(complete) => complete.run(&home, &help::extend(Cli::command())),
+        Command::Complete(complete) => complete.run(&help::extend(Cli::command())),
         Command::Man(man) => man.run(help::extend(Cli::command())),
         Command::HoldNamespace => rootless::hold_namespace(&home).map(|()| 0),
         Command::Monitor { id } => husk_engine::monitor::run(&home, &id).map(|()| 0),

@@ -361,7 +361,7 @@ pub(super) fn usage(home: &Home) -> Result<Vec<Value>> {
     for container in Container::all(home)? {
         let state = container.state()?;
         let mut row = ps.row(home, &container, &state, &[]);
-        row["Size"] = output::size(usage::tree(&rootfs::upper_of(&container))).into();
+        row["Size"] = output::size(usage::changes(&container)).into();
         rows.push(row);
     }
     Ok(rows)

@@ -218,7 +218,7 @@ fn inspect_knows_volumes_and_networks() {
         assert_eq!(engine.ok(&format), name);
     }
     for (arguments, expected) in [
-        (&["inspect", "nothing"][..], "no such container, image, network or volume: nothing"),
+        (&["inspect", "nothing"][..], "no such object: nothing"),
         (&["inspect", "--type", "volume", "app"], "no such volume: app"),
         (&["inspect", "--type", "network", "data"], "data"),
         (
