@@ -57,7 +57,7 @@ enum Command {
     Unpause(container::Several),
     /// Wait until containers have ended and print their exit status
     Wait(container::Several),
-    /// Stand at a running container
+    /// Attach to a running container
     Attach(container::Attach),
     /// Run one more program in a running container
     Exec(container::Exec),
@@ -155,6 +155,8 @@ fn monitor_call() -> Option<(Home, String)> {
 }
 
 fn run_monitor(home: &Home, id: &str) -> Result<u8> {
+    // First of all: nothing is open yet but what the caller has left open.
+    husk_engine::monitor::leave_caller()?;
     let _inside = rootless::enter(home)?;
     husk_engine::monitor::run(home, id).map(|()| 0)
 }
@@ -274,6 +276,7 @@ pub(crate) fn main() -> ExitCode {
 /// commands' failures are 1, as Docker's.
 fn exit_status(matches: &clap::ArgMatches, error: &Error) -> u8 {
     match unbuilt::leaf(matches).map(|(name, _)| name).as_deref() {
+        Some("exec") if error.is_about_container() => 1,
         Some("run" | "create" | "exec") => error.status(),
         Some("start") if error.status() != ENGINE_FAILED => error.status(),
         _ => 1,
@@ -304,6 +307,7 @@ fn needs_ids(command: &Command) -> bool {
             | Command::Completion(_)
             | Command::Man(_)
             | Command::HoldNamespace
+            | Command::Monitor { .. }
     )
 }
 
@@ -362,7 +366,7 @@ fn run(cli: Cli) -> Result<u8> {
         Command::Completion(completion) => completion.run(&Cli::command()),
         Command::Man(man) => man.run(Cli::command()),
         Command::HoldNamespace => rootless::hold_namespace(&home).map(|()| 0),
-        Command::Monitor { id } => husk_engine::monitor::run(&home, &id).map(|()| 0),
+        Command::Monitor { id } => run_monitor(&home, &id),
     }
 }
 

@@ -7,12 +7,11 @@ use husk_engine::error::{Error, Result};
 
 /// Flags that are not built yet, by their command as it is called without the word of a group:
 /// those that take a value, and those that take none. With a letter where Docker has one.
-const UNBUILT: [(&str, &[&str], &[&str]); 22] = [
+const UNBUILT: [(&str, &[&str], &[&str]); 21] = [
     ("run", &OF_RUN, &[]),
     ("create", &OF_RUN, &[]),
     ("build", &OF_BUILD, &["check", "compress", "load", "push", "squash"]),
     ("update", &["kernel-memory", "restart", "storage-opt"], &[]),
-    ("exec", &["detach-keys"], &[]),
     ("logs", &[], &["details"]),
     ("inspect", &[], &["s/size"]),
     ("rm", &[], &["l/link"]),
