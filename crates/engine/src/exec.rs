@@ -20,13 +20,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use husk_image::user::Identity;
-use husk_spec::{Capabilities, ConsoleSize, Process, Spec};
+use husk_spec::{Capabilities, ConsoleSize, Process};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::container::state::{State, Status};
 use crate::container::{Container, name, read_json};
-use crate::error::{ENGINE_FAILED, Error, Result, file};
+use crate::error::{Error, Result, file};
 use crate::home::make_directory;
 use crate::monitor::protocol::{self, Attachment, Event, Request};
 use crate::spec::capability;
@@ -187,9 +188,14 @@ pub fn create(container: &Container, request: &ExecRequest) -> Result<String> {
 
 /// The container's own process, as it was started, with what is asked for.
 fn process(container: &Container, state: &State, request: &ExecRequest) -> Result<Process> {
+    /// The document's other parts, the seccomp profile among them, are passed over.
+    #[derive(Deserialize)]
+    struct Bundle {
+        process: Option<Process>,
+    }
     let path = container.run.join("config.json");
-    let spec: Option<Spec> = read_json(&path)?;
-    let process = spec.and_then(|spec| spec.process);
+    let bundle: Option<Bundle> = read_json(&path)?;
+    let process = bundle.and_then(|bundle| bundle.process);
     let mut process = process.ok_or_else(|| {
         Error::other(format_args!("{}: has no process; restart the container", path.display()))
     })?;
@@ -264,12 +270,16 @@ fn connect(container: &Container, id: &str) -> Result<Attachment> {
     ExecRecord::read(container, id)?;
     let attachment = Attachment::connect(&container.run)?;
     let attachment = attachment.ok_or_else(|| Error::NoMonitor(container.record.name.clone()))?;
-    send(&attachment, &Request::Session(id.to_owned()))?;
+    send(container, &attachment, &Request::Session(id.to_owned()))?;
     Ok(attachment)
 }
 
-fn send(attachment: &Attachment, request: &Request) -> Result<()> {
-    attachment.send(request).map_err(file("write to", "the container's monitor"))
+fn send(container: &Container, attachment: &Attachment, request: &Request) -> Result<()> {
+    match attachment.send(request) {
+        // It has just been killed, or ends.
+        Err(Errno::PIPE | Errno::CONNRESET) => Err(Error::NoMonitor(container.record.name.clone())),
+        sent => sent.map_err(file("write to", "the container's monitor")),
+    }
 }
 
 /// Starts a session that was created, and gives the connection to it. `notice` gets remarks.
@@ -292,19 +302,19 @@ pub fn start(
     }
     let attachment = connect(container, id)?;
     if start.attach {
-        send(&attachment, &Request::Attach { stdin: start.stdin })?;
+        send(container, &attachment, &Request::Attach { stdin: start.stdin })?;
     }
-    send(&attachment, &Request::Start)?;
+    send(container, &attachment, &Request::Start)?;
     loop {
         match attachment.receive().map_err(file("read from", "the container's monitor"))? {
             Some(Event::Notice(text)) => notice(text),
             Some(Event::Started) => return Ok(attachment),
             Some(Event::Failed(status, message)) => return Err(Error::Runtime { message, status }),
             Some(Event::Stdout(_) | Event::Stderr(_)) => {}
-            Some(Event::Exited(_)) | None => {
-                let message = "the container ended before the program ran".to_owned();
-                return Err(Error::Runtime { message, status: ENGINE_FAILED });
+            Some(Event::Exited(_)) => {
+                return Err(Error::NotRunning(container.record.name.clone()));
             }
+            None => return Err(Error::NoMonitor(container.record.name.clone())),
         }
     }
 }
@@ -315,7 +325,7 @@ pub fn start(
 /// [`Error::NoExec`], [`Error::NoMonitor`].
 pub fn attach(container: &Container, id: &str, stdin: bool) -> Result<Attachment> {
     let attachment = connect(container, id)?;
-    send(&attachment, &Request::Attach { stdin })?;
+    send(container, &attachment, &Request::Attach { stdin })?;
     Ok(attachment)
 }
 
@@ -325,7 +335,7 @@ pub fn attach(container: &Container, id: &str, stdin: bool) -> Result<Attachment
 /// [`Error::NoExec`], [`Error::NoMonitor`].
 pub fn resize(container: &Container, id: &str, rows: u16, columns: u16) -> Result<()> {
     let attachment = connect(container, id)?;
-    send(&attachment, &Request::Size(rows, columns))
+    send(container, &attachment, &Request::Size(rows, columns))
 }
 
 /// What is known of a session.

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::CpuSet;
 
-use husk_sys::clone::{Cloned, clone};
+use husk_sys::clone::fork;
 
 use crate::error::{Result, file};
 
@@ -31,7 +31,7 @@ const STACK: u64 = 8 << 20;
 /// The errno of what failed.
 pub fn leave_caller() -> Result<()> {
     husk_sys::exec::close_all_but(3, &[]).map_err(file("close", "the caller's descriptors"))?;
-    if let Cloned::Parent(..) = clone(0, None, false).map_err(file("fork", "the monitor"))? {
+    if fork().map_err(file("fork", "the monitor"))?.is_some() {
         husk_sys::exec::exit_now(0);
     }
     // Of its own session: the shell's signals are not for it.
