@@ -89,7 +89,7 @@ impl<T: Copy + Ord> EventLoop<T> {
     }
 }
 
-/// poll(2) that trims the heap and drops clean pages of code after [`QUIET`], so that idle
+/// poll(2) that trims heap and stack and drops clean pages of code after [`QUIET`], so that idle
 /// monitors, of which there is one a container, stay small.
 fn poll_quietly(fds: &mut [PollFd<'_>], until: Option<Instant>) -> Result<(), Errno> {
     let first = until.map_or(QUIET, |until| remaining(until).min(QUIET));
@@ -98,6 +98,7 @@ fn poll_quietly(fds: &mut [PollFd<'_>], until: Option<Instant>) -> Result<(), Er
         return Ok(());
     }
     husk_sys::heap::trim();
+    husk_sys::heap::trim_stack();
     let _ = husk_sys::text::forget();
     poll_once(fds, until.map(remaining)).map(drop)
 }
