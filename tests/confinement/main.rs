@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod core_scheduling;
+mod joining;
 mod landlock;
 mod seccomp_explain;
 mod seccomp_notify;

@@ -81,6 +81,70 @@ fn an_agent_answers_without_no_new_privs() {
     an_agent_answers(false);
 }
 
+/// The process of `exec` is cloned last: the agent is told of that one, and is not asked for the
+/// clone, though the filter of a process without no_new_privs is in force by then.
+fn an_agent_answers_for_exec(no_new_privileges: bool) {
+    let case = Case::new();
+    let mut bundle = case.bundle();
+    let socket = case.path("agent");
+    bundle.set("/process/noNewPrivileges", no_new_privileges);
+    let names = ["clone", "clone3", "setsid", "mkdir", "mkdirat"];
+    bundle.set(
+        "/linux/seccomp",
+        json!({
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "listenerPath": socket,
+            "syscalls": [{ "names": names, "action": "SCMP_ACT_NOTIFY" }],
+        }),
+    );
+    bundle.args(["/bin/sleep", "1000"]);
+    let listener = UnixListener::bind(&socket).unwrap();
+    let agent = thread::spawn(move || {
+        let first = accept(&listener);
+        let (state, descriptor) = accept(&listener);
+        let mut asked = 0;
+        loop {
+            let call = seccomp::receive(descriptor.as_fd()).unwrap();
+            asked += 1;
+            if call.number == number_of_setsid() {
+                seccomp::let_pass(descriptor.as_fd(), call.id).unwrap();
+                continue;
+            }
+            seccomp::refuse(descriptor.as_fd(), call.id, EXDEV).unwrap();
+            return (first, state, asked);
+        }
+    });
+    let container = case.start(&bundle);
+    let pid_file = case.path("exec.pid");
+    let flags = ["--pid-file", pid_file.to_str().unwrap()];
+    let exec = container.exec(&flags, &["/bin/mkdir", "/tmp/refused"]).output();
+    assert_eq!(exec.code(), 1, "{}", exec.stderr);
+    assert!(exec.stderr.to_lowercase().contains("cross-device"), "{}", exec.stderr);
+    let (_first, state, asked) = agent.join().unwrap();
+    let pid = std::fs::read_to_string(&pid_file).unwrap();
+    assert_eq!(state["pid"].to_string(), pid.trim());
+    assert_eq!(state["state"]["pid"], state["pid"]);
+    assert!(asked <= 2, "the agent was asked {asked} times");
+}
+
+/// The number of setsid(2).
+fn number_of_setsid() -> i32 {
+    match std::env::consts::ARCH {
+        "x86_64" => 112,
+        _ => 157,
+    }
+}
+
+#[test]
+fn an_agent_answers_for_exec_with_no_new_privs() {
+    an_agent_answers_for_exec(true);
+}
+
+#[test]
+fn an_agent_answers_for_exec_without_no_new_privs() {
+    an_agent_answers_for_exec(false);
+}
+
 #[test]
 fn an_agent_that_is_not_there_is_an_error() {
     let case = Case::new();

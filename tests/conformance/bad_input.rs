@@ -225,6 +225,44 @@ fn a_namespace_path_of_the_wrong_type() {
     refused(&case, &bundle, &[&name, "/proc/self/ns/uts"]);
 }
 
+/// A namespace that is named as one to join, but is the host's, would be changed by what is
+/// meant for the container's. The calls are made from namespaces of their own, should it happen.
+#[test]
+fn a_joined_namespace_that_is_the_hosts() {
+    for (kind, file, pointer, value, property) in [
+        ("network", "net", "/linux/sysctl", json!({ "net.ipv4.conf.lo.tag": "7" }), "linux.sysctl"),
+        ("ipc", "ipc", "/linux/sysctl", json!({ "kernel.msgmax": "4096" }), "linux.sysctl"),
+        ("uts", "uts", "/linux/sysctl", json!({ "kernel.domainname": "x" }), "linux.sysctl"),
+        ("uts", "uts", "/hostname", json!("changed"), "hostname"),
+        ("uts", "uts", "/domainname", json!("changed"), "domainname"),
+        (
+            "network",
+            "net",
+            "/linux/netDevices",
+            json!({ "lo": { "name": "lo9" } }),
+            "linux.netDevices",
+        ),
+        ("mount", "mnt", "/hostname", json!("changed"), "root.path"),
+    ] {
+        let case = Case::without_user_namespace("it is about the host's namespaces");
+        let mut bundle = case.bundle();
+        let index = bundle.namespace(kind, Some(&format!("/proc/self/ns/{file}")));
+        bundle.set(pointer, value).write();
+        let run = case
+            .program("unshare")
+            .args(["-n", "-i", "-u", "-m", "--propagation", "slave"])
+            .arg(husk_tests::runtime::path())
+            .arg("--root")
+            .arg(case.state_root())
+            .args(["run", "--bundle"])
+            .arg(bundle.dir())
+            .arg(bundle.id());
+        let path = format!("linux.namespaces[{index}].path");
+        run.output().refused_in_one_line(&[property, &path, "would change the host"]);
+        case.assert_nothing_left();
+    }
+}
+
 #[test]
 fn a_namespace_path_that_is_missing() {
     let case = Case::new();

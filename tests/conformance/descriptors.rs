@@ -190,3 +190,12 @@ fn the_program_has_a_session_keyring_of_its_own() {
     let printed = case.running(&bundle, &["--no-new-keyring"]).ok().stdout;
     assert!(!printed.contains(bundle.id()), "{printed}");
 }
+
+/// The same for a process of `exec`: the caller's keys are not the container's.
+#[test]
+fn a_process_of_exec_has_the_session_keyring_of_its_container() {
+    let case = Case::new();
+    let (_bundle, container) = case.sleeper();
+    let printed = container.exec(&[], &["/bin/cat", "/proc/keys"]).ok().stdout;
+    assert!(printed.contains(container.id()), "{printed}");
+}

@@ -309,6 +309,37 @@ fn exec_process_sets_oom_score_adj_and_umask() {
     assert_eq!(report["status"]["Umask"], "0077");
 }
 
+/// `exec --process FILE`: a descriptor of the caller's, so that what is secret need neither be
+/// an argument nor a file.
+#[test]
+fn exec_process_from_a_descriptor() {
+    let case = Case::new();
+    let (_bundle, container) = case.sleeper();
+    let file = process_file(
+        &case,
+        json!({ "args": ["/bin/env"], "cwd": "/", "env": ["SECRET=x"], "user": { "uid": 0, "gid": 0 } }),
+    );
+    for (path, redirection) in [
+        ("/proc/self/fd/0", "<\"$0\""),
+        ("/dev/stdin", "<\"$0\""),
+        ("/proc/self/fd/7", "7<\"$0\""),
+        // A pipe, which cannot be sought in.
+        ("/proc/self/fd/0", "< <(cat \"$0\")"),
+    ] {
+        let script = format!("exec \"$@\" {redirection}");
+        let exec = case
+            .program("bash")
+            .args(["-c", &script])
+            .arg(&file)
+            .arg(husk_tests::runtime::path())
+            .arg("--root")
+            .arg(case.state_root())
+            .args(["exec", "--process", path, container.id()])
+            .ok();
+        assert!(exec.lines().contains(&"SECRET=x"), "{path} {redirection}: {}", exec.stdout);
+    }
+}
+
 /// `exec --process` with what is no JSON, or no such file.
 #[test]
 fn exec_process_of_garbage_is_an_error() {
@@ -323,6 +354,9 @@ fn exec_process_of_garbage_is_an_error() {
             .output()
             .refused();
     }
+    // Without an end: a bounded part of it is read.
+    let endless = case.runtime().args(["exec", "--process", "/dev/zero", container.id()]);
+    endless.output().refused();
 }
 
 /// `exec --preserve-fds N`.

@@ -2,6 +2,7 @@
 //! and execve no system call takes a path of the root filesystem, but openat2
 //! with `RESOLVE_IN_ROOT`, and single names that are not followed.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use husk_tests::case::{Case, path_text};
@@ -116,29 +117,33 @@ fn breaks(line: &str, host: &[&str], inside: bool, program: &str) -> Option<&'st
     None
 }
 
-/// The calls of the process that `mark` tells, up to its execve.
+/// The calls of the process that `mark` tells, up to its execve; where it clones another one for
+/// that and ends, the calls of both.
 fn calls(case: &Case, mark: &str) -> Vec<String> {
+    let mut traces = BTreeMap::new();
     for entry in fs::read_dir(case.dir()).unwrap().flatten() {
-        if !entry.file_name().to_string_lossy().starts_with("trace.") {
-            continue;
-        }
-        let text = fs::read_to_string(entry.path()).unwrap();
-        fs::remove_file(entry.path()).unwrap();
-        if text.contains(mark) {
-            let calls = text.lines().map(str::to_owned);
-            let mut found = Vec::new();
-            for call in calls {
-                let last = call.starts_with("execve(") && call.ends_with(" = 0");
-                found.push(call);
-                // The runtime's own first execve, by which it is sealed, has no trace here.
-                if last {
-                    return found;
-                }
-            }
-            panic!("no execve in the trace of the process with {mark}: {found:#?}");
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if let Some(pid) = name.strip_prefix("trace.") {
+            traces.insert(pid.to_owned(), fs::read_to_string(entry.path()).unwrap());
+            fs::remove_file(entry.path()).unwrap();
         }
     }
-    panic!("no process called {mark}");
+    let mut next = traces.values().find(|text| text.contains(mark));
+    assert!(next.is_some(), "no process called {mark}");
+    let mut found = Vec::new();
+    while let Some(text) = next.take() {
+        for call in text.lines() {
+            found.push(call.to_owned());
+            // The runtime's own first execve, by which it is sealed, has no trace here.
+            if call.starts_with("execve(") && call.ends_with(" = 0") {
+                return found;
+            }
+            if call.starts_with("clone(") && call.contains("CLONE_PARENT") {
+                next = call.rsplit(' ').next().and_then(|pid| traces.get(pid));
+            }
+        }
+    }
+    panic!("no execve in the trace of the process with {mark}: {found:#?}");
 }
 
 fn assert_keeps(calls: &[String], host: &[&str], enters_by: &str, program: &str) {

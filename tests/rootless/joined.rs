@@ -84,6 +84,72 @@ fn a_new_user_namespace_beside_joined_ones() {
     case.run(&bundle).refused_in_one_line(&["linux.namespaces[0].path", "a namespace of type uts"]);
 }
 
+/// A pod with one user namespace and one pid namespace: the procfs is that of the joined one, and
+/// what is made belongs to the joined user namespace. Hooks see all but the pid namespace, which
+/// is entered after them.
+#[test]
+fn a_joined_user_namespace_with_its_pid_namespace() {
+    let case = Case::without_user_namespace("the test adds its own");
+    let mut first = case.bundle();
+    add_user_namespace(&mut first);
+    first.args(["/bin/sleep", "1000"]);
+    let holder = case.start(&first);
+    let mut second = case.bundle();
+    husk_tests::user_namespace::give(&second.rootfs(""));
+    for kind in ["user", "pid", "ipc", "uts", "network"] {
+        let file = if kind == "network" { "net" } else { kind };
+        second.namespace(kind, Some(&format!("/proc/{}/ns/{file}", holder.pid())));
+    }
+    let log = case.path("hook");
+    fs::write(&log, "").unwrap();
+    std::os::unix::fs::chown(&log, Some(ROOT), Some(ROOT)).unwrap();
+    let hook = format!("readlink /proc/self/ns/uts >{}", log.display());
+    let args = json!(["sh", "-c", hook]);
+    second.set("/hooks/createContainer", json!([{ "path": "/bin/sh", "args": args }]));
+    second.shell(
+        "readlink /proc/self/ns/user; readlink /proc/self/ns/pid; id -u; cat /proc/1/comm; touch /made
+         read stat </proc/self/stat; set -- $stat; [ $1 = $$ ] && echo own",
+    );
+    let link = |kind| fs::read_link(format!("/proc/{}/ns/{kind}", holder.pid())).unwrap();
+    let expected =
+        format!("{}\n{}\n0\nsleep\nown\n", link("user").display(), link("pid").display());
+    assert_eq!(case.print(&second), expected);
+    assert_eq!(fs::read_to_string(&log).unwrap().trim(), link("uts").to_string_lossy());
+    // It joined: it has not ended with the namespace's first process.
+    assert_eq!(holder.status(), "running");
+}
+
+/// A pid namespace of the host's beside a new user namespace, and beside a joined one. Hooks would
+/// be in it with the host's root, so there can be none.
+#[test]
+fn a_pid_namespace_of_the_hosts_beside_a_user_namespace() {
+    let case = Case::without_user_namespace("the test adds its own");
+    let (_bundle, plain) = case.sleeper();
+    let mut other = case.bundle();
+    add_user_namespace(&mut other);
+    other.args(["/bin/sleep", "1000"]);
+    let holder = case.start(&other);
+    for joins in [false, true] {
+        let mut bundle = case.bundle();
+        match joins {
+            false => add_user_namespace(&mut bundle),
+            true => {
+                husk_tests::user_namespace::give(&bundle.rootfs(""));
+                bundle.namespace("user", Some(&format!("/proc/{}/ns/user", holder.pid())));
+            }
+        }
+        bundle.namespace("pid", Some(&format!("/proc/{}/ns/pid", plain.pid())));
+        let mounts = bundle.config["mounts"].as_array_mut().unwrap();
+        mounts.retain(|mount| mount["type"] != "proc");
+        bundle.bind(std::path::Path::new("/proc"), "/proc", &["rbind"]);
+        bundle.shell("readlink /proc/self/ns/pid; id -u");
+        let pid = fs::read_link(format!("/proc/{}/ns/pid", plain.pid())).unwrap();
+        assert_eq!(case.print(&bundle), format!("{}\n0\n", pid.display()), "joins: {joins}");
+        bundle.set("/hooks/createContainer", json!([{ "path": "/bin/true" }]));
+        case.run(&bundle).refused_in_one_line(&["hooks.createContainer[0]", "pid namespace"]);
+    }
+}
+
 /// A new sysfs is its network namespace's owner's: the message says so.
 #[test]
 fn a_sysfs_of_another_network_namespace() {

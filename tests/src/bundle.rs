@@ -16,7 +16,7 @@ const APPLETS: &[&str] = &[
     "cat", "chmod", "chown", "dd", "echo", "env", "false", "find", "grep", "head", "hostname",
     "id", "ifconfig", "ionice", "ip", "kill", "ln", "ls", "mkdir", "mknod", "mount", "mv", "nproc",
     "od", "printf", "ps", "pwd", "readlink", "rm", "rmdir", "setsid", "sh", "sleep", "stat",
-    "stty", "taskset", "test", "touch", "true", "tty", "umount", "wc",
+    "stty", "taskset", "test", "touch", "true", "tty", "umount", "wc", "yes",
 ];
 
 /// A bundle directory and the configuration that will be written there.

@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use clap::Args;
 use husk_image::pack::Archive;
+use husk_image::tree::copy::{Copier, Rules};
+use husk_image::tree::walk::Walk;
 use husk_image::unpack::{UnpackOptions, unpack};
 use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, fstat};
 use rustix::io::Errno;
@@ -14,7 +16,6 @@ use husk_engine::container::Container;
 use husk_engine::error::{Error, Result, file};
 use husk_engine::home::Home;
 use husk_engine::notice;
-use husk_engine::tree::{Copier, Rules};
 use husk_engine::view::View;
 
 /// `cp`.
@@ -168,15 +169,18 @@ impl Cp {
         };
         let rules = Rules {
             owner: (!self.archive).then_some(owner),
+            mode: None,
             privileges: self.archive,
+            lenient: false,
             // A node that a container has made must not become one of this machine's.
             devices: into_container,
         };
-        let mut copier = Copier::new(rules);
+        let mut copier = Copier::new(rules, Walk::LIVE);
         let what = asked(source);
         let content = is_directory && (what.content || what.name.is_empty());
         let name = if content { "" } else { what.name };
-        put(&mut copier, &inode, is_directory, name, to, target)?;
+        let from = Origin { inode: &inode, is_directory, shown: format!("{}{source}", from.name) };
+        put(&mut copier, &from, name, to, target)?;
         for left_out in &copier.left_out {
             notice::notice(format_args!("left out: {left_out}"));
         }
@@ -224,54 +228,64 @@ fn unpack_stream(home: &Home, container: &Container, name: &str, path: &str) -> 
     let view = View::open(home, container, true)?;
     let side = container_side(&view, name);
     let target = side.open(path, OFlags::DIRECTORY).map_err(side.failed("open", path))?;
-    let rules = Rules { owner: None, privileges: true, devices: true };
-    Copier::new(rules).content(open()?.as_fd(), target.as_fd(), path)?;
+    let rules = Rules { owner: None, mode: None, privileges: true, lenient: false, devices: true };
+    let shown = format!("{name}{path}");
+    let mut copier = Copier::new(rules, Walk::LIVE);
+    copier.content(open()?.as_fd(), target.as_fd(), "standard input", &shown)?;
     Ok(0)
+}
+
+/// What is copied.
+struct Origin<'a> {
+    inode: &'a OwnedFd,
+    is_directory: bool,
+    /// Its path, for messages.
+    shown: String,
 }
 
 /// Puts a copy where `target` says, as cp(1) would: into a directory that is there, or
 /// under that name. With an empty `name` what is in the directory, and not itself.
 fn put(
-    copier: &mut Copier,
-    inode: &OwnedFd,
-    is_directory: bool,
+    copier: &mut Copier<'_>,
+    from: &Origin<'_>,
     name: &str,
     to: Side<'_>,
     target: &str,
 ) -> Result<()> {
+    let Origin { inode, is_directory, shown: source } = from;
     let wanted = asked(target);
     let shown = format!("{}{target}", to.name);
     match to.open(target, OFlags::empty()) {
         Ok(there) => match kind(&there).map_err(to.failed("look at", target))? {
-            FileType::Directory if name.is_empty() && is_directory => {
-                copier.content(inode.as_fd(), there.as_fd(), &shown)
+            FileType::Directory if name.is_empty() && *is_directory => {
+                Ok(copier.content(inode.as_fd(), there.as_fd(), source, &shown)?)
             }
             FileType::Directory => {
-                copier.copy(inode.as_fd(), there.as_fd(), name.as_bytes(), &shown)
+                Ok(copier.copy(inode.as_fd(), there.as_fd(), name.as_bytes(), source, &shown)?)
             }
-            _ if is_directory => {
+            _ if *is_directory => {
                 Err(Error::other(format_args!("{shown}: a file, where a directory is copied")))
             }
             FileType::RegularFile
                 if kind(inode).map_err(to.failed("look at", target))? == FileType::RegularFile =>
             {
                 differ(inode, &there, &shown)?;
-                copier.overwrite(inode.as_fd(), there.as_fd(), &shown)
+                Ok(copier.overwrite(inode.as_fd(), there.as_fd(), source, &shown)?)
             }
-            _ => new(copier, inode, to, &wanted, &shown),
+            _ => new(copier, from, to, &wanted, &shown),
         },
         Err(Errno::NOENT) if wanted.directory && !is_directory => {
             Err(Error::other(format_args!("{shown}: no such directory")))
         }
-        Err(Errno::NOENT) => new(copier, inode, to, &wanted, &shown),
+        Err(Errno::NOENT) => new(copier, from, to, &wanted, &shown),
         Err(errno) => Err(to.failed("open", target)(errno)),
     }
 }
 
 /// Under a new name in a directory that is there.
 fn new(
-    copier: &mut Copier,
-    inode: &OwnedFd,
+    copier: &mut Copier<'_>,
+    from: &Origin<'_>,
     to: Side<'_>,
     wanted: &Asked<'_>,
     shown: &str,
@@ -281,7 +295,9 @@ fn new(
     if wanted.name.is_empty() {
         return Err(Error::other(format_args!("{shown}: no name for a copy")));
     }
-    copier.copy(inode.as_fd(), parent.as_fd(), wanted.name.as_bytes(), shown)
+    let above = format!("{}{}", to.name, wanted.parent);
+    let name = wanted.name.as_bytes();
+    Ok(copier.copy(from.inode.as_fd(), parent.as_fd(), name, &from.shown, &above)?)
 }
 
 /// A file over itself would be emptied.

@@ -206,7 +206,7 @@ fn describe(home: &Home, container: &Container) -> Result<Value> {
             "ReadonlyRootfs": config.read_only,
             "CapAdd": config.cap_add,
             "CapDrop": config.cap_drop,
-            "NetworkMode": config.networks.first().map_or("bridge", String::as_str),
+            "NetworkMode": config.networks.first().map_or("bridge", |value| husk_net::network_name(value)),
             "Binds": binds(container),
             "PortBindings": bindings(config)?,
             "PublishAllPorts": config.publish_all,

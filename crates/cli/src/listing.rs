@@ -157,7 +157,9 @@ impl Ps {
         let networks = if config.networks.is_empty() {
             "bridge".to_owned()
         } else {
-            config.networks.join(",")
+            let names: Vec<&str> =
+                config.networks.iter().map(|value| husk_net::network_name(value)).collect();
+            names.join(",")
         };
         let size = match self.size || self.format.as_deref().is_some_and(|f| f.contains(".Size")) {
             true => output::size(usage::tree(&rootfs::upper_of(container))),
@@ -214,7 +216,7 @@ fn passes(container: &Container, state: &State, filter: &Filter<'_>) -> Result<b
         "exited" => state.status == Status::Exited && state.exit_code.to_string() == value,
         "volume" => config.mounts.iter().any(|one| one.source() == value || one.target() == value),
         _ => {
-            config.networks.iter().any(|network| network == value)
+            config.networks.iter().any(|network| husk_net::network_name(network) == value)
                 || (config.networks.is_empty() && value == "bridge")
         }
     })

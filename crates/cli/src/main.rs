@@ -10,7 +10,6 @@ mod attach;
 mod build;
 mod command;
 mod container;
-mod context;
 mod cp;
 mod create;
 mod diff;

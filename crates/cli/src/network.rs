@@ -1,15 +1,16 @@
 //! `network`.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use clap::{Args, Subcommand};
-use husk_net::{Attachment, NetNs, NewNetwork, Subnet};
+use husk_net::{Attachment, NewNetwork, Subnet};
 use serde_json::{Value, json};
 
 use super::{filter, flags, for_each, output, prune};
 use crate::template::LABELS;
+use husk_engine::connection;
 use husk_engine::container::Container;
-use husk_engine::container::state::Status;
 use husk_engine::error::{Error, Result};
 use husk_engine::home::Home;
 
@@ -28,9 +29,9 @@ pub(super) enum Network {
     Rm(Rm),
     /// Remove those that no container is on
     Prune(prune::Plain),
-    /// Connect a running container
+    /// Connect a container to a network
     Connect(Connect),
-    /// Disconnect a running container
+    /// Disconnect a container from a network
     Disconnect(Disconnect),
 }
 
@@ -113,6 +114,9 @@ pub(super) struct Connect {
     /// Address on it
     #[arg(long)]
     ip6: Option<std::net::Ipv6Addr>,
+    /// Another name of the container on the network
+    #[arg(long, value_name = "NAME")]
+    alias: Vec<String>,
     /// Name or id
     network: String,
     /// Name or id
@@ -122,7 +126,7 @@ pub(super) struct Connect {
 /// `network disconnect`.
 #[derive(Debug, Args)]
 pub(super) struct Disconnect {
-    /// No error where it is not on the network, or does not run
+    /// Succeed even if the container is not on the network
     #[arg(short, long)]
     force: bool,
     /// Name or id
@@ -147,43 +151,30 @@ impl Network {
                 output::line(name)
             }),
             Self::Connect(connect) => {
-                let (container, namespace) = running(home, &connect.container)?;
                 let addresses = [connect.ip.map(IpAddr::from), connect.ip6.map(IpAddr::from)];
                 let attachment = Attachment {
                     network: nets.inspect(&connect.network)?.name,
                     addresses: addresses.into_iter().flatten().collect(),
-                    mac: None,
+                    aliases: connect.alias.clone(),
+                    ..Attachment::default()
                 };
-                let name = &container.record.name;
-                let (_, notices) = nets.connect(container.id(), name, &attachment, &namespace)?;
+                let container = Container::find(home, &connect.container)?;
+                let notices = connection::join(home, container, &attachment)?;
                 notices.iter().for_each(husk_engine::notice::notice);
                 Ok(0)
             }
             Self::Disconnect(disconnect) => {
                 let network = nets.inspect(&disconnect.network)?.name;
-                let (container, namespace) = match running(home, &disconnect.container) {
-                    // Nothing that does not run is on a network.
-                    Err(_) if disconnect.force => return Ok(0),
-                    running => running?,
-                };
-                let name = &container.record.name;
-                match nets.disconnect(container.id(), name, &network, &namespace) {
-                    Err(husk_net::Error::NotConnected { .. }) if disconnect.force => Ok(0),
-                    other => other.map(|()| 0).map_err(Error::from),
+                let container = Container::find(home, &disconnect.container)?;
+                match connection::leave(home, container, &network) {
+                    Err(Error::Net(husk_net::Error::NotConnected { .. })) if disconnect.force => {
+                        Ok(0)
+                    }
+                    other => other.map(|()| 0),
                 }
             }
         }
     }
-}
-
-fn running(home: &Home, name: &str) -> Result<(Container, NetNs)> {
-    let container = Container::find(home, name)?;
-    let state = container.state()?;
-    if state.status != Status::Running {
-        return Err(Error::other(format_args!("container {name} is not running")));
-    }
-    let namespace = NetNs::of_process(state.pid.unsigned_abs())?;
-    Ok((container, namespace))
 }
 
 impl Create {
@@ -218,16 +209,43 @@ impl Create {
     }
 }
 
+/// A line of `network ls`.
+struct Listed {
+    id: String,
+    name: String,
+    driver: &'static str,
+    internal: bool,
+    labels: BTreeMap<String, String>,
+}
+
+impl From<husk_net::Network> for Listed {
+    fn from(network: husk_net::Network) -> Self {
+        let husk_net::Network { id, name, internal, labels, .. } = network;
+        Self { id, name, driver: "bridge", internal, labels }
+    }
+}
+
+impl From<husk_net::BuiltIn> for Listed {
+    fn from(network: husk_net::BuiltIn) -> Self {
+        let (id, driver) = (network.id, network.driver);
+        Self { id, name: network.name.to_owned(), driver, internal: false, labels: BTreeMap::new() }
+    }
+}
+
 impl Ls {
     fn run(&self, home: &Home) -> Result<u8> {
         let filters = filter::parse(&self.filter, &["id", "name", "label", "driver"])?;
+        let nets = home.networks()?;
+        let mut all: Vec<Listed> = nets.list()?.into_iter().map(Listed::from).collect();
+        all.extend(nets.built_in().map(Listed::from));
+        all.sort_by(|a, b| a.name.cmp(&b.name));
         let mut networks = Vec::new();
-        for network in home.networks()?.list()? {
+        for network in all {
             let passes = filter::all_pass(&filters, |filter| match filter.name {
                 "id" => Ok(network.id.starts_with(filter.value)),
                 "name" => filter.names(&network.name),
                 "label" => Ok(filter.has_label(&network.labels)),
-                _ => Ok(filter.value == "bridge"),
+                _ => Ok(filter.value == network.driver),
             })?;
             networks.extend(passes.then_some(network));
         }
@@ -239,10 +257,10 @@ impl Ls {
             networks.iter().try_for_each(|network| output::line(id(&network.id)))?;
             return Ok(0);
         }
-        let row = |network: &husk_net::Network| {
+        let row = |network: &Listed| {
             json!({
-                "ID": id(&network.id), "Name": network.name, "Driver": "bridge", "Scope": "local",
-                "Internal": network.internal.to_string(),
+                "ID": id(&network.id), "Name": network.name, "Driver": network.driver,
+                "Scope": "local", "Internal": network.internal.to_string(),
                 "Labels": filter::joined(&network.labels), LABELS: network.labels,
             })
         };
@@ -257,7 +275,20 @@ impl Inspect {
     fn run(&self, home: &Home) -> Result<u8> {
         let nets = home.networks()?;
         let mut found = Vec::new();
+        let built_in = nets.built_in();
         let code = for_each(&self.networks, |name| {
+            let is_asked = |one: &&husk_net::BuiltIn| {
+                one.name == name || name.len() >= 3 && one.id.starts_with(name)
+            };
+            if let Some(one) = built_in.iter().find(is_asked) {
+                found.push(json!({
+                    "Name": one.name, "Id": one.id, "Created": husk_image::compose::rfc3339(0, 0),
+                    "Scope": "local", "Driver": one.driver, "Internal": false,
+                    "IPAM": { "Driver": "default", "Config": [] },
+                    "Options": {}, "Labels": {}, "Containers": {},
+                }));
+                return Ok(());
+            }
             let network = nets.inspect(name)?;
             let mut containers = serde_json::Map::new();
             for endpoint in nets.endpoints(Some(&network.name))? {

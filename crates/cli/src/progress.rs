@@ -64,6 +64,7 @@ impl Lines {
             Event::Warning(text) => format!("husk: warning: {}", printable(text)),
             Event::Step(text) => (*text).to_owned(),
             Event::CachedStep => "cached".to_owned(),
+            Event::StepDone(time) => format!("done in {:.1} s", time.as_secs_f64()),
             Event::Transferred(..) | Event::Unpacked(..) => return None,
         })
     }
@@ -166,6 +167,7 @@ impl Progress for Bars {
             }
             Event::Step(text) => drop(self.all.println(text)),
             Event::CachedStep => drop(self.all.println("cached")),
+            Event::StepDone(_) => {}
         }
     }
 }

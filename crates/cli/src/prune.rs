@@ -32,6 +32,17 @@ pub(super) struct Images {
     force: bool,
 }
 
+/// `builder prune`.
+#[derive(Debug, Args)]
+pub(super) struct Cache {
+    /// All of it, as is always done
+    #[arg(short, long)]
+    all: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    force: bool,
+}
+
 /// `volume prune`.
 #[derive(Debug, Args)]
 pub(super) struct Volumes {
@@ -86,8 +97,10 @@ impl Plain {
         }
         Ok(0)
     }
+}
 
-    pub(super) fn builder(&self, home: &Home) -> Result<u8> {
+impl Cache {
+    pub(super) fn run(&self, home: &Home) -> Result<u8> {
         if !agreed(self.force, "the results of all build steps that no image has")? {
             return Ok(0);
         }

@@ -3,11 +3,13 @@
 use std::io::{BufRead, IsTerminal};
 
 use clap::Args;
+use husk_image::digest::Digest;
 use husk_image::reference::{DEFAULT_REGISTRY, Reference, is_registry};
 use husk_image::registry::{
     Client, ClientOptions, Credentials, DockerConfig, PullOptions, Pulled, PushOptions,
     RegistryError,
 };
+use husk_image::store::ImageRecord;
 
 use super::{output, progress};
 use husk_engine::error::{Error, Result, file};
@@ -63,6 +65,25 @@ pub(super) fn pull(
     Ok(husk_image::registry::pull(&store, &client, &reference, &options, &*progress)?)
 }
 
+/// Pushes an image under a name; gives the digest of its manifest.
+pub(super) fn push(
+    home: &Home,
+    image: &ImageRecord,
+    reference: &Reference,
+    registry: &Registry,
+) -> Result<Digest> {
+    let store = home.images()?;
+    let progress = progress::of(registry.quiet);
+    let client = client(reference, registry)?;
+    let options = PushOptions::default();
+    Ok(husk_image::registry::push(&store, &client, image, reference, &options, &*progress)?)
+}
+
+/// The digest of what a registry has under a name.
+pub(super) fn digest(reference: &Reference, registry: &Registry) -> Result<Digest> {
+    Ok(client(reference, registry)?.manifest(reference)?.digest)
+}
+
 /// `pull`.
 #[derive(Debug, Args)]
 pub(super) struct Pull {
@@ -112,14 +133,9 @@ impl Push {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
         let reference: Reference = self.image.parse()?;
         let reference = reference.or_latest();
-        let store = home.images()?;
-        let record = store.find(&self.image)?;
+        let record = home.images()?.find(&self.image)?;
         let registry = Registry { tls_verify: self.tls_verify, quiet: self.quiet };
-        let progress = progress::of(self.quiet);
-        let client = client(&reference, &registry)?;
-        let options = PushOptions::default();
-        let digest =
-            husk_image::registry::push(&store, &client, &record, &reference, &options, &*progress)?;
+        let digest = push(home, &record, &reference, &registry)?;
         output::line(format_args!("{}: digest: {digest}", reference.familiar()))?;
         Ok(0)
     }

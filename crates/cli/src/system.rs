@@ -41,14 +41,14 @@ pub(super) enum Builder {
     /// Build an image from a Dockerfile
     Build(Box<super::build::Build>),
     /// Remove results of build steps
-    Prune(prune::Plain),
+    Prune(prune::Cache),
 }
 
 impl Builder {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
         match self {
             Self::Build(build) => build.run(home),
-            Self::Prune(prune) => prune.builder(home),
+            Self::Prune(prune) => prune.run(home),
         }
     }
 }

@@ -10,7 +10,7 @@ use husk_engine::error::{Error, Result};
 const UNBUILT: [(&str, &[&str], &[&str]); 21] = [
     ("run", &OF_RUN, &[]),
     ("create", &OF_RUN, &[]),
-    ("build", &OF_BUILD, &["check", "compress", "load", "push", "squash"]),
+    ("build", &OF_BUILD, &["check", "compress", "squash"]),
     ("update", &["kernel-memory", "restart", "storage-opt"], &[]),
     ("logs", &[], &["details"]),
     ("inspect", &[], &["s/size"]),
@@ -25,7 +25,7 @@ const UNBUILT: [(&str, &[&str], &[&str]); 21] = [
     ("system df", &[], &["v/verbose"]),
     ("system prune", &["filter"], &[]),
     ("network create", &["aux-address", "ipam-driver", "ipam-opt"], &["attachable", "ingress"]),
-    ("network connect", &["alias", "driver-opt", "link", "link-local-ip"], &[]),
+    ("network connect", &["driver-opt", "link", "link-local-ip"], &[]),
     ("network prune", &["filter"], &[]),
     ("volume create", &["o/opt"], &[]),
     ("volume prune", &["filter"], &[]),
@@ -39,7 +39,7 @@ const OF_RUN: [&str; 6] = [
     "health-timeout",
 ];
 /// Flags of `run` and `create` that take a value and will not be built, and why.
-const REFUSED: [(&str, &str); 12] = [
+const REFUSED: [(&str, &str); 11] = [
     ("cpu-count", "is for Windows; --cpus is what limits here"),
     ("cpu-percent", "is for Windows; --cpus is what limits here"),
     ("disable-content-trust", "has no meaning: images are verified by their digests alone"),
@@ -49,32 +49,23 @@ const REFUSED: [(&str, &str); 12] = [
     ("kernel-memory", "is no longer in the kernel (Linux 5.16); --memory counts it too"),
     ("link", "is Docker's old way; put both on a network, and name the other with --add-host"),
     ("link-local-ip", "is not offered; --ip gives an address of the network"),
-    ("network-alias", "needs names to be resolved, which is not built yet; see --add-host"),
     ("storage-opt", "needs quotas below overlayfs; put what grows on a volume or --tmpfs"),
     ("volume-driver", "has no other choice than local"),
 ];
 /// The same of those that take none.
 const REFUSED_SWITCHES: [(&str, &str); 1] =
     [("use-api-socket", "would give the container an engine's socket, and there is no daemon")];
-const OF_BUILD: [&str; 19] = [
+const OF_BUILD: [&str; 11] = [
     "add-host",
-    "allow",
     "annotation",
     "attest",
-    "build-context",
     "builder",
-    "cache-from",
-    "cache-to",
     "call",
     "cgroup-parent",
     "cpuset-cpus",
     "memory",
-    "metadata-file",
     "no-cache-filter",
-    "output",
-    "provenance",
     "shm-size",
-    "ssh",
     "ulimit",
 ];
 /// Commands.

@@ -10,6 +10,7 @@ mod mounts;
 use std::collections::{HashSet, VecDeque};
 use std::os::fd::OwnedFd;
 
+use husk_image::build::dockerfile::StepNetwork;
 use husk_image::build::{RunStep, Runner};
 use husk_image::platform::Platform;
 use husk_image::reference::Reference;
@@ -124,7 +125,12 @@ impl Steps<'_> {
             env: step.env.iter().map(|(name, value)| format!("{name}={value}")).collect(),
             working_dir: step.working_dir.clone(),
             user: step.user_name.clone(),
-            networks: self.networks.clone(),
+            networks: match step.network {
+                StepNetwork::Default => self.networks.clone(),
+                StepNetwork::None => vec!["none".to_owned()],
+                StepNetwork::Host => vec!["host".to_owned()],
+            },
+            privileged: step.insecure,
             shm_size: 64 << 20,
             auto_remove: true,
             log: LogOptions { disabled: true, ..LogOptions::default() },

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use husk_image::overlay::OverlayPlan;
+use husk_image::tree::{open_directory, open_entry};
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat2};
 use rustix::io::Errno;
 
@@ -15,7 +16,6 @@ use crate::error::{Error, Result, file};
 use crate::home::Home;
 use crate::rootfs;
 use crate::spec::MOUNT_POINTS;
-use crate::tree::{open_directory, open_entry};
 
 /// More directories in each other are no tree of a person's.
 const MAX_DEPTH: usize = 255;

@@ -3,13 +3,14 @@
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
+use husk_net::etc_files::{DnsOptions, HostResolver, ResolvConf};
 use husk_net::pasta::{self, Pasta};
 use husk_net::{
-    Attachment, Claim, Endpoint, LoopbackProxy, Mode, NetNs, Networks, Publish, Request,
-    Reservation,
+    Attachment, Claim, Endpoint, Mode, NetNs, Networks, Publish, Request, Reservation, Service, dns,
 };
 
 use crate::container::Container;
+use crate::container::config::Config;
 use crate::container::state::Status;
 use crate::error::{Error, Result};
 use crate::home::Home;
@@ -22,14 +23,25 @@ use crate::spec::Network;
 pub enum Connection {
     /// There is nothing to connect.
     Plain(Network),
+    /// Another container's namespace.
+    Joined {
+        /// The namespace's file in /proc.
+        path: String,
+        /// The other container's run directory, where its hosts, hostname and resolv.conf are.
+        run: PathBuf,
+        /// The other container's hostname.
+        hostname: String,
+    },
     /// Addresses and ports on networks of ours, and the namespace to be connected.
-    Reserved(Networks, Reservation, NetNs),
+    Reserved(Box<Networks>, Reservation, NetNs),
     /// Without root: pasta, which writes its pid to the file.
     Pasta {
         /// The published ports.
         ports: Reservation,
         /// See [`pasta::stop`].
         pid_file: PathBuf,
+        /// See [`Pasta::forward_dns`].
+        forward_dns: bool,
     },
 }
 
@@ -48,24 +60,30 @@ impl Connection {
         notice: &mut dyn FnMut(String),
     ) -> Result<Self> {
         let config = &container.record.config;
-        let unpublishable = |mode: &str| match config.publishes.first() {
-            Some(publish) => {
-                let problem = format!("a port cannot be published with --network {mode}");
-                Err(Error::flag("--publish", publish, problem))
+        let discard_publishes = |mode: &str, notice: &mut dyn FnMut(String)| {
+            if !config.publishes.is_empty() {
+                notice(format!("Published ports are discarded when using {mode} network mode"));
             }
-            None => Ok(()),
         };
         match Mode::parse(&config.networks, is_rootless())? {
-            Mode::None => unpublishable("none").map(|()| Self::Plain(Network::Own)),
-            Mode::Host => unpublishable("host").map(|()| Self::Plain(Network::Host)),
+            Mode::None => {
+                discard_publishes("none", notice);
+                Ok(Self::Plain(Network::Own))
+            }
+            Mode::Host => {
+                discard_publishes("host", notice);
+                Ok(Self::Plain(Network::Host))
+            }
             Mode::Container(other) => {
-                unpublishable("container:")?;
+                refuse_own_settings(config)?;
                 let other = Container::find(home, &other)?;
                 let state = other.state()?;
                 match state.status {
-                    Status::Running => {
-                        Ok(Self::Plain(Network::Path(format!("/proc/{}/ns/net", state.pid))))
-                    }
+                    Status::Running => Ok(Self::Joined {
+                        path: format!("/proc/{}/ns/net", state.pid),
+                        run: other.run.clone(),
+                        hostname: hostname_of(&other),
+                    }),
                     _ => Err(Error::other(format_args!(
                         "--network container:{0}: container {0} is not running",
                         other.record.name
@@ -82,13 +100,16 @@ impl Connection {
                     &container.record.name,
                     &publishes(container)?,
                 )?;
-                Ok(Self::Pasta { ports, pid_file: pasta_pid_file(&container.run) })
+                let forward_dns =
+                    config.dns.is_empty() || config.dns.contains(&pasta::DNS_FORWARDER);
+                let pid_file = pasta_pid_file(&container.run);
+                Ok(Self::Pasta { ports, pid_file, forward_dns })
             }
-            Mode::Networks(names) => {
+            Mode::Networks(attachments) => {
                 let nets = home.networks()?;
                 reclaim(home, &nets, notice);
-                let reservation = nets.reserve(&request(container, &names)?)?;
-                Ok(Self::Reserved(nets, reservation, NetNs::make()?))
+                let reservation = nets.reserve(&request(container, attachments)?)?;
+                Ok(Self::Reserved(Box::new(nets), reservation, NetNs::make()?))
             }
         }
     }
@@ -97,6 +118,7 @@ impl Connection {
     pub fn namespace(&self) -> Network {
         match self {
             Self::Plain(network) => network.clone(),
+            Self::Joined { path, .. } => Network::Path(path.clone()),
             Self::Reserved(.., netns) => {
                 // By our own number: the runtime's own descriptors are others.
                 let (pid, fd) = (std::process::id(), netns.as_fd().as_raw_fd());
@@ -110,13 +132,13 @@ impl Connection {
     pub fn endpoints(&self) -> &[Endpoint] {
         match self {
             Self::Reserved(_, reservation, _) => reservation.endpoints(),
-            Self::Plain(_) | Self::Pasta { .. } => &[],
+            Self::Plain(_) | Self::Joined { .. } | Self::Pasta { .. } => &[],
         }
     }
 
     fn claims(&self) -> &[Claim] {
         match self {
-            Self::Plain(_) => &[],
+            Self::Plain(_) | Self::Joined { .. } => &[],
             Self::Reserved(_, reservation, _) => reservation.claims(),
             Self::Pasta { ports, .. } => ports.claims(),
         }
@@ -127,14 +149,50 @@ impl Connection {
         matches!(self, Self::Pasta { .. })
     }
 
-    /// Connects the namespace, before the program runs. The proxy is for the caller to serve.
+    /// Connects the namespace, before the program runs. The service is for the monitor to
+    /// dispatch as long as the container runs.
     ///
     /// # Errors
     /// What the kernel refused.
-    pub fn connect(&self, notice: &mut dyn FnMut(String)) -> Result<Option<LoopbackProxy>> {
+    pub fn connect(
+        &self,
+        config: &Config,
+        notice: &mut dyn FnMut(String),
+    ) -> Result<Option<Service>> {
         let Self::Reserved(nets, reservation, netns) = self else { return Ok(None) };
         nets.set_up(reservation, netns)?.into_iter().for_each(notice);
-        Ok(LoopbackProxy::bind(self.claims())?)
+        Ok(Some(Service::start(nets, self.claims(), self.names(netns, config)?)?))
+    }
+
+    /// Whether the container is on a network whose containers have names.
+    pub fn has_names(&self) -> bool {
+        self.endpoints().iter().any(|endpoint| endpoint.network != husk_net::DEFAULT_NETWORK)
+    }
+
+    fn names(&self, netns: &NetNs, config: &Config) -> Result<Option<dns::Config>> {
+        let Self::Reserved(nets, reservation, _) = self else { return Ok(None) };
+        let Some(first) = reservation.endpoints().first().filter(|_| self.has_names()) else {
+            return Ok(None);
+        };
+        // An internal network leads nowhere, also not by way of the host's own server.
+        let leads_out = self.endpoints().iter().any(|endpoint| endpoint.default_route);
+        let asked = dns_options(config);
+        let servers = ResolvConf::upstream(&HostResolver::read(), &asked, leads_out);
+        Ok(Some(dns::Config {
+            networks: (**nets).clone(),
+            container: first.container.clone(),
+            netns: netns.try_clone()?,
+            servers,
+        }))
+    }
+
+    /// Undoes what [`Self::connect`] did for a container that then could not be started.
+    ///
+    /// # Errors
+    /// Every step that failed.
+    pub fn abandon(&self) -> Result<()> {
+        let Self::Reserved(nets, reservation, _) = self else { return Ok(()) };
+        Ok(nets.abandon(reservation)?)
     }
 
     /// Connects the created container's process, where that is what can be connected.
@@ -142,11 +200,13 @@ impl Connection {
     /// # Errors
     /// What pasta refused.
     pub fn connect_process(&self, pid: i32) -> Result<()> {
-        let Self::Pasta { pid_file, .. } = self else { return Ok(()) };
+        let Self::Pasta { pid_file, forward_dns, .. } = self else { return Ok(()) };
+        let forward_dns = *forward_dns;
         let (pid, claims, interface) = (pid.unsigned_abs(), self.claims(), "eth0");
         let user_namespace = pasta::UserNamespace::OfCaller;
         // It listens on the host's loopback, too.
-        Ok(Pasta { pid, user_namespace, pid_file, claims, interface, mtu: None }.start()?)
+        Ok(Pasta { pid, user_namespace, pid_file, claims, interface, mtu: None, forward_dns }
+            .start()?)
     }
 }
 
@@ -180,20 +240,74 @@ fn publishes(container: &Container) -> Result<Vec<Publish>> {
     config.publishes.iter().chain(exposed).map(parse).collect()
 }
 
-fn request(container: &Container, names: &[String]) -> Result<Request> {
+/// `--dns` and the like.
+pub fn dns_options(config: &Config) -> DnsOptions {
+    DnsOptions {
+        servers: config.dns.clone(),
+        search: config.dns_search.clone(),
+        options: config.dns_options.clone(),
+    }
+}
+
+/// Whether the container was given the right to configure its network.
+fn configures_network(config: &Config) -> bool {
+    let is_given = |name: &String| ["ALL", "CAP_NET_ADMIN"].contains(&name.as_str());
+    let is_taken = config.cap_drop.iter().any(|name| name == "CAP_NET_ADMIN");
+    config.privileged || (config.cap_add.iter().any(is_given) && !is_taken)
+}
+
+/// Asked of the record, not of the file, which the container can write.
+fn hostname_of(other: &Container) -> String {
+    let config = &other.record.config;
+    let is_on_hosts_network = config.networks.first().is_some_and(|mode| mode == "host");
+    if !config.hostname.is_empty() {
+        config.hostname.clone()
+    } else if is_on_hosts_network {
+        rustix::system::uname().nodename().to_string_lossy().into_owned()
+    } else {
+        crate::container::name::short(other.id()).to_owned()
+    }
+}
+
+/// `--ip`, `--ip6` and `--mac-address` are of the first network.
+fn request(container: &Container, mut attachments: Vec<Attachment>) -> Result<Request> {
     let config = &container.record.config;
-    let mac = config.mac.as_deref().map(husk_net::parse_mac).transpose()?;
-    let attachment = |(index, network): (usize, &String)| Attachment {
-        network: network.clone(),
-        addresses: if index == 0 { config.addresses.clone() } else { Vec::new() },
-        mac: mac.filter(|_| index == 0),
-    };
+    if let Some(first) = attachments.first_mut() {
+        let mac = config.mac.as_deref().map(husk_net::parse_mac).transpose()?;
+        first.addresses.extend(&config.addresses);
+        first.mac = mac.or(first.mac);
+    }
+    if !config.hostname.is_empty() {
+        attachments.iter_mut().for_each(|one| one.aliases.push(config.hostname.clone()));
+    }
     Ok(Request {
         container: container.id().to_owned(),
         name: container.record.name.clone(),
-        attachments: names.iter().enumerate().map(attachment).collect(),
+        attachments,
         publishes: publishes(container)?,
+        configures_network: configures_network(config),
     })
+}
+
+/// A container in another's network has the other's names, files and ports.
+fn refuse_own_settings(config: &Config) -> Result<()> {
+    let dns = config.dns.first().map(ToString::to_string);
+    let own = [
+        ("--publish", config.publishes.first().cloned()),
+        ("--hostname", Some(config.hostname.clone()).filter(|name| !name.is_empty())),
+        ("--add-host", config.add_hosts.first().cloned()),
+        ("--dns", dns),
+        ("--dns-search", config.dns_search.first().cloned()),
+        ("--dns-option", config.dns_options.first().cloned()),
+    ];
+    for (flag, value) in own {
+        if let Some(value) = value {
+            let problem = "cannot be combined with --network container:NAME, \
+                           which shares that container's network and names";
+            return Err(Error::flag(flag, value, problem));
+        }
+    }
+    Ok(())
 }
 
 /// Undoes whatever connects a container, also one that never was connected.
@@ -212,4 +326,100 @@ pub fn tear_down_of(home: &Home, id: &str, run: &Path) -> Result<()> {
     let stopped = pasta::stop(&pasta_pid_file(run));
     let undone = home.networks()?.tear_down(id);
     Ok(stopped.and(undone)?)
+}
+
+/// `network connect`: now if the container runs, and at each of its starts. Returns
+/// notices.
+///
+/// # Errors
+/// What is not there, in use, or cannot be combined.
+pub fn join(home: &Home, container: Container, attachment: &Attachment) -> Result<Vec<String>> {
+    let (mut container, _lock) = locked(home, container)?;
+    let mut attachments = attachments_of(&container)?;
+    let (id, name) = (container.id().to_owned(), container.record.name.clone());
+    let nets = home.networks()?;
+    // What it may not be is said before anything is connected.
+    Mode::parse(&[husk_net::network_value(attachment)], is_rootless())?;
+    if attachments.iter().any(|present| present.network == attachment.network) {
+        let network = attachment.network.clone();
+        return Err(husk_net::Error::AlreadyConnected { container: name, network }.into());
+    }
+    let notices = match running_namespace(&container)? {
+        Some(namespace) => {
+            let configures = configures_network(&container.record.config);
+            let mut attachment = attachment.clone();
+            let hostname = container.record.config.hostname.clone();
+            attachment.aliases.extend(Some(hostname).filter(|name| !name.is_empty()));
+            nets.connect(&id, &name, &attachment, configures, &namespace)?.1
+        }
+        None => {
+            nets.check_addresses(attachment)?;
+            Vec::new()
+        }
+    };
+    attachments.push(attachment.clone());
+    container.record.config.networks = attachments.iter().map(husk_net::network_value).collect();
+    container.write()?;
+    Ok(notices)
+}
+
+/// `network disconnect`, likewise.
+///
+/// # Errors
+/// [`husk_net::Error::NotConnected`]; what could not be undone.
+pub fn leave(home: &Home, container: Container, network: &str) -> Result<()> {
+    let (mut container, _lock) = locked(home, container)?;
+    let mut attachments = attachments_of(&container)?;
+    let (id, name) = (container.id().to_owned(), container.record.name.clone());
+    let Some(at) = attachments.iter().position(|present| present.network == network) else {
+        let network = network.to_owned();
+        return Err(husk_net::Error::NotConnected { container: name, network }.into());
+    };
+    if let Some(namespace) = running_namespace(&container)? {
+        match home.networks()?.disconnect(&id, &name, network, &namespace) {
+            // A record that is ahead of what is connected.
+            Ok(()) | Err(husk_net::Error::NotConnected { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    attachments.remove(at);
+    let config = &mut container.record.config;
+    if at == 0 {
+        // Those of the first network are not another's.
+        config.addresses.clear();
+        config.mac = None;
+    }
+    config.networks = attachments.iter().map(husk_net::network_value).collect();
+    if config.networks.is_empty() {
+        config.networks.push("none".to_owned());
+    }
+    container.write()
+}
+
+/// The container as it is once no other command changes it.
+fn locked(home: &Home, container: Container) -> Result<(Container, Lock)> {
+    let lock = container.lock()?;
+    Ok((Container::open(home, container.id())?, lock))
+}
+
+/// The networks that a container is to be on.
+fn attachments_of(container: &Container) -> Result<Vec<Attachment>> {
+    let config = &container.record.config;
+    match Mode::parse(&config.networks, is_rootless())? {
+        Mode::Networks(attachments) => Ok(attachments),
+        Mode::None => Ok(Vec::new()),
+        Mode::Host | Mode::Container(_) | Mode::Pasta => Err(Error::other(format_args!(
+            "container {} has --network {}: it cannot be connected to other networks",
+            container.record.name,
+            config.networks.first().map_or("pasta", String::as_str)
+        ))),
+    }
+}
+
+fn running_namespace(container: &Container) -> Result<Option<NetNs>> {
+    let state = container.state()?;
+    match state.status {
+        Status::Running => Ok(Some(NetNs::of_process(state.pid.unsigned_abs())?)),
+        _ => Ok(None),
+    }
 }

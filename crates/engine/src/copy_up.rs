@@ -3,11 +3,12 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
+use husk_image::tree::copy::{Copier, Rules};
+use husk_image::tree::walk::Walk;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::error::{Result, file};
-use crate::tree::{Copier, Rules};
 
 /// Copies what is at `target` in the tree `root` to the directory `data`, if that is
 /// empty. What is not there, or no directory, is nothing to copy. Links of the image's on
@@ -30,6 +31,8 @@ pub fn fill(root: BorrowedFd<'_>, target: &str, data: &Path) -> Result<()> {
     let parent = data.parent().unwrap_or(data);
     let to = rustix::fs::open(parent, flags, Mode::empty()).map_err(file("open", parent))?;
     let name = data.file_name().unwrap_or_default().as_encoded_bytes();
-    let rules = Rules { owner: None, privileges: true, devices: true };
-    Copier::new(rules).copy(from.as_fd(), to.as_fd(), name, target)
+    let rules = Rules { owner: None, mode: None, privileges: true, lenient: false, devices: true };
+    let shown = parent.display().to_string();
+    let mut copier = Copier::new(rules, Walk::LIVE);
+    Ok(copier.copy(from.as_fd(), to.as_fd(), name, target, &shown)?)
 }

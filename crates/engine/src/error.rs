@@ -96,6 +96,9 @@ pub enum Error {
     /// A tar could not be written.
     #[error(transparent)]
     Pack(#[from] husk_image::pack::PackError),
+    /// A tree could not be copied.
+    #[error(transparent)]
+    Tree(#[from] husk_image::tree::TreeError),
     /// A malformed reference.
     #[error(transparent)]
     Reference(#[from] husk_image::reference::ReferenceError),

@@ -29,7 +29,6 @@ pub mod runtime;
 pub mod spec;
 pub mod stop;
 pub mod top;
-pub mod tree;
 pub mod usage;
 pub mod view;
 pub mod volume;

@@ -5,11 +5,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use husk_image::store::Store;
+use husk_image::tree::{open_directory, open_entry};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, statat};
 use rustix::io::Errno;
 
 use crate::error::Result;
-use crate::tree::{open_directory, open_entry};
 
 /// Deeper than any tree of a person's.
 const MAX_DEPTH: usize = 255;

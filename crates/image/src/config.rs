@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::build::CacheEntry;
 use crate::digest::{Digest, clip};
 use crate::document::{DocumentError, MAX_CONFIG, json};
 use crate::platform::Platform;
@@ -34,6 +35,9 @@ pub struct ImageConfig {
     /// How the image came to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<Vec<History>>,
+    /// Results of build steps that the image carries (`build --cache-to type=inline`).
+    #[serde(rename = "husk.build.cache", default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Vec<CacheEntry>>,
 }
 
 /// The `rootfs` of an image config.

@@ -14,6 +14,7 @@
 //! | know what to run in it | [`store::Store::config`], [`facts::Facts::of`], [`user::lookup`] |
 //! | make a layer of changes | [`pack::pack`], [`compose::compose`] |
 //! | build | [`build::build`] |
+//! | walk and copy file trees | [`tree`] |
 //!
 //! A container's way: take [`store::Store::activity`], [`store::Store::find`] the image,
 //! [`store::Store::pin`] it under the container's id, drop the activity; prepare and
@@ -35,5 +36,6 @@ pub mod progress;
 pub mod reference;
 pub mod registry;
 pub mod store;
+pub mod tree;
 pub mod unpack;
 pub mod user;

@@ -5,15 +5,18 @@
 //! same tree gives the same bytes. A character device 0:0 becomes `.wh.NAME`, an opaque
 //! directory gets `.wh..wh..opq`; attributes that overlayfs keeps for itself stay out.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{self, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::digest::{Digest, Hasher, HashingWriter};
+use crate::tree::walk::{Entry, Visitor, Walk};
+use crate::tree::{TreeError, open_directory};
 use crate::unpack::entry::shown;
 
 /// Why a layer could not be made of a directory.
@@ -32,9 +35,9 @@ pub enum PackError {
     /// The layer could not be written.
     #[error("write the layer: {0}")]
     Write(#[from] io::Error),
-    /// Directories lie too deep in each other.
-    #[error("layer from {0:?}: more than 255 directories deep")]
-    Deep(String),
+    /// The tree could not be walked.
+    #[error("layer: {0}")]
+    Tree(#[from] TreeError),
 }
 
 /// What packing a directory gave.
@@ -59,8 +62,7 @@ pub fn pack(root: BorrowedFd<'_>, out: impl Write) -> Result<Packed, PackError> 
     let gzip = flate2::write::GzEncoder::new(out, flate2::Compression::new(6));
     let tar = tar::Builder::new(HashingWriter::new(gzip));
     let mut packer = Packer::new(tar, true);
-    let directory = list(root).map_err(at(b"", "open"))?;
-    packer.directory(&directory, &[], 0)?;
+    packer.content(root, &[])?;
     let (gzip, diff_id, _) = packer.tar.into_inner()?.finish();
     gzip.finish()?.flush()?;
     Ok(Packed { diff_id, bytes: packer.bytes, entries: packer.entries, warnings: packer.warnings })
@@ -83,10 +85,15 @@ impl<W: Write> Archive<W> {
     /// # Errors
     /// [`PackError`].
     pub fn add(&mut self, inode: BorrowedFd<'_>, path: &[u8]) -> Result<(), PackError> {
-        if !path.is_empty() {
-            return self.0.inode(inode, path, 0);
+        if path.is_empty() {
+            return self.0.content(inode, path);
         }
-        self.0.directory(&list(inode).map_err(at(path, "open"))?, path, 0)
+        let stat = fs::fstat(inode).map_err(at(path, "stat"))?;
+        self.0.inode(inode, path, &stat)?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => self.0.content(inode, path),
+            _ => Ok(()),
+        }
     }
 
     /// Writes the end; gives what was left out.
@@ -109,17 +116,13 @@ struct Packer<W: Write> {
     bytes: u64,
     entries: u64,
     warnings: Vec<String>,
+    /// The path of the directory that is being packed.
+    path: Vec<u8>,
 }
 
 fn at<E: Into<io::Error>>(path: &[u8], operation: &'static str) -> impl FnOnce(E) -> PackError {
     let path = shown(path);
     move |source| PackError::File { path, operation, source: source.into() }
-}
-
-/// Opens a directory of which there is a descriptor, to list it.
-fn list(directory: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    fs::openat(directory, ".", flags, Mode::empty())
 }
 
 /// The names in a directory, sorted.
@@ -167,70 +170,75 @@ fn is_opaque(directory: &OwnedFd) -> bool {
     })
 }
 
-impl<W: Write> Packer<W> {
-    fn new(tar: tar::Builder<HashingWriter<W>>, layer: bool) -> Packer<W> {
-        let inodes = HashMap::new();
-        Packer { layer, tar, inodes, bytes: 0, entries: 0, warnings: Vec::new() }
-    }
-
-    fn directory(
-        &mut self,
-        directory: &OwnedFd,
-        path: &[u8],
-        depth: usize,
-    ) -> Result<(), PackError> {
-        if depth > 255 {
-            return Err(PackError::Deep(shown(path)));
-        }
-        for name in names(directory).map_err(at(path, "list"))? {
-            let path = if path.is_empty() { name.clone() } else { [path, &name].join(&b'/') };
-            self.entry(directory, &name, &path, depth)?;
+impl<W: Write> Visitor<PackError> for Packer<W> {
+    fn visit(&mut self, entry: &Entry<'_>) -> Result<(), PackError> {
+        let path = match self.path.is_empty() {
+            true => entry.name.to_vec(),
+            false => [self.path.as_slice(), entry.name].join(&b'/'),
+        };
+        self.inode(entry.inode, &path, entry.stat)?;
+        if FileType::from_raw_mode(entry.stat.st_mode) == FileType::Directory {
+            self.path = path;
         }
         Ok(())
     }
 
-    fn entry(
-        &mut self,
-        parent: &OwnedFd,
-        name: &[u8],
-        path: &[u8],
-        depth: usize,
-    ) -> Result<(), PackError> {
-        if self.layer && name.starts_with(b".wh.") {
-            self.warnings
-                .push(format!("{:?} left out: a layer cannot hold .wh. names", shown(path)));
-            return Ok(());
-        }
-        // What it is, is told by the descriptor: the name may be another file's by then.
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match fs::openat(parent, name, flags, Mode::empty()) {
-            Ok(inode) => self.inode(inode.as_fd(), path, depth),
-            Err(Errno::NOENT) if !self.layer => Ok(()),
-            Err(errno) => Err(at(path, "open")(errno)),
-        }
+    fn leave(&mut self, _: &Entry<'_>) -> Result<(), PackError> {
+        let end = self.path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+        self.path.truncate(end);
+        Ok(())
+    }
+}
+
+impl<W: Write> Packer<W> {
+    fn new(tar: tar::Builder<HashingWriter<W>>, layer: bool) -> Packer<W> {
+        let inodes = HashMap::new();
+        Packer { layer, tar, inodes, bytes: 0, entries: 0, warnings: Vec::new(), path: Vec::new() }
     }
 
-    fn inode(&mut self, inode: BorrowedFd<'_>, path: &[u8], depth: usize) -> Result<(), PackError> {
-        let stat = fs::fstat(inode).map_err(at(path, "stat"))?;
+    /// Adds what is in a directory.
+    fn content(&mut self, directory: BorrowedFd<'_>, path: &[u8]) -> Result<(), PackError> {
+        self.path = path.to_vec();
+        let refused = RefCell::new(Vec::new());
+        let whiteout = |path: &str| path.rsplit('/').next().unwrap_or(path).starts_with(".wh.");
+        let keep = |path: &str, _| {
+            let refuse = whiteout(path);
+            if refuse {
+                let text = format!("{path:?} left out: a layer cannot hold .wh. names");
+                refused.borrow_mut().push(text);
+            }
+            !refuse
+        };
+        let walk = match self.layer {
+            true => Walk { keep: Some(&keep), ..Walk::LAYER },
+            false => Walk::LIVE,
+        };
+        let walked = walk.walk(directory, &String::from_utf8_lossy(path), self);
+        self.warnings.append(&mut refused.borrow_mut());
+        walked
+    }
+
+    /// Adds an inode itself.
+    fn inode(&mut self, inode: BorrowedFd<'_>, path: &[u8], stat: &Stat) -> Result<(), PackError> {
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => {
-                let directory = list(inode).map_err(at(path, "open"))?;
-                self.add(inode, path, &stat, tar::EntryType::Directory)?;
+                self.add(inode, path, stat, tar::EntryType::Directory)?;
+                let directory = open_directory(inode).map_err(at(path, "open"))?;
                 if self.layer && is_opaque(&directory) {
                     self.whiteout(&[path, b".wh..wh..opq"].join(&b'/'))?;
                 }
-                self.directory(&directory, path, depth + 1)
+                Ok(())
             }
             FileType::CharacterDevice if self.layer && stat.st_rdev == 0 => {
                 let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
                 let before = path.get(..path.len() - name.len()).unwrap_or_default();
                 self.whiteout(&[before, b".wh.", name].concat())
             }
-            FileType::RegularFile => self.add(inode, path, &stat, tar::EntryType::Regular),
-            FileType::Symlink => self.add(inode, path, &stat, tar::EntryType::Symlink),
-            FileType::CharacterDevice => self.add(inode, path, &stat, tar::EntryType::Char),
-            FileType::BlockDevice => self.add(inode, path, &stat, tar::EntryType::Block),
-            FileType::Fifo => self.add(inode, path, &stat, tar::EntryType::Fifo),
+            FileType::RegularFile => self.add(inode, path, stat, tar::EntryType::Regular),
+            FileType::Symlink => self.add(inode, path, stat, tar::EntryType::Symlink),
+            FileType::CharacterDevice => self.add(inode, path, stat, tar::EntryType::Char),
+            FileType::BlockDevice => self.add(inode, path, stat, tar::EntryType::Block),
+            FileType::Fifo => self.add(inode, path, stat, tar::EntryType::Fifo),
             _ => {
                 self.warnings.push(format!("{:?} left out: a socket", shown(path)));
                 Ok(())

@@ -1,5 +1,7 @@
 //! What a long operation tells while it runs. The library prints nothing itself.
 
+use std::time::Duration;
+
 use crate::digest::Digest;
 
 /// One thing that happened. Sizes are in bytes.
@@ -25,6 +27,8 @@ pub enum Event<'a> {
     Step(&'a str),
     /// The step's result was in the cache.
     CachedStep,
+    /// The step is done, after this long.
+    StepDone(Duration),
     /// Something that the user should see.
     Warning(&'a str),
 }

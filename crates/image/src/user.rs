@@ -204,14 +204,15 @@ fn memberships<'a>(groups: &'a str, user: &'a str) -> impl Iterator<Item = u32> 
     lines.map(|(_, gid, _)| gid).take(65_000)
 }
 
-/// Reads a file of the rootfs; one that is not there is empty.
+/// Reads a file of the rootfs; one that is not there knows root alone.
 fn read(rootfs: BorrowedFd<'_>, file: &'static str) -> Result<String, UserError> {
+    let missing = if file == PASSWD { "root:x:0:0::/root:" } else { "root:x:0:" };
     let failed = |errno: Errno| UserError::Read { file, source: errno.into() };
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let path_flags = OFlags::PATH | OFlags::CLOEXEC;
     let found = match fs::openat2(rootfs, file, path_flags, Mode::empty(), resolve) {
         Ok(found) => found,
-        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(String::new()),
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(missing.to_owned()),
         Err(errno) => return Err(failed(errno)),
     };
     let stat = fs::fstat(&found).map_err(failed)?;

@@ -11,6 +11,9 @@ use husk_image::build::BuildOptions;
 use layer::without_root;
 use serde_json::json;
 
+/// What a base without a PATH gets.
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 #[test]
 fn nonsense_is_refused_at_its_place() {
     let bench = Bench::new();
@@ -28,11 +31,14 @@ fn nonsense_is_refused_at_its_place() {
         ("ENV $NOPE=x", "2:5: ENV takes name=value; the name is empty"),
         ("VOLUME \"\"", "2:8: VOLUME takes paths"),
         ("COPY $NOPE /", "2:6: this source is empty"),
-        ("COPY --chmod=999 a /", "2:14: a mode is octal"),
+        ("COPY --chmod=999 a /", "2:14: \"999\": a mode is octal"),
         ("COPY --from=3 a /", "2:13: there is no stage 3 before this one"),
         ("COPY --from=0 a /", "2:13: there is no stage 0 before this one"),
         ("COPY --from=this a /", "2:13: there is no stage this before this one"),
-        ("COPY --from=none a /", "2:13: none is no earlier stage, and as an image: no such image"),
+        (
+            "COPY --from=none a /",
+            "2:13: none is not an earlier stage, and as an image: no such image",
+        ),
     ] {
         let source = format!("FROM scratch AS this\n{instruction}\n");
         let error = bench.build(&source).err().unwrap();
@@ -55,10 +61,10 @@ fn what_docker_takes_is_taken() {
         ENV A=b \\\r\n # between\r\n\r\n  C=\"d $BASE\" E=${F:-g} H=${A:+i}\r\n\
         LABEL one two three\r\nEXPOSE 80-82 443/TCP\r\nSTOPSIGNAL SIGRTMIN+3\r\nCMD [\"x\"]\r\n";
     let run = bench.build(source).unwrap().config.config.unwrap();
-    assert_eq!(run.env.unwrap(), ["A=b", "C=d ", "E=g", "H="]);
+    assert_eq!(run.env.unwrap(), [PATH, "A=b", "C=d ", "E=g", "H="]);
     assert_eq!(run.labels.unwrap()["one"], "two three");
     let ports: Vec<String> = run.exposed_ports.unwrap().into_keys().collect();
-    assert_eq!(ports, ["443/tcp", "80-82/tcp"]);
+    assert_eq!(ports, ["443/tcp", "80/tcp", "81/tcp", "82/tcp"]);
     assert_eq!(run.stop_signal.unwrap(), "SIGRTMIN+3");
     assert_eq!(run.cmd.unwrap(), ["x"]);
 }
@@ -106,16 +112,16 @@ fn an_image_leaves_instructions_for_the_next() {
     assert_eq!(bench.read(&built.image, "srv/app").unwrap(), "the next one's");
     assert_eq!(bench.read(&built.image, "made").unwrap(), "x");
     let run = built.config.config.unwrap();
-    assert_eq!(run.env.unwrap(), ["WHERE=/srv", "FOR=me", "LAST=me"]);
+    assert_eq!(run.env.unwrap(), [PATH, "WHERE=/srv", "FOR=me", "LAST=me"]);
     assert_eq!(run.on_build, None, "they are for one build");
-    assert!(built.log.contains("[b 2/4 ONBUILD] COPY app ${WHERE}/app"));
+    assert!(built.log.contains("[2/4 ONBUILD] COPY app ${WHERE}/app"));
     let history = built.config.history.unwrap();
     assert!(history.iter().any(|entry| entry.created_by.as_deref() == Some("ENV FOR=$WHO")));
     // And none is left for a third.
     assert!(bench.build("FROM app:1\n").unwrap().ran.is_empty());
     // A stage is a base, too.
     let staged = bench.build("FROM scratch AS a\nONBUILD ENV A=b\nFROM a\n").unwrap();
-    assert_eq!(staged.config.config.unwrap().env.unwrap(), ["A=b"]);
+    assert_eq!(staged.config.config.unwrap().env.unwrap(), [PATH, "A=b"]);
 }
 
 #[test]
@@ -134,7 +140,7 @@ fn stages_that_only_a_variable_names_are_built() {
     let bench = Bench::new();
     let source = "ARG BASE=first\nFROM scratch AS first\nENV A=b\nFROM $BASE\n";
     let built = bench.build(source).unwrap();
-    assert_eq!(built.config.config.unwrap().env.unwrap(), ["A=b"]);
+    assert_eq!(built.config.config.unwrap().env.unwrap(), [PATH, "A=b"]);
     // One that an ONBUILD copies from.
     if without_root("stages_that_only_a_variable_names_are_built") {
         return;

@@ -113,14 +113,17 @@ fn files_that_are_missing_or_hostile() {
     let scratch = Scratch::new("user");
     assert_eq!(find(&scratch, "5", &[]).unwrap().uid, 5);
     assert_eq!(find(&scratch, "", &[]).unwrap().home, "/root");
-    assert!(find(&scratch, "root", &[]).unwrap_err().contains("no \"root\""));
+    // Without the files there is root, and nobody else.
+    let root = find(&scratch, "root:root", &["root"]).unwrap();
+    assert_eq!((root.uid, root.gid, root.home.as_str()), (0, 0, "/root"));
+    assert!(find(&scratch, "daemon", &[]).unwrap_err().contains("no \"daemon\""));
 
     let passwd = |scratch: &Scratch| scratch.path().join("etc/passwd");
     // A link to the host's file is one within the rootfs, where there is nothing.
     let scratch = rootfs("", "");
     std::fs::remove_file(passwd(&scratch)).unwrap();
     std::os::unix::fs::symlink("/../../../../etc/passwd", passwd(&scratch)).unwrap();
-    assert!(find(&scratch, "root", &[]).is_err());
+    assert!(find(&scratch, "daemon", &[]).is_err());
 
     let scratch = rootfs("", "");
     std::fs::remove_file(passwd(&scratch)).unwrap();

@@ -13,8 +13,10 @@ use crate::netlink::{Refusal, Socket, attribute};
 use crate::subnet::Subnet;
 
 const RTM_NEWADDR: u16 = 20;
+const RTM_GETADDR: u16 = 22;
 const RTM_GETMULTICAST: u16 = 58;
 const IFADDRMSG: usize = 8;
+const IFA_ADDRESS: u16 = 1;
 const IFA_MULTICAST: u16 = 7;
 const AF_INET6: u8 = 10;
 const HEARD_LIMIT: Duration = Duration::from_secs(1);
@@ -64,7 +66,8 @@ pub(crate) fn add(
 /// They ask by multicast to its solicited-node group (RFC 4291 section 2.7.1),
 /// which the kernel joins in a work queue after the request that added the
 /// address is answered. A question that comes before is lost, and asked again
-/// after a second.
+/// after a second. The kernel tells of it only since Linux 6.15
+/// (`RTNLGRP_IPV6_MCADDR`), so it is asked.
 pub(crate) fn wait_until_heard(socket: &mut Socket, index: u32, address: Ipv6Addr) -> Result<()> {
     let [.., a, b, c] = address.octets();
     let group = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c];
@@ -86,4 +89,25 @@ pub(crate) fn wait_until_heard(socket: &mut Socket, index: u32, address: Ipv6Add
         std::thread::sleep(HEARD_INTERVAL);
     }
     Ok(())
+}
+
+/// Every address of the host with its link's index, as the subnet that the link
+/// reaches by it.
+pub(crate) fn all(socket: &mut Socket) -> Result<Vec<(u32, Subnet)>> {
+    let messages = socket
+        .dump(RTM_GETADDR, &[0; IFADDRMSG])
+        .map_err(|refusal| refusal.into_error("list", "the host's addresses"))?;
+    Ok(messages.iter().filter_map(|(_, message)| read(message)).collect())
+}
+
+fn read(message: &[u8]) -> Option<(u32, Subnet)> {
+    let header: &[u8; IFADDRMSG] = message.first_chunk()?;
+    let attributes = message.get(IFADDRMSG..)?;
+    let index = u32::from_ne_bytes([header[4], header[5], header[6], header[7]]);
+    let bytes = attribute(attributes, IFA_ADDRESS)?;
+    let address = match bytes.len() {
+        4 => IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?),
+        _ => IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?),
+    };
+    Some((index, Subnet::around(address, header[1])))
 }

@@ -6,19 +6,37 @@ use std::net::IpAddr;
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
-use crate::lease::{Endpoint, mac_for};
+use crate::installation::{Installation, lock_host};
+use crate::lease::{Endpoint, bridge_mac};
 use crate::link::{self, Link, VethPair};
 use crate::netlink::{Refusal, Socket};
 use crate::netns::NetNs;
 use crate::network::Network;
-use crate::{address, forwarding, route, sysctl};
+use crate::store::refuse_taken;
+use crate::{address, route, sysctl};
 
 /// Without a default route nothing says what the outside can carry; this it can.
 const DEFAULT_MTU: u32 = 1500;
 
 /// Whether the host can have this network at all, before anything is changed.
-pub(crate) fn validate(network: &Network, socket: &mut Socket) -> Result<()> {
+pub(crate) fn validate(
+    network: &Network,
+    installation: &Installation,
+    socket: &mut Socket,
+) -> Result<()> {
     let present = link::find(socket, &network.bridge)?;
+    if let Some(owner) = present.as_ref().and_then(|link| link.alias.as_ref())
+        && *owner != installation.alias()
+    {
+        return Err(Error::Invalid {
+            property: "bridge",
+            value: network.bridge.clone(),
+            reason: format!(
+                "belongs to another husk installation on this host (alias \"{owner}\"): \
+                 stop its containers, or use a network of another name"
+            ),
+        });
+    }
     if let Some(link) = present.filter(|link| link.kind != "bridge") {
         return Err(Error::Invalid {
             property: "bridge",
@@ -36,27 +54,32 @@ pub(crate) fn validate(network: &Network, socket: &mut Socket) -> Result<()> {
 /// The caller holds the network's lock. Returns whether it was made.
 pub(crate) fn set_up_bridge(
     network: &Network,
+    installation: &Installation,
     socket: &mut Socket,
-    notices: &mut Vec<String>,
 ) -> Result<(Link, bool)> {
     let bridge = &network.bridge;
     let mut created = false;
+    let mut host_lock = None;
     let link = match link::find(socket, bridge)? {
         Some(link) => link,
         None => {
+            // Of two installations that start with the same subnet one is refused.
+            host_lock = lock_host();
+            refuse_taken(network)?;
             let mtu = match network.mtu {
                 Some(mtu) => mtu,
                 None => uplink_mtu(socket)?,
             };
-            let gateway = network.pools.first().map(|pool| pool.gateway);
-            let mac = mac_for(gateway.unwrap_or(IpAddr::from([0; 4])));
-            link::add_bridge(socket, bridge, mac, mtu)
+            link::add_bridge(socket, bridge, bridge_mac(network), mtu)
                 .map_err(|refusal| refusal.into_error("add bridge", bridge))?;
             created = true;
             let made = link::find(socket, bridge)?;
             made.ok_or_else(|| Refusal::from(Errno::NODEV).into_error("find bridge", bridge))?
         }
     };
+    if link.alias.is_none() {
+        link::set_alias(socket, link.index, bridge, &installation.alias())?;
+    }
     if !link.up {
         // Before it is up: a container must not be able to configure the host by
         // router advertisements (CVE-2020-13401).
@@ -68,9 +91,7 @@ pub(crate) fn set_up_bridge(
     if !link.up {
         link::set_up(socket, link.index, bridge)?;
     }
-    if !network.internal {
-        forwarding::enable(network, notices)?;
-    }
+    drop(host_lock);
     Ok((link, created))
 }
 
@@ -97,10 +118,12 @@ pub(crate) fn set_up(
     let (mut inside, has_ipv6) = netns.enter(|| enter_container(wants_ipv6))??;
     add_pair(endpoint, bridge, socket, netns)?;
     let host = &endpoint.host_interface;
+    let alias = port_alias(endpoint);
     // A bridge's port speaks no IP of its own; this keeps IPv6 from trying.
     sysctl::set_if_present(&format!("ipv6/conf/{host}/disable_ipv6"), "1")?;
     let port = link::find(socket, host)?
         .ok_or_else(|| Refusal::from(Errno::NODEV).into_error("find link", host))?;
+    link::set_alias(socket, port.index, host, &alias)?;
     if filters_bridged_packets()? {
         // br_netfilter translates a frame while it is being bridged, so that a
         // container's packet to its own published port leaves by the port it
@@ -108,10 +131,10 @@ pub(crate) fn set_up(
         link::set_hairpin(socket, port.index, host)?;
     }
     link::set_up(socket, port.index, host)?;
-    configure(endpoint, &mut inside, has_ipv6, notices)?;
-    link::wait_until_it_works(socket, port.index)?;
+    configure(endpoint, &mut inside, netns, has_ipv6, notices)?;
+    link::wait_until_it_works(socket, port.index, Socket::link_events)?;
     // The first port brings the bridge to life.
-    link::wait_until_it_works(socket, bridge.index)
+    link::wait_until_it_works(socket, bridge.index, Socket::link_events)
 }
 
 /// Runs inside: loopback, and settings that the new link is to begin with.
@@ -139,10 +162,9 @@ fn add_pair(endpoint: &Endpoint, bridge: &Link, socket: &mut Socket, netns: &Net
         netns,
     };
     let mut added = link::add_veth(socket, &pair);
-    if matches!(&added, Err(refusal) if refusal.errno == Errno::EXIST) {
-        // The name is made of the container's id: what has it is what a start of
-        // the same container left behind.
-        link::delete(socket, &endpoint.host_interface)?;
+    if matches!(&added, Err(refusal) if refusal.errno == Errno::EXIST)
+        && remove_port(endpoint, socket)?
+    {
         added = link::add_veth(socket, &pair);
     }
     added.map_err(|refusal| {
@@ -157,6 +179,7 @@ fn add_pair(endpoint: &Endpoint, bridge: &Link, socket: &mut Socket, netns: &Net
 fn configure(
     endpoint: &Endpoint,
     inside: &mut Socket,
+    netns: &NetNs,
     has_ipv6: bool,
     notices: &mut Vec<String>,
 ) -> Result<()> {
@@ -177,7 +200,7 @@ fn configure(
             route::set_default(inside, address.gateway, link.index)?;
         }
     }
-    link::wait_until_it_works(inside, link.index)?;
+    link::wait_until_it_works(inside, link.index, || netns.enter(Socket::link_events)?)?;
     match endpoint.address(true).map(|a| a.address) {
         Some(IpAddr::V6(address)) if has_ipv6 => {
             address::wait_until_heard(inside, link.index, address)
@@ -209,7 +232,24 @@ fn filters_bridged_packets() -> Result<bool> {
 
 /// Removes an endpoint's links; a namespace that is gone has taken them along.
 pub(crate) fn tear_down(endpoint: &Endpoint, socket: &mut Socket) -> Result<()> {
-    link::delete(socket, &endpoint.host_interface)
+    remove_port(endpoint, socket).map(drop)
+}
+
+fn port_alias(endpoint: &Endpoint) -> String {
+    format!("husk container {}", endpoint.container)
+}
+
+/// Removes what an earlier start of the same container left, or this one made: a veth
+/// link of the endpoint's name that is not another container's. Returns whether it did.
+fn remove_port(endpoint: &Endpoint, socket: &mut Socket) -> Result<bool> {
+    let name = &endpoint.host_interface;
+    let Some(link) = link::find(socket, name)? else { return Ok(false) };
+    let is_ours = link.alias.is_none_or(|alias| alias == port_alias(endpoint));
+    if link.kind != "veth" || !is_ours {
+        return Ok(false);
+    }
+    link::delete(socket, name)?;
+    Ok(true)
 }
 
 /// Removes the bridge after the last endpoint.

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::json_file::{self, Lock};
 use crate::lease::Endpoint;
+use crate::nft::ports::ForeignPort;
 use crate::port_holder;
 use crate::publish::{Protocol, Publish};
 
@@ -52,7 +53,7 @@ impl Claim {
         self.targets.iter().copied().find(|t| t.is_ipv6() == ipv6)
     }
 
-    fn clashes(&self, protocol: Protocol, ip: Option<IpAddr>, port: u16) -> bool {
+    pub(crate) fn clashes(&self, protocol: Protocol, ip: Option<IpAddr>, port: u16) -> bool {
         let same_address = match (self.host_ip, ip) {
             (None, _) | (_, None) => true,
             (Some(a), Some(b)) => {
@@ -92,7 +93,13 @@ impl ClaimFile {
     }
 
     /// Claims every port that `publishes` asks for, or none.
-    pub(crate) fn add(&self, owner: &Owner<'_>, publishes: &[Publish]) -> Result<Held> {
+    /// `foreign` are ports that other installations publish.
+    pub(crate) fn add(
+        &self,
+        owner: &Owner<'_>,
+        publishes: &[Publish],
+        foreign: &[ForeignPort],
+    ) -> Result<Held> {
         if publishes.is_empty() {
             return Ok(Held::default());
         }
@@ -111,7 +118,7 @@ impl ClaimFile {
                     targets: targets.clone(),
                     container_port,
                 };
-                let (port, sockets) = take(&claim, &choices, &claims)?;
+                let (port, sockets) = take(&claim, &choices, &claims, foreign)?;
                 claim.host_port = port;
                 claims.push(claim.clone());
                 held.claims.push(claim);
@@ -180,7 +187,12 @@ impl Owner<'_> {
 }
 
 /// The first of the choices that is free, with the sockets that now hold it.
-fn take(claim: &Claim, choices: &[u16], others: &[Claim]) -> Result<(u16, Vec<OwnedFd>)> {
+fn take(
+    claim: &Claim,
+    choices: &[u16],
+    others: &[Claim],
+    foreign: &[ForeignPort],
+) -> Result<(u16, Vec<OwnedFd>)> {
     let choices = if choices.is_empty() { vec![0; 16] } else { choices.to_vec() };
     let mut refused = None;
     for port in choices {
@@ -198,10 +210,16 @@ fn take(claim: &Claim, choices: &[u16], others: &[Claim]) -> Result<(u16, Vec<Ow
             }));
             continue;
         }
+        let of_port = |port| foreign.iter().find(move |f| clashes_with_foreign(claim, port, f));
+        if let Some(other) = of_port(port).filter(|_| port != 0) {
+            refused = refused.or(Some(in_use_elsewhere(claim, port, other)));
+            continue;
+        }
         match hold(claim.protocol, claim.host_ip, port) {
             // A port that the kernel chose may be one that only a rule has.
             Ok((port, _))
-                if others.iter().any(|o| o.clashes(claim.protocol, claim.host_ip, port)) => {}
+                if of_port(port).is_some()
+                    || others.iter().any(|o| o.clashes(claim.protocol, claim.host_ip, port)) => {}
             Ok(held) => return Ok(held),
             Err(error @ Error::PortInUse { .. }) => refused = refused.or(Some(error)),
             Err(error) => return Err(error),
@@ -211,6 +229,29 @@ fn take(claim: &Claim, choices: &[u16], others: &[Claim]) -> Result<(u16, Vec<Ow
         port: display(claim.host_ip, 0, claim.protocol),
         holder: "other containers, all that were tried".to_owned(),
     }))
+}
+
+fn clashes_with_foreign(claim: &Claim, port: u16, other: &ForeignPort) -> bool {
+    let own = Claim { host_port: port, ..claim.clone() };
+    own.clashes(other.protocol, other.host_ip, other.host_port)
+}
+
+fn in_use_elsewhere(claim: &Claim, port: u16, other: &ForeignPort) -> Error {
+    Error::PortInUse {
+        port: display(claim.host_ip, port, claim.protocol),
+        holder: format!("another husk installation ({})", other.owner),
+    }
+}
+
+/// Refuses claims that another installation has published meanwhile.
+pub(crate) fn refuse_foreign(claims: &[Claim], foreign: &[ForeignPort]) -> Result<()> {
+    for claim in claims {
+        let clash = foreign.iter().find(|f| clashes_with_foreign(claim, claim.host_port, f));
+        if let Some(other) = clash {
+            return Err(in_use_elsewhere(claim, claim.host_port, other));
+        }
+    }
+    Ok(())
 }
 
 fn display(ip: Option<IpAddr>, port: u16, protocol: Protocol) -> String {

@@ -196,6 +196,15 @@ pub enum Error {
         /// Its last words, in one line.
         message: String,
     },
+    /// Two `--root`s with one `--runroot`.
+    #[error(
+        "{} is in use by containers of another --root: give another --runroot",
+        runtime.display()
+    )]
+    RuntimeTaken {
+        /// The directory.
+        runtime: PathBuf,
+    },
     /// Several steps of a tear-down failed; all were tried.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Several(Vec<Error>),

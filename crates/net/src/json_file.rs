@@ -23,6 +23,20 @@ impl Lock {
     /// looked at again once the lock is had.
     pub(crate) fn exclusive(path: &Path) -> Result<Self> {
         loop {
+            // Only a lock that is not waited for may be another's.
+            if let Some(lock) = Self::acquire(path, FlockOperation::LockExclusive)? {
+                return Ok(lock);
+            }
+        }
+    }
+
+    /// As [`Self::exclusive`], but `None` where another process has it.
+    pub(crate) fn try_exclusive(path: &Path) -> Result<Option<Self>> {
+        Self::acquire(path, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    fn acquire(path: &Path, operation: FlockOperation) -> Result<Option<Self>> {
+        loop {
             let file = OpenOptions::new()
                 .create(true)
                 .truncate(false)
@@ -30,15 +44,21 @@ impl Lock {
                 .mode(0o600)
                 .open(path)
                 .map_err(|e| Error::file("open", path, e))?;
-            while let Err(errno) = flock(&file, FlockOperation::LockExclusive) {
-                if errno != rustix::io::Errno::INTR {
-                    return Err(Error::file("lock", path, errno));
+            while let Err(errno) = flock(&file, operation) {
+                match errno {
+                    rustix::io::Errno::INTR => {}
+                    rustix::io::Errno::WOULDBLOCK
+                        if operation == FlockOperation::NonBlockingLockExclusive =>
+                    {
+                        return Ok(None);
+                    }
+                    errno => return Err(Error::file("lock", path, errno)),
                 }
             }
             let held = file.metadata().map_err(|e| Error::file("stat", path, e))?;
             match fs::metadata(path) {
                 Ok(named) if (named.ino(), named.dev()) == (held.ino(), held.dev()) => {
-                    return Ok(Self { _file: file });
+                    return Ok(Some(Self { _file: file }));
                 }
                 Ok(_) => {}
                 Err(e) if e.kind() == ErrorKind::NotFound => {}

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::installation::fnv;
 use crate::json_file::{self, Lock};
 use crate::link::Mac;
 use crate::network::{Network, Pool};
@@ -39,8 +40,11 @@ pub struct Endpoint {
     pub network: String,
     /// Id of the container.
     pub container: String,
-    /// Name of the container, for messages.
+    /// Name of the container, for messages and for [`crate::dns`].
     pub name: String,
+    /// Other names of the container on this network: its hostname, `--network-alias`.
+    #[serde(default)]
+    pub aliases: Vec<String>,
     /// The link inside the container, `eth0`, `eth1`, ...
     pub interface: String,
     /// The other end of the veth pair, on the host.
@@ -52,6 +56,9 @@ pub struct Endpoint {
     pub addresses: Vec<Address>,
     /// Whether the container's default routes lead here.
     pub default_route: bool,
+    /// Whether what it sends is dropped unless it comes from these addresses.
+    #[serde(default)]
+    pub source_checked: bool,
 }
 
 impl Endpoint {
@@ -71,6 +78,8 @@ pub struct Attachment {
     pub addresses: Vec<IpAddr>,
     /// Fixed hardware address (`--mac-address`).
     pub mac: Option<Mac>,
+    /// Other names that containers on the network know it by.
+    pub aliases: Vec<String>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -93,6 +102,7 @@ pub(crate) struct Claimant<'a> {
     pub(crate) name: &'a str,
     pub(crate) interface: String,
     pub(crate) default_route: bool,
+    pub(crate) source_checked: bool,
 }
 
 impl LeaseFiles {
@@ -145,6 +155,12 @@ impl LeaseFiles {
         Ok(endpoint)
     }
 
+    /// Whether the fixed addresses of an attachment can be given out at present.
+    pub(crate) fn check(&self, network: &Network, wanted: &Attachment) -> Result<()> {
+        let leases: Leases = json_file::read(&self.path(&network.name))?.unwrap_or_default();
+        leases.refuse_all_fixed(network, wanted)
+    }
+
     /// Notes that a container's default route leads here now; the caller holds the
     /// network's lock.
     pub(crate) fn set_default_route(&self, network: &str, container: &str) -> Result<()> {
@@ -189,9 +205,7 @@ impl Leases {
                 network: network.name.clone(),
             });
         }
-        for (i, address) in wanted.addresses.iter().enumerate() {
-            self.refuse_fixed(network, *address, &wanted.addresses[..i])?;
-        }
+        self.refuse_all_fixed(network, wanted)?;
         let mut addresses = Vec::new();
         for pool in &network.pools {
             let fixed = wanted.addresses.iter().copied().find(|a| pool.subnet.contains(*a));
@@ -205,16 +219,29 @@ impl Leases {
                 gateway: pool.gateway,
             });
         }
+        let mac = wanted.mac.unwrap_or_else(|| mac_of(&addresses));
         Ok(Endpoint {
             network: network.name.clone(),
             container: claimant.container.to_owned(),
             name: claimant.name.to_owned(),
+            aliases: wanted.aliases.clone(),
             interface: claimant.interface,
             host_interface: host_interface(claimant.container, &network.id),
-            mac: wanted.mac.unwrap_or_else(|| mac_of(&addresses)),
+            mac,
             addresses,
             default_route: claimant.default_route,
+            source_checked: claimant.source_checked,
         })
+    }
+
+    fn refuse_all_fixed(&self, network: &Network, wanted: &Attachment) -> Result<()> {
+        for (i, address) in wanted.addresses.iter().enumerate() {
+            self.refuse_fixed(network, *address, &wanted.addresses[..i])?;
+        }
+        match wanted.mac {
+            Some(mac) => self.refuse_fixed_mac(network, mac),
+            None => Ok(()),
+        }
     }
 
     fn refuse_fixed(&self, network: &Network, address: IpAddr, before: &[IpAddr]) -> Result<()> {
@@ -248,6 +275,18 @@ impl Leases {
                 holder: holder.name.clone(),
             }),
         }
+    }
+
+    /// The bridge would take for its own what is sent to a container of its address.
+    fn refuse_fixed_mac(&self, network: &Network, mac: Mac) -> Result<()> {
+        let reason = if mac == bridge_mac(network) {
+            format!("is the address of the bridge of network {}", network.name)
+        } else if let Some(other) = self.endpoints.iter().find(|e| e.mac == mac) {
+            format!("is used by container {} on network {}", other.name, network.name)
+        } else {
+            return Ok(());
+        };
+        Err(Error::Invalid { property: "--mac-address", value: format_mac(mac), reason })
     }
 
     /// The next free address above the last one, from the bottom again at the top.
@@ -288,7 +327,12 @@ pub(crate) fn mac_of(addresses: &[Address]) -> Mac {
     mac_for(addresses.first().map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |a| a.address))
 }
 
-pub(crate) fn mac_for(address: IpAddr) -> Mac {
+/// The hardware address of a network's bridge.
+pub(crate) fn bridge_mac(network: &Network) -> Mac {
+    mac_for(network.pools.first().map_or(IpAddr::from([0; 4]), |pool| pool.gateway))
+}
+
+fn mac_for(address: IpAddr) -> Mac {
     let [a, b, c, d] = match address {
         IpAddr::V4(v4) => v4.octets(),
         IpAddr::V6(v6) => {
@@ -300,13 +344,10 @@ pub(crate) fn mac_for(address: IpAddr) -> Mac {
 }
 
 /// A function of container and network, so that it can be found and removed even
-/// if it was made and nothing more could be written down. At most 15 bytes.
+/// if it was made and nothing more could be written down. At most 15 bytes. Its
+/// alias says whose it is: a link of that name with another alias is not touched.
 fn host_interface(container: &str, network_id: &str) -> String {
-    // FNV-1a: short, and no one gains by a collision but an EEXIST of his own.
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in container.bytes().chain([0]).chain(network_id.bytes()) {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    }
+    let hash = fnv(&[container.as_bytes(), network_id.as_bytes()]);
     format!("vh{:012x}", hash & 0xffff_ffff_ffff)
 }
 
@@ -367,13 +408,21 @@ mod tests {
                 range: range.map(|r| r.parse().unwrap()),
             }],
             internal: false,
+            chosen: false,
             mtu: None,
             labels: Default::default(),
         }
     }
 
     fn claimant(container: &str) -> Claimant<'_> {
-        Claimant { container, name: container, interface: "eth0".to_owned(), default_route: true }
+        let interface = "eth0".to_owned();
+        Claimant {
+            container,
+            name: container,
+            interface,
+            default_route: true,
+            source_checked: true,
+        }
     }
 
     fn add(
@@ -385,7 +434,7 @@ mod tests {
         let wanted = Attachment {
             network: network.name.clone(),
             addresses: fixed.iter().map(|a| a.parse().unwrap()).collect(),
-            mac: None,
+            ..Attachment::default()
         };
         let endpoint = files.add(network, &wanted, claimant(container))?;
         Ok(endpoint.addresses[0].address.to_string())
@@ -439,6 +488,23 @@ mod tests {
             add(&files, &net, "web", None).unwrap_err().to_string(),
             "container web is already connected to network app"
         );
+    }
+
+    #[test]
+    fn hardware_addresses_are_checked() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = LeaseFiles::open(directory.path()).unwrap();
+        let net = network("10.9.0.0/24", None);
+        let add = |container: &str, mac: &str| {
+            let mac = Some(parse_mac(mac).unwrap());
+            let wanted = Attachment { network: "app".to_owned(), mac, ..Attachment::default() };
+            files.add(&net, &wanted, claimant(container)).map(drop).map_err(|e| e.to_string())
+        };
+        let bridge = "--mac-address 02:48:0a:09:00:01: is the address of the bridge of network app";
+        assert_eq!(add("a", "02:48:0a:09:00:01").unwrap_err(), bridge);
+        add("a", "02:00:00:00:00:07").unwrap();
+        let taken = "--mac-address 02:00:00:00:00:07: is used by container a on network app";
+        assert_eq!(add("b", "02:00:00:00:00:07").unwrap_err(), taken);
     }
 
     #[test]

@@ -5,20 +5,18 @@
 //!
 //! ```no_run
 //! use std::path::Path;
-//! use husk_net::{Attachment, LoopbackProxy, Mode, NetNs, Networks, Request};
+//! use husk_net::{Mode, NetNs, Networks, Request, Service};
 //!
 //! # fn main() -> husk_net::Result<()> {
 //! # let (pid, publish, network) = (1, vec!["8080:80".to_owned()], vec![]);
 //! let nets = Networks::open(Path::new("/var/lib/husk/networks"), Path::new("/run/husk/net"))?;
-//! let Mode::Networks(names) = Mode::parse(&network, false)? else { return Ok(()) };
+//! let Mode::Networks(attachments) = Mode::parse(&network, false)? else { return Ok(()) };
 //! let request = Request {
 //!     container: "4f2c".to_owned(),
 //!     name: "web".to_owned(),
-//!     attachments: names
-//!         .into_iter()
-//!         .map(|network| Attachment { network, ..Attachment::default() })
-//!         .collect(),
+//!     attachments,
 //!     publishes: publish.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
+//!     configures_network: false,
 //! };
 //! // Before the container is created: nothing is changed yet but what is written
 //! // down, and the addresses are known, for /etc/hosts.
@@ -27,16 +25,17 @@
 //! let netns = NetNs::make()?;
 //! let notices = nets.set_up(&reservation, &netns)?;
 //! // In the monitor, as long as the container runs: poll its descriptor, dispatch.
-//! let proxy = LoopbackProxy::bind(reservation.claims())?;
+//! let service = Service::start(&nets, reservation.claims(), None)?;
 //! // At its end, whatever happened, also if create failed:
+//! drop(service);
 //! nets.tear_down(&request.container)?;
 //! # Ok(()) }
 //! ```
 //!
 //! A monitor that is another process than the one that reserved finds the ports by
 //! [`Networks::claims`]. `ps` and `start` call [`Networks::reclaim`] with what they
-//! know to be alive, which cleans up after a killed engine; [`Networks::ensure`]
-//! puts rules back that another program flushed, and so does every start.
+//! know to be alive, which cleans up after a killed engine. Rules that another program
+//! removed are put back by [`Service`] at once, and by [`Networks::ensure`].
 //!
 //! # Namespaces and threads
 //!
@@ -53,10 +52,13 @@
 //! # In the kernel
 //!
 //! A bridge for each network that is in use, a veth pair for each endpoint, and
-//! one table, `inet husk` (see `nft/table.rs` for its text). With the last
-//! container of a network its bridge and rules go, with the last of all the table.
+//! a table, `inet husk` (see `nft/table.rs` for its text), with a guard beside it
+//! (`guard.rs`). With the last container of a network its bridge and rules go, with the
+//! last of all the tables. Everything carries the name of its installation
+//! (`installation.rs`), so that several may share a host.
 //! What stays are switches of the host that were turned on, and said:
-//! `net.ipv4.ip_forward`, `net.ipv6.conf.all.forwarding`.
+//! `net.ipv4.ip_forward`, `net.ipv6.conf.all.forwarding`. A start that fails takes them
+//! back.
 
 #![deny(clippy::print_stderr, clippy::print_stdout, reason = "both panic where nobody reads")]
 
@@ -66,8 +68,11 @@ mod claim;
 mod conntrack;
 pub mod dns;
 mod error;
+pub mod etc_files;
 mod firewall;
 mod forwarding;
+mod guard;
+mod installation;
 mod json_file;
 mod lease;
 mod link;
@@ -82,19 +87,22 @@ mod port_holder;
 pub mod proxy;
 mod publish;
 mod route;
+mod service;
 mod store;
 mod subnet;
 mod sysctl;
+mod watch;
 
 pub use claim::Claim;
 pub use error::{Error, Result};
 pub use lease::{Address, Attachment, Endpoint, format_mac, parse_mac};
 pub use link::Mac;
-pub use mode::Mode;
+pub use mode::{Mode, network_name, network_value};
 pub use netlink::Refusal;
 pub use netns::NetNs;
 pub use network::{DEFAULT_BRIDGE, DEFAULT_NETWORK, MAX_MTU, MIN_MTU, Network, NewNetwork, Pool};
-pub use networks::{Networks, Request, Reservation};
+pub use networks::{BuiltIn, Networks, Request, Reservation};
 pub use proxy::LoopbackProxy;
 pub use publish::{Protocol, Publish};
+pub use service::Service;
 pub use subnet::Subnet;

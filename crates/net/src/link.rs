@@ -27,11 +27,11 @@ const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
+const IFLA_IFALIAS: u16 = 20;
 const IFLA_INFO_KIND: u16 = 1;
 /// linux/if.h, RFC 2863.
 const IF_OPER_UP: u8 = 6;
 const WORKS_LIMIT: Duration = Duration::from_secs(1);
-const WORKS_INTERVAL: Duration = Duration::from_micros(300);
 
 /// A hardware address.
 pub type Mac = [u8; 6];
@@ -45,6 +45,8 @@ pub(crate) struct Link {
     pub(crate) kind: String,
     pub(crate) mtu: u32,
     pub(crate) mac: Option<Mac>,
+    /// What ip-link(8) shows as its alias.
+    pub(crate) alias: Option<String>,
     /// Whether it was brought up.
     pub(crate) up: bool,
     /// Whether it carries packets by now.
@@ -80,6 +82,7 @@ fn read(body: &[u8]) -> Option<Link> {
         kind: kind.map(string).unwrap_or_default(),
         mtu: 0,
         mac: None,
+        alias: None,
         up: word(8) & 1 != 0,
         works: false,
     };
@@ -88,6 +91,7 @@ fn read(body: &[u8]) -> Option<Link> {
             IFLA_IFNAME => link.name = string(value),
             IFLA_OPERSTATE => link.works = value == [IF_OPER_UP],
             IFLA_MTU => link.mtu = value.first_chunk().map_or(0, |b| u32::from_ne_bytes(*b)),
+            IFLA_IFALIAS => link.alias = Some(string(value)),
             IFLA_ADDRESS => link.mac = value.try_into().ok(),
             _ => {}
         }
@@ -103,6 +107,16 @@ pub(crate) fn find(socket: &mut Socket, name: &str) -> Result<Option<Link>> {
 /// The link of that index, if there is one.
 pub(crate) fn find_index(socket: &mut Socket, index: u32) -> Result<Option<Link>> {
     get(socket, index, None, "by index")
+}
+
+/// Every link.
+pub(crate) fn all(socket: &mut Socket) -> Result<Vec<Link>> {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    let messages = socket
+        .dump(RTM_GETLINK, &emit(&message))
+        .map_err(|refusal| refusal.into_error("list", "the host's links"))?;
+    Ok(messages.iter().filter_map(|(_, body)| read(body)).collect())
 }
 
 fn get(socket: &mut Socket, index: u32, name: Option<&str>, object: &str) -> Result<Option<Link>> {
@@ -134,6 +148,16 @@ pub(crate) fn add_bridge(
         LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
     ];
     socket.request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &emit(&message))
+}
+
+/// Says whose a link is.
+pub(crate) fn set_alias(socket: &mut Socket, index: u32, name: &str, alias: &str) -> Result<()> {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.attributes = vec![LinkAttribute::IfAlias(alias.to_owned())];
+    socket
+        .request(RTM_NEWLINK, 0, &emit(&message))
+        .map_err(|refusal| refusal.into_error("set the alias of link", name))
 }
 
 /// Adds a veth pair in one request: the container's end is made inside its
@@ -179,15 +203,25 @@ pub(crate) fn set_up(socket: &mut Socket, index: u32, name: &str) -> Result<()> 
 /// Its carrier comes up at once, but its queue is switched from discarding
 /// everything by the kernel's link watch, a moment later. Without the wait the
 /// first packets of a quick container are lost, and TCP or ARP tries again after
-/// a second. Since Linux 6.8 the question itself gets the work done. A link that
+/// a second. Since Linux 6.8 the question itself gets the work done; before, the kernel
+/// tells `events`, a socket of the link's namespace that is only opened then. A link that
 /// does not make it in a second (none should) is left to come up later.
-pub(crate) fn wait_until_it_works(socket: &mut Socket, index: u32) -> Result<()> {
+pub(crate) fn wait_until_it_works(
+    socket: &mut Socket,
+    index: u32,
+    events: impl FnOnce() -> Result<Socket>,
+) -> Result<()> {
+    let mut works =
+        || -> Result<bool> { Ok(find_index(socket, index)?.is_none_or(|link| link.works)) };
+    if works()? {
+        return Ok(());
+    }
+    let mut events = events()?;
     let begin = Instant::now();
-    while !find_index(socket, index)?.is_none_or(|link| link.works) {
-        if begin.elapsed() > WORKS_LIMIT {
-            return Ok(());
-        }
-        std::thread::sleep(WORKS_INTERVAL);
+    // Asked again once events are told, so that none is missed.
+    while !works()? {
+        let Some(rest) = WORKS_LIMIT.checked_sub(begin.elapsed()) else { return Ok(()) };
+        events.wait(rest)?;
     }
     Ok(())
 }

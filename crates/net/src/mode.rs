@@ -1,6 +1,8 @@
 //! What `--network` asks for.
 
 use crate::error::{Error, Result};
+use crate::etc_files::validate_hostname;
+use crate::lease::{Attachment, parse_mac};
 use crate::network::{DEFAULT_NETWORK, validate_name};
 
 /// The network of a container.
@@ -15,7 +17,7 @@ pub enum Mode {
     Container(String),
     /// Networks of the store, in the order given; the first has the default route
     /// and the published ports.
-    Networks(Vec<String>),
+    Networks(Vec<Attachment>),
     /// Rootless: pasta connects the namespace (see [`crate::pasta`]).
     Pasta,
 }
@@ -32,7 +34,10 @@ impl Mode {
         let refuse = |value: &str, reason| Err(Error::Mode { value: value.to_owned(), reason });
         let mut networks = Vec::new();
         for value in values {
-            let alone = match value.as_str() {
+            let attachment = attachment(value)?;
+            let name = &attachment.network;
+            let is_plain = attachment == plain(name);
+            let alone = match name.as_str() {
                 "none" => Some(Self::None),
                 "host" => Some(Self::Host),
                 "pasta" => Some(Self::Pasta),
@@ -51,6 +56,9 @@ impl Mode {
                 Some(_) if values.len() > 1 => {
                     return refuse(value, "cannot be combined with another network");
                 }
+                Some(_) if !is_plain => {
+                    return refuse(value, "takes no address: only networks of the store do");
+                }
                 Some(mode) => return Ok(mode),
                 None if rootless => {
                     return refuse(
@@ -60,19 +68,100 @@ impl Mode {
                 }
                 None => {}
             }
-            let name = if value == "default" { DEFAULT_NETWORK } else { value };
+            let name = if name == "default" { DEFAULT_NETWORK } else { name };
             validate_name(name)?;
-            if networks.iter().any(|n| n == name) {
+            if networks.iter().any(|n: &Attachment| n.network == name) {
                 return refuse(value, "is given twice");
             }
-            networks.push(name.to_owned());
+            if name == DEFAULT_NETWORK && !attachment.aliases.is_empty() {
+                return refuse(
+                    value,
+                    "takes no alias: containers on it have no names; create a network",
+                );
+            }
+            networks.push(Attachment { network: name.to_owned(), ..attachment.clone() });
         }
         Ok(match (networks.is_empty(), rootless) {
             (false, _) => Self::Networks(networks),
-            (true, false) => Self::Networks(vec![DEFAULT_NETWORK.to_owned()]),
+            (true, false) => Self::Networks(vec![plain(DEFAULT_NETWORK)]),
             (true, true) => Self::Pasta,
         })
     }
+}
+
+fn plain(name: &str) -> Attachment {
+    Attachment { network: name.to_owned(), ..Attachment::default() }
+}
+
+/// The network that a value of `--network` names, without its options.
+#[must_use]
+pub fn network_name(value: &str) -> &str {
+    let mut fields = value.split(',');
+    fields.find_map(|field| field.strip_prefix("name=")).unwrap_or(value)
+}
+
+/// Reads `NAME` or `name=NAME,ip=ADDRESS,ip6=ADDRESS,mac-address=ADDRESS,alias=NAME,...`.
+fn attachment(value: &str) -> Result<Attachment> {
+    if !value.contains('=') {
+        return Ok(plain(value));
+    }
+    let mut attachment = Attachment::default();
+    for field in value.split(',') {
+        let invalid = |reason: &str| Error::Invalid {
+            property: "--network",
+            value: value.to_owned(),
+            reason: format!("{field:?} {reason}"),
+        };
+        let (key, text) = field.split_once('=').ok_or_else(|| invalid("is not KEY=VALUE"))?;
+        match key {
+            "name" => attachment.network = text.to_owned(),
+            "ip" | "ip6" => {
+                let address: std::net::IpAddr =
+                    text.parse().map_err(|_| invalid("is not an IP address"))?;
+                if address.is_ipv6() != (key == "ip6") {
+                    return Err(invalid("is an address of the other family"));
+                }
+                attachment.addresses.push(address);
+            }
+            "mac-address" => attachment.mac = Some(parse_mac(text)?),
+            "alias" => {
+                validate_hostname(text).map_err(|_| invalid("is not a host name"))?;
+                attachment.aliases.push(text.to_owned());
+            }
+            "driver-opt" | "link-local-ip" | "gw-priority" => {
+                return Err(invalid("is not supported yet"));
+            }
+            _ => return Err(invalid("must be name, ip, ip6, mac-address or alias")),
+        }
+    }
+    if attachment.network.is_empty() {
+        return Err(Error::Invalid {
+            property: "--network",
+            value: value.to_owned(),
+            reason: "has no name= (as in name=app,ip=10.89.0.10)".to_owned(),
+        });
+    }
+    Ok(attachment)
+}
+
+/// The value of `--network` that asks for an attachment.
+#[must_use]
+pub fn network_value(attachment: &Attachment) -> String {
+    if *attachment == plain(&attachment.network) {
+        return attachment.network.clone();
+    }
+    let mut value = format!("name={}", attachment.network);
+    for address in &attachment.addresses {
+        let key = if address.is_ipv6() { "ip6" } else { "ip" };
+        value.push_str(&format!(",{key}={address}"));
+    }
+    if let Some(mac) = attachment.mac {
+        value.push_str(&format!(",mac-address={}", crate::lease::format_mac(mac)));
+    }
+    for alias in &attachment.aliases {
+        value.push_str(&format!(",alias={alias}"));
+    }
+    value
 }
 
 #[cfg(test)]
@@ -86,7 +175,7 @@ mod tests {
 
     #[test]
     fn reads_every_form() {
-        let bridge = Mode::Networks(vec!["bridge".to_owned()]);
+        let bridge = Mode::Networks(vec![plain("bridge")]);
         assert_eq!(parse(&[], false).unwrap(), bridge);
         assert_eq!(parse(&["default"], false).unwrap(), bridge);
         assert_eq!(parse(&[], true).unwrap(), Mode::Pasta);
@@ -96,13 +185,23 @@ mod tests {
         assert_eq!(parse(&["container:db"], false).unwrap(), Mode::Container("db".to_owned()));
         assert_eq!(
             parse(&["a", "b"], false).unwrap(),
-            Mode::Networks(vec!["a".to_owned(), "b".to_owned()])
+            Mode::Networks(vec![plain("a"), plain("b")])
         );
+        let value =
+            "name=app,ip=10.89.0.10,ip6=fd00::10,mac-address=02:00:00:00:00:07,alias=db,alias=sql";
+        let Mode::Networks(app) = parse(&[value], false).unwrap() else { panic!() };
+        assert_eq!(app[0].network, "app");
+        assert_eq!(app[0].addresses.len(), 2);
+        assert_eq!(app[0].aliases, ["db", "sql"]);
+        assert_eq!(app[0].mac, Some([2, 0, 0, 0, 0, 7]));
+        assert_eq!((network_name(value), network_name("app")), ("app", "app"));
+        assert_eq!(network_value(&app[0]), value);
+        assert_eq!(network_value(&plain("app")), "app");
     }
 
     #[test]
     fn refuses_in_one_line() {
-        let cases: [(&[&str], bool, &str); 7] = [
+        let cases: [(&[&str], bool, &str); 13] = [
             (&["host", "a"], false, "--network host: cannot be combined with another network"),
             (&["a", "none"], false, "--network none: cannot be combined with another network"),
             (
@@ -117,6 +216,32 @@ mod tests {
                 "--network app: networks of one's own need root; use pasta, host or none",
             ),
             (&["a", "a"], false, "--network a: is given twice"),
+            (&["a", "name=a"], false, "--network name=a: is given twice"),
+            (
+                &["ip=10.0.0.1"],
+                false,
+                "--network ip=10.0.0.1: has no name= (as in name=app,ip=10.89.0.10)",
+            ),
+            (
+                &["name=a,ip=fd00::1"],
+                false,
+                "--network name=a,ip=fd00::1: \"ip=fd00::1\" is an address of the other family",
+            ),
+            (
+                &["name=a,speed=9"],
+                false,
+                "--network name=a,speed=9: \"speed=9\" must be name, ip, ip6, mac-address or alias",
+            ),
+            (
+                &["name=bridge,alias=db"],
+                false,
+                "--network name=bridge,alias=db: takes no alias: containers on it have no names; create a network",
+            ),
+            (
+                &["name=none,ip=10.0.0.1"],
+                false,
+                "--network name=none,ip=10.0.0.1: takes no address: only networks of the store do",
+            ),
             (
                 &["a/b"],
                 false,

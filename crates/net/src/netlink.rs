@@ -4,11 +4,13 @@
 //! it, whatever that thread or others do later.
 
 use std::fmt;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST,
 };
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
 use rustix::net::{
@@ -25,6 +27,8 @@ const HEADER: usize = 16;
 const NLMSGERR_ATTR_MSG: u16 = 1;
 /// How often a dump that the kernel says was inconsistent is asked for again.
 const DUMP_ATTEMPTS: usize = 8;
+/// The kernel puts at most 8 KiB of events into one message (`NLMSG_GOODSIZE`).
+const EVENT_BUFFER: usize = 16 * 1024;
 
 /// The kernel's no: an errno, and its own words if it had any.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +75,12 @@ pub(crate) struct Socket {
     buffer: Vec<u8>,
 }
 
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 impl Socket {
     /// For links, addresses and routes.
     pub(crate) fn route() -> Result<Self> {
@@ -83,14 +93,60 @@ impl Socket {
         Self::open(Some(NETFILTER))
     }
 
+    /// For what the kernel tells of changes: `groups` as in `sockaddr_nl.nl_groups`
+    /// (netlink(7)). It does not block.
+    pub(crate) fn netfilter_events(groups: u32) -> Result<Self> {
+        Self::open_in(Some(NETFILTER), groups, EVENT_BUFFER)
+    }
+
+    /// For what the kernel tells of links: `RTMGRP_LINK`.
+    pub(crate) fn link_events() -> Result<Self> {
+        Self::open_in(None, 1, EVENT_BUFFER)
+    }
+
     fn open(protocol: Option<Protocol>) -> Result<Self> {
+        Self::open_in(protocol, 0, 64 * 1024)
+    }
+
+    fn open_in(protocol: Option<Protocol>, groups: u32, buffer: usize) -> Result<Self> {
         let failed = |e: Errno| Error::system("open a netlink socket", e);
         let fd =
             socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)
                 .map_err(failed)?;
         husk_sys::netlink::set_strict_and_verbose(fd.as_fd()).map_err(failed)?;
-        bind(&fd, &SocketAddrNetlink::new(0, 0)).map_err(failed)?;
-        Ok(Self { fd, sequence: 0, buffer: vec![0; 64 * 1024] })
+        bind(&fd, &SocketAddrNetlink::new(0, groups)).map_err(failed)?;
+        Ok(Self { fd, sequence: 0, buffer: vec![0; buffer] })
+    }
+
+    /// Waits for an event, and forgets it: the caller asks for what is true now.
+    pub(crate) fn wait(&mut self, limit: Duration) -> Result<()> {
+        let limit = Timespec::try_from(limit).ok();
+        let mut fds = [PollFd::new(&self.fd, PollFlags::IN)];
+        match poll(&mut fds, limit.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(Error::system("wait for the kernel's events", errno)),
+        }
+        self.each_event(|_, _| {});
+        Ok(())
+    }
+
+    /// Calls `each` with the type and body of every message that has come, without
+    /// waiting. Returns whether some were lost.
+    pub(crate) fn each_event(&mut self, mut each: impl FnMut(u16, &[u8])) -> bool {
+        let mut lost = false;
+        loop {
+            let flags = RecvFlags::TRUNC | RecvFlags::DONTWAIT;
+            match recv(&self.fd, &mut self.buffer[..], flags) {
+                Err(Errno::INTR) => {}
+                Err(Errno::NOBUFS) => lost = true,
+                Err(_) => return lost,
+                Ok((length, needed)) => {
+                    lost |= needed > length;
+                    let received = self.buffer.get(..length).unwrap_or_default();
+                    messages(received).for_each(|message| each(message.kind, message.body));
+                }
+            }
+        }
     }
 
     /// One request, answered by an acknowledgement or an error.

@@ -60,6 +60,16 @@ impl NetNs {
         away(|| husk_sys::namespace::unshare(CLONE_NEWNET).map_err(failed), Self::current)?
     }
 
+    /// Another descriptor of the same namespace.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE` without a descriptor left.
+    pub fn try_clone(&self) -> Result<Self> {
+        let fd = self.fd.try_clone();
+        Ok(Self { fd: fd.map_err(|e| Error::system("duplicate a network namespace", e))? })
+    }
+
     /// Runs `work` in the namespace. Sockets opened there stay in the namespace;
     /// /proc/sys/net is that namespace's. Only the calling thread enters, and it comes back.
     ///

@@ -43,6 +43,10 @@ pub struct Network {
     pub bridge: String,
     /// At most one of each family, IPv4 first.
     pub pools: Vec<Pool>,
+    /// Whether husk chose the subnets. It may then choose others while no container is
+    /// on the network and something else on the host has taken them.
+    #[serde(default)]
+    pub chosen: bool,
     /// No way out of the network and none in (`--internal`).
     #[serde(default)]
     pub internal: bool,
@@ -82,6 +86,23 @@ impl Network {
         self.pools.iter().find(|pool| pool.subnet.is_ipv6() == ipv6)
     }
 }
+
+/// Ranges that hosts give a meaning of their own, so that containers cannot have their
+/// addresses (the IANA registries of special-purpose addresses, RFC 6890).
+const SPECIAL_RANGES: [(&str, &str); 12] = [
+    ("0.0.0.0/8", "\"this network\" (RFC 791)"),
+    ("127.0.0.0/8", "loopback"),
+    ("169.254.0.0/16", "link-local addresses and cloud metadata services (RFC 3927)"),
+    ("192.0.0.0/29", "IPv4 service continuity (RFC 7335)"),
+    ("224.0.0.0/4", "multicast"),
+    ("240.0.0.0/4", "future use and broadcast (RFC 1112)"),
+    ("::/96", "the unspecified and the loopback address"),
+    ("::ffff:0:0/96", "IPv4-mapped addresses (RFC 4291)"),
+    ("64:ff9b::/96", "translation to IPv4 (RFC 6052)"),
+    ("fe80::/10", "link-local addresses"),
+    ("fec0::/10", "site-local addresses, which are deprecated (RFC 3879)"),
+    ("ff00::/8", "multicast"),
+];
 
 fn invalid(property: &'static str, value: impl ToString, reason: impl Into<String>) -> Error {
     Error::Invalid { property, value: value.to_string(), reason: reason.into() }
@@ -156,17 +177,12 @@ fn validate_subnet(subnet: &Subnet) -> Result<()> {
         let reason = format!("prefix length must be {least} to {most}");
         return Err(invalid("--subnet", subnet, reason));
     }
-    let unusable = match subnet.base() {
-        IpAddr::V4(v4) => v4.is_loopback() || v4.is_multicast() || v4.octets()[0] == 0,
-        IpAddr::V6(v6) => {
-            v6.is_loopback()
-                || v6.is_multicast()
-                || v6.is_unicast_link_local()
-                || v6.is_unspecified()
+    for (range, purpose) in SPECIAL_RANGES {
+        let Ok(range) = range.parse::<Subnet>() else { continue };
+        if range.overlaps(subnet) {
+            let reason = format!("overlaps {range}, which is reserved for {purpose}");
+            return Err(invalid("--subnet", subnet, reason));
         }
-    };
-    if unusable {
-        return Err(invalid("--subnet", subnet, "is not for unicast between hosts"));
     }
     Ok(())
 }
@@ -218,8 +234,14 @@ mod tests {
         );
         assert_eq!(
             message(&request(&["127.0.0.0/8"])),
-            "--subnet 127.0.0.0/8: is not for unicast between hosts"
+            "--subnet 127.0.0.0/8: overlaps 127.0.0.0/8, which is reserved for loopback"
         );
+        for special in
+            ["169.254.0.0/16", "169.254.169.0/24", "240.0.0.0/8", "fe80::/64", "::ffff:0:0/96"]
+        {
+            let message = message(&request(&[special]));
+            assert!(message.contains("which is reserved for"), "{message}");
+        }
         assert_eq!(
             message(&request(&["10.1.0.0/24", "10.2.0.0/24"])),
             "--subnet 10.2.0.0/24: a network has one subnet of each family"

@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 
 use crate::claim::{Claim, ClaimFile};
 use crate::error::{Error, Result};
+use crate::installation::Installation;
 use crate::json_file::Lock;
 use crate::lease::{Endpoint, LeaseFiles};
 use crate::netlink::Socket;
 use crate::network::{DEFAULT_NETWORK, Network, NewNetwork, validate_name};
-use crate::nft::table;
+use crate::nft::sources;
+use crate::nft::table::Table;
 use crate::store::Store;
-use crate::{firewall, sysctl};
+use crate::{firewall, forwarding, sysctl};
 
 pub use attach::{Request, Reservation};
 
@@ -27,6 +29,19 @@ pub struct Networks {
     leases: LeaseFiles,
     claims: ClaimFile,
     rules_lock: PathBuf,
+    installation: Installation,
+    runtime: PathBuf,
+}
+
+/// A network that is not of the store: what `--network host` and `none` stand for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuiltIn {
+    /// `host` or `none`.
+    pub name: &'static str,
+    /// As Docker calls it: `host` or `null`.
+    pub driver: &'static str,
+    /// 64 hexadecimal digits, always the same of one installation.
+    pub id: String,
 }
 
 /// Sockets of the calling thread's network namespace.
@@ -39,6 +54,13 @@ impl Host {
     fn open() -> Result<Self> {
         Ok(Self { route: Socket::route()?, netfilter: Socket::netfilter()? })
     }
+}
+
+/// What a start does beside setting up links, for the person and for its undoing.
+#[derive(Debug, Default)]
+struct Effects {
+    notices: Vec<String>,
+    forwarding: Vec<forwarding::Change>,
 }
 
 fn refused(object: &str) -> impl Fn(crate::Refusal) -> Error + '_ {
@@ -54,11 +76,15 @@ impl Networks {
     ///
     /// A directory that cannot be made.
     pub fn open(config: &Path, runtime: &Path) -> Result<Self> {
+        let store = Store::open(config)?;
+        let leases = LeaseFiles::open(runtime)?;
         Ok(Self {
-            store: Store::open(config)?,
-            leases: LeaseFiles::open(runtime)?,
+            store,
+            leases,
             claims: ClaimFile::open(runtime)?,
             rules_lock: runtime.join("rules.lock"),
+            installation: Installation::open(config, runtime)?,
+            runtime: runtime.to_path_buf(),
         })
     }
 
@@ -69,7 +95,7 @@ impl Networks {
     /// Those of [`NewNetwork::validate`], [`Error::NetworkExists`],
     /// [`Error::SubnetTaken`], [`Error::NoFreeSubnet`].
     pub fn create(&self, request: &NewNetwork) -> Result<Network> {
-        self.store.create(request)
+        self.store.create(request, &self.installation)
     }
 
     /// `network ls`: every network, sorted by name; the default one included.
@@ -78,7 +104,7 @@ impl Networks {
     ///
     /// An unreadable or damaged file.
     pub fn list(&self) -> Result<Vec<Network>> {
-        self.store.get_or_default(DEFAULT_NETWORK)?;
+        self.store.get_or_default(DEFAULT_NETWORK, &self.installation)?;
         self.store.list()
     }
 
@@ -89,7 +115,7 @@ impl Networks {
     ///
     /// [`Error::NoSuchNetwork`].
     pub fn inspect(&self, name: &str) -> Result<Network> {
-        match self.store.get_or_default(name) {
+        match self.store.get_or_default(name, &self.installation) {
             Err(Error::NoSuchNetwork { .. }) if name.len() >= 3 => {
                 let mut matching = self.store.list()?;
                 matching.retain(|network| network.id.starts_with(name));
@@ -100,6 +126,16 @@ impl Networks {
             }
             found => found,
         }
+    }
+
+    /// `host` and `none`, which every host has: there is nothing to create for them.
+    #[must_use]
+    pub fn built_in(&self) -> [BuiltIn; 2] {
+        [("host", "host"), ("none", "null")].map(|(name, driver)| BuiltIn {
+            name,
+            driver,
+            id: self.installation.id_of(name),
+        })
     }
 
     /// The endpoints on a network, or on all.
@@ -135,7 +171,7 @@ impl Networks {
     ///
     /// [`Error::NoSuchNetwork`], [`Error::NetworkInUse`], [`Error::BuiltIn`].
     pub fn remove(&self, name: &str) -> Result<()> {
-        if name == DEFAULT_NETWORK {
+        if [DEFAULT_NETWORK, "host", "none"].contains(&name) {
             return Err(Error::BuiltIn { name: name.to_owned() });
         }
         let network = self.inspect(name)?;
@@ -150,19 +186,28 @@ impl Networks {
         self.leases.forget_lock(&network.name)
     }
 
+    /// The name of the `inet` table that has this installation's rules (nft(8)).
+    #[must_use]
+    pub fn table_name(&self) -> String {
+        self.installation.table()
+    }
+
+    fn table(&self) -> Table {
+        Table::main(&self.installation)
+    }
+
     /// Installs what is missing of the table; returns whether anything was.
     fn install_rules(&self, network: &Network, host: &mut Host) -> Result<bool> {
         let _rules = Lock::exclusive(&self.rules_lock)?;
+        let (table, one) = (self.table(), std::slice::from_ref(network));
         let name = &network.name;
-        let present = table::presence(&mut host.netfilter, network).map_err(refused(name))?;
-        match (present.base, present.network) {
+        let present = table.presence(&mut host.netfilter, one).map_err(refused(name))?;
+        match (present.base, present.networks) {
             (true, true) => return Ok(false),
-            (true, false) => {
-                table::install(&mut host.netfilter, false, std::slice::from_ref(network), &[])
-            }
+            (true, false) => table.install(&mut host.netfilter, false, one, &[]),
             (false, _) => {
                 let networks = self.networks_in_use()?;
-                table::install(&mut host.netfilter, true, &networks, &self.claims.all()?)
+                table.install(&mut host.netfilter, true, &networks, &self.claims.all()?)
             }
         }
         .map_err(refused(name))?;
@@ -187,19 +232,48 @@ impl Networks {
     ///
     /// What the kernel refused, or an unreadable file.
     pub fn ensure(&self) -> Result<Vec<String>> {
-        let mut notices = Vec::new();
         let _rules = Lock::exclusive(&self.rules_lock)?;
-        let networks = self.networks_in_use()?;
-        if networks.is_empty() {
-            return Ok(notices);
-        }
-        let mut socket = Socket::netfilter()?;
-        table::install(&mut socket, true, &networks, &self.claims.all()?)
-            .map_err(refused("all networks"))?;
-        for network in &networks {
-            firewall::admit(&mut socket, network, &mut notices)?;
-        }
+        let mut notices = Vec::new();
+        self.restore(&self.networks_in_use()?, true, &mut notices)?;
         Ok(notices)
+    }
+
+    /// As [`Self::ensure`], but rules are only written if some are missing, and nothing is
+    /// done while another process changes them. Returns the networks in use.
+    pub(crate) fn restore_unless_busy(&self) -> Result<Option<Vec<Network>>> {
+        let Some(_rules) = Lock::try_exclusive(&self.rules_lock)? else { return Ok(None) };
+        let networks = self.networks_in_use()?;
+        self.restore(&networks, false, &mut Vec::new())?;
+        Ok(Some(networks))
+    }
+
+    fn restore(&self, networks: &[Network], always: bool, notices: &mut Vec<String>) -> Result<()> {
+        if networks.is_empty() {
+            return Ok(());
+        }
+        let (table, mut socket) = (self.table(), Socket::netfilter()?);
+        let failed = refused("all networks");
+        let claims = self.claims.all()?;
+        let present = table.presence(&mut socket, networks).map_err(&failed)?;
+        let is_whole = present.base
+            && present.networks
+            && table.publishes(&mut socket, &claims).map_err(&failed)?;
+        if always || !is_whole {
+            table.install(&mut socket, true, networks, &claims).map_err(&failed)?;
+        }
+        if always || !sources::is_whole(&mut socket, table.name()).map_err(&failed)? {
+            let endpoints = self.leases.all()?;
+            sources::install(&mut socket, table.name(), &endpoints).map_err(&failed)?;
+        }
+        firewall::admit(&mut socket, networks, notices)
+    }
+
+    pub(crate) fn installation(&self) -> &Installation {
+        &self.installation
+    }
+
+    pub(crate) fn runtime(&self) -> &Path {
+        &self.runtime
     }
 }
 

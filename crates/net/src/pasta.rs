@@ -62,6 +62,9 @@ pub struct Pasta<'a> {
     pub interface: &'a str,
     /// Bytes; `None` is pasta's own default.
     pub mtu: Option<u32>,
+    /// Whether pasta answers queries to [`DNS_FORWARDER`]. Not where the container asks
+    /// other servers: old versions of pasta put that address on their answers, too.
+    pub forward_dns: bool,
 }
 
 /// Looks for pasta in the directories of `PATH`.
@@ -118,7 +121,9 @@ impl Pasta<'_> {
         }
         push("--tcp-ns", "none".as_ref());
         push("--udp-ns", "none".as_ref());
-        push("--dns-forward", DNS_FORWARDER.to_string().as_ref());
+        if self.forward_dns {
+            push("--dns-forward", DNS_FORWARDER.to_string().as_ref());
+        }
         match self.user_namespace {
             UserNamespace::OfContainer => arguments.push(self.pid.to_string().into()),
             UserNamespace::OfCaller => {
@@ -320,6 +325,7 @@ mod tests {
             claims: &claims,
             interface: "eth0",
             mtu: Some(1500),
+            forward_dns: true,
         };
         let arguments: Vec<String> =
             pasta.arguments().into_iter().map(|a| a.into_string().unwrap()).collect();
@@ -365,6 +371,7 @@ mod tests {
             claims: &[],
             interface: "eth0",
             mtu: None,
+            forward_dns: false,
         };
         let message = |program: &Path| loop {
             let message = pasta.start_program(program).unwrap_err().to_string();

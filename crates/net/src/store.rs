@@ -11,7 +11,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::rand::{GetRandomFlags, getrandom};
 
+use crate::address;
 use crate::error::{Error, Result};
+use crate::installation::{Installation, bridge_name, random_hex};
 use crate::json_file::{self, Lock};
 use crate::netlink::Socket;
 use crate::network::{DEFAULT_BRIDGE, DEFAULT_NETWORK, Network, NewNetwork, Pool, validate_name};
@@ -57,11 +59,15 @@ impl Store {
     }
 
     /// The network of that name; the default one is made when first asked for.
-    pub(crate) fn get_or_default(&self, name: &str) -> Result<Network> {
+    pub(crate) fn get_or_default(
+        &self,
+        name: &str,
+        installation: &Installation,
+    ) -> Result<Network> {
         match self.get(name) {
             Err(Error::NoSuchNetwork { .. }) if name == DEFAULT_NETWORK => {
                 let request = NewNetwork { name: name.to_owned(), ..NewNetwork::default() };
-                match self.create(&request) {
+                match self.create(&request, installation) {
                     // Another made it meanwhile.
                     Err(Error::NetworkExists { .. }) => self.get(name),
                     created => created,
@@ -73,17 +79,21 @@ impl Store {
 
     /// Validates, chooses what was not given, and writes the definition. Links
     /// and rules come with the first container.
-    pub(crate) fn create(&self, request: &NewNetwork) -> Result<Network> {
+    pub(crate) fn create(
+        &self,
+        request: &NewNetwork,
+        installation: &Installation,
+    ) -> Result<Network> {
         request.validate()?;
         let _lock = self.lock()?;
         if json_file::read::<Network>(&self.path(&request.name))?.is_some() {
             return Err(Error::NetworkExists { name: request.name.clone() });
         }
         let taken = Taken::on_this_host(&self.list()?)?;
-        let id = random_hex()?;
+        let id = random_hex(32)?;
         let bridge = match request.name.as_str() {
-            DEFAULT_NETWORK => DEFAULT_BRIDGE.to_owned(),
-            _ => format!("husk-{}", &id[..10]),
+            DEFAULT_NETWORK => installation.default_bridge(&id),
+            _ => bridge_name(&id),
         };
         let network = Network {
             name: request.name.clone(),
@@ -91,11 +101,53 @@ impl Store {
             id,
             created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
             pools: choose_pools(request, &taken)?,
+            chosen: request.subnets.is_empty(),
             internal: request.internal,
             mtu: request.mtu,
             labels: request.labels.clone(),
         };
         json_file::write_durably(&self.path(&network.name), &network)?;
+        Ok(network)
+    }
+
+    /// Looks again at a network without containers and without a link: since it was
+    /// made, the host or another installation may have taken its subnets. Those that
+    /// husk chose are chosen anew; others are an error. The caller holds the lock.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SubnetTaken`].
+    pub(crate) fn settle(
+        &self,
+        mut network: Network,
+        installation: &Installation,
+    ) -> Result<Network> {
+        let mut changed = false;
+        // Made by a version that called the default bridge of every installation alike.
+        let own = installation.default_bridge(&network.id);
+        if network.bridge == DEFAULT_BRIDGE && own != DEFAULT_BRIDGE {
+            network.bridge = own;
+            changed = true;
+        }
+        let is_chosen = network.chosen || network.name == DEFAULT_NETWORK;
+        if let Err(taken) = refuse_taken(&network) {
+            if !is_chosen {
+                return Err(taken);
+            }
+            let mut others = self.list()?;
+            others.retain(|other| other.name != network.name);
+            let request = NewNetwork {
+                name: network.name.clone(),
+                ipv6: Some(network.pool(true).is_some() && sysctl::has_ipv6()),
+                ..NewNetwork::default()
+            };
+            network.pools = choose_pools(&request, &Taken::on_this_host(&others)?)?;
+            network.chosen = true;
+            changed = true;
+        }
+        if changed {
+            json_file::write_durably(&self.path(&network.name), &network)?;
+        }
         Ok(network)
     }
 
@@ -106,14 +158,28 @@ impl Store {
     }
 }
 
-fn random_hex() -> Result<String> {
-    let mut bytes = [0u8; 32];
-    random(&mut bytes)?;
-    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
-}
-
 fn random(bytes: &mut [u8]) -> Result<()> {
     getrandom(bytes, GetRandomFlags::empty()).map_err(|e| Error::system("get random bytes", e))?;
+    Ok(())
+}
+
+/// Whether a link of the host other than the network's own has addresses in its subnets.
+/// As for subnets that a person names, a wider subnet is no obstacle.
+///
+/// # Errors
+///
+/// [`Error::SubnetTaken`].
+pub(crate) fn refuse_taken(network: &Network) -> Result<()> {
+    let mut socket = Socket::route()?;
+    for (index, reached) in address::all(&mut socket)? {
+        let clash = |s: &Subnet| s.overlaps(&reached) && reached.prefix() >= s.prefix();
+        let Some(pool) = network.pools.iter().find(|pool| clash(&pool.subnet)) else { continue };
+        let name = link::find_index(&mut socket, index)?.map(|link| link.name);
+        if let Some(name) = name.filter(|name| *name != network.bridge) {
+            let other = format!("{reached} of the host's link {name}");
+            return Err(Error::SubnetTaken { subnet: pool.subnet, other });
+        }
+    }
     Ok(())
 }
 

@@ -115,7 +115,7 @@ fn no_link_takes_router_advertisements() {
     let accept = |link: &str| {
         fs::read_to_string(format!("/proc/sys/net/ipv6/conf/{link}/accept_ra")).unwrap()
     };
-    assert_eq!(accept("husk0"), "0\n");
+    assert_eq!(accept(&host.bridge("bridge")), "0\n");
     assert_eq!(accept("wire"), "2\n");
     assert!(a.notices.iter().any(|n| n.ends_with("and accept_ra=2 on wire")), "{:?}", a.notices);
     let port = &a.reservation.endpoints()[0].host_interface;
@@ -206,11 +206,15 @@ fn containers_are_connected_and_disconnected_while_they_run() {
     db.serve(7);
     let db_ip = db.addresses[0];
     assert!(!a.netns.enter(|| connects(db_ip)).unwrap());
-    let (endpoint, _) = host.nets.connect("a", "name-of-a", &attachment("app"), &a.netns).unwrap();
+    let (endpoint, _) =
+        host.nets.connect("a", "name-of-a", &attachment("app"), false, &a.netns).unwrap();
     assert_eq!((endpoint.interface.as_str(), endpoint.default_route), ("eth1", false));
     assert!(a.netns.enter(|| connects(db_ip)).unwrap());
     assert_eq!(
-        host.nets.connect("a", "name-of-a", &attachment("app"), &a.netns).unwrap_err().to_string(),
+        host.nets
+            .connect("a", "name-of-a", &attachment("app"), false, &a.netns)
+            .unwrap_err()
+            .to_string(),
         "container name-of-a is already connected to network app"
     );
     // The published port goes with its network; the way out moves to the other.
@@ -243,10 +247,11 @@ fn a_failed_set_up_leaves_nothing_and_says_why() {
     );
     assert_nothing_left(&host);
     assert!(host.nets.endpoints(None).unwrap().is_empty());
-    ip("link add husk0 type veth peer name other");
+    let bridge = host.bridge("bridge");
+    ip(&format!("link add {bridge} type veth peer name other"));
     assert_eq!(
         host.nets.reserve(&request("a", &["bridge"], &[])).unwrap_err().to_string(),
-        "bridge husk0: the host has a link of this name that is a veth: rename it"
+        format!("bridge {bridge}: the host has a link of this name that is a veth: rename it")
     );
 }
 
@@ -339,10 +344,11 @@ fn a_dropping_forward_chain_is_passed_or_said() {
     );
     run("nft", "add chain ip filter DOCKER-USER");
     run("nft", "add rule ip filter FORWARD jump DOCKER-USER");
+    let bridge = host.bridge("bridge");
     let a = start(&host, "a", &["bridge"], &["8080:80"]);
     a.serve(80);
     assert!(
-        a.notices.contains(&"the host drops forwarded packets (policy of filter FORWARD): accepted link husk0 in chain DOCKER-USER".to_owned()),
+        a.notices.contains(&format!("the host drops forwarded packets (policy of filter FORWARD): accepted link {bridge} at the end of chain FORWARD")),
         "{:?}",
         a.notices
     );
@@ -350,7 +356,8 @@ fn a_dropping_forward_chain_is_passed_or_said() {
     let ask = || ask_tcp("192.0.2.1:8080".parse().unwrap());
     assert_eq!(outside.enter(ask).unwrap().unwrap(), "192.0.2.2");
     host.nets.ensure().unwrap();
-    assert_eq!(run("nft", "list chain ip filter DOCKER-USER").matches("husk0").count(), 2);
+    let list = run("nft", "list chain ip filter FORWARD");
+    assert_eq!(list.matches(&format!("containers on {bridge}")).count(), 2, "{list}");
     host.nets.tear_down("a").unwrap();
     assert_nothing_left(&host);
     // A chain of the person's own: not ours to change.
@@ -359,7 +366,7 @@ fn a_dropping_forward_chain_is_passed_or_said() {
     run("nft", "add chain inet mine guard { type filter hook forward priority 5; policy drop; }");
     let b = start(&host, "b", &["bridge"], &[]);
     assert!(
-        b.notices.contains(&"the host drops forwarded packets (policy of nftables chain mine guard): containers reach nothing until that chain accepts iifname and oifname husk0".to_owned()),
+        b.notices.contains(&format!("the host drops forwarded packets (policy of nftables chain mine guard): containers reach nothing until that chain accepts iifname and oifname {bridge}")),
         "{:?}",
         b.notices
     );
@@ -368,10 +375,10 @@ fn a_dropping_forward_chain_is_passed_or_said() {
     run("nft", "delete table inet mine");
     run("nft", "add table inet firewalld");
     run("nft", "add chain inet firewalld filter_FWD_POLICIES");
-    let advice = "firewall-cmd --permanent --zone=trusted --add-interface=husk0";
+    let advice = &format!("firewall-cmd --permanent --zone=trusted --add-interface={bridge}");
     let c = start(&host, "c", &["bridge"], &[]);
     assert!(c.notices.iter().any(|n| n.contains(advice)), "{:?}", c.notices);
-    run("nft", "add rule inet firewalld filter_FWD_POLICIES iifname husk0 accept");
+    run("nft", &format!("add rule inet firewalld filter_FWD_POLICIES iifname {bridge} accept"));
     assert_eq!(host.nets.ensure().unwrap(), Vec::<String>::new());
     run("nft", "delete table inet firewalld");
     host.nets.tear_down("c").unwrap();

@@ -260,7 +260,13 @@ fn flushed_rules_are_put_back() {
             .unwrap()
             .is_ok_and(|s| s == "192.0.2.2")
     };
-    for command in ["flush ruleset", "flush table inet husk", "flush chain inet husk publish"] {
+    let table = host.table();
+    let commands = [
+        "flush ruleset".to_owned(),
+        format!("flush table inet {table}"),
+        format!("flush chain inet {table} publish"),
+    ];
+    for command in &commands {
         assert!(answers());
         run("nft", command);
         assert!(!answers(), "{command}");

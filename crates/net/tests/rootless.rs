@@ -4,11 +4,13 @@
 
 mod support;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use husk_net::NetNs;
-use husk_net::pasta::{Pasta, UserNamespace, stop};
+use husk_net::etc_files::{DnsOptions, HostResolver, ResolvConf};
+use husk_net::pasta::{DNS_FORWARDER, Pasta, UserNamespace, stop};
 use support::*;
 
 /// linux/sched.h.
@@ -35,7 +37,8 @@ fn as_ordinary_user() {
     let claims = reservation.claims();
     let user_namespace = UserNamespace::OfContainer;
     let (interface, mtu) = ("eth0", Some(1500));
-    Pasta { pid, user_namespace, pid_file, claims, interface, mtu }.start().unwrap();
+    let forward_dns = true;
+    Pasta { pid, user_namespace, pid_file, claims, interface, mtu, forward_dns }.start().unwrap();
 }
 
 #[test]
@@ -47,7 +50,8 @@ fn rootless_container_is_connected_by_pasta() {
         eprintln!("rootless_container: skipped: needs pasta and /dev/net/tun");
         return;
     }
-    let _outside = neighbour();
+    let outside = neighbour();
+    serve(&outside, 53);
     ip("route add default via 192.0.2.2");
     // This thread's mounts alone: a tun device that anyone may open.
     husk_sys::namespace::unshare(CLONE_NEWNS).unwrap();
@@ -58,6 +62,9 @@ fn rootless_container_is_connected_by_pasta() {
     run("mount", &format!("-t tmpfs -o mode=777 tmpfs {place}"));
     run("mknod", &format!("-m 666 {tun} c 10 200"));
     run("mount", &format!("--bind {tun} /dev/net/tun"));
+    let resolv_conf = directory.path().join("resolv.conf");
+    std::fs::write(&resolv_conf, "nameserver 192.0.2.2\n").unwrap();
+    run("mount", &format!("--bind {} /etc/resolv.conf", resolv_conf.display()));
     let mut container = Command::new("setpriv")
         .args(AS_NOBODY.split(' '))
         .args(["unshare", "--user", "--map-root-user", "--net", "sh", "-c", "echo; exec sleep 60"])
@@ -85,6 +92,16 @@ fn rootless_container_is_connected_by_pasta() {
     assert!(addresses.contains("inet 192.0.2.1/24"), "{addresses}");
     serve(&netns, 80);
     assert!(ask_tcp("127.0.0.1:8080".parse().unwrap()).is_ok());
+    // What the container's resolv.conf names answers a socket that is connected, as
+    // glibc's resolver does it; passt of 2023 answers by that address alone.
+    let host = HostResolver::read();
+    let made = ResolvConf::for_forwarder(&host, &DnsOptions::default(), DNS_FORWARDER).unwrap();
+    let servers: Vec<&str> =
+        made.text.lines().filter_map(|line| line.strip_prefix("nameserver ")).collect();
+    assert_eq!(servers, [DNS_FORWARDER.to_string()]);
+    let server = SocketAddr::new(DNS_FORWARDER, 53);
+    assert_eq!(netns.enter(|| ask_udp(server)).unwrap().unwrap(), "192.0.2.1");
+    run("umount", "/etc/resolv.conf");
     ordinary("stop");
     assert!(ask_tcp("127.0.0.1:8080".parse().unwrap()).is_err());
     assert!(!Path::new(&pid_file).exists());

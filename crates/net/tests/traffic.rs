@@ -142,7 +142,7 @@ fn what_is_not_published_stays_inside() {
             assert!(ask_tcp(published).is_err());
         })
         .unwrap();
-    for link in ["all", "default", "husk0"] {
+    for link in ["all", "default", &host.bridge("bridge")] {
         let path = format!("/proc/sys/net/ipv4/conf/{link}/route_localnet");
         assert_eq!(std::fs::read_to_string(path).unwrap().trim(), "0");
     }

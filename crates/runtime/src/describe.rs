@@ -76,6 +76,9 @@ fn property(fault: &Fault, described: Described<'_>) -> String {
             let name = process.rlimits.get(index).map_or("", |rlimit| rlimit.typ.as_str());
             format!("{own}.rlimits[{index}] ({name})")
         }
+        Step::OomScore => {
+            format!("{own}.oomScoreAdj ({})", process.oom_score_adj.unwrap_or_default())
+        }
         Step::Exec => {
             let name = process.args.first().map_or("", String::as_str);
             format!("{own}.args[0] ({name})")
@@ -134,6 +137,7 @@ fn hint(fault: &Fault, spec: &Spec) -> Option<String> {
             "no such profile is loaded; aa-status lists them, apparmor_parser loads one"
         }
         (Step::Rlimits, Some(Errno::PERM)) => "to raise a hard limit takes CAP_SYS_RESOURCE",
+        (Step::OomScore, Some(Errno::ACCESS)) => "to lower it takes CAP_SYS_RESOURCE",
         (Step::User | Step::Groups, Some(Errno::INVAL)) => {
             "the id is not mapped in the user namespace"
         }

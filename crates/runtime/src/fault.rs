@@ -70,6 +70,8 @@ steps! {
     Domainname = "domainname",
     /// Resource limit `index`.
     Rlimits = "process.rlimits",
+    /// The score of the OOM killer.
+    OomScore = "process.oomScoreAdj",
     /// The session keyring.
     Keyring = "session keyring",
     /// `linux.personality`.

@@ -8,19 +8,20 @@ use husk_sys::exec;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
+use rustix::process::Pid;
 
-use crate::birth;
+use crate::clone_init::makes_namespaces_itself;
 use crate::fault::{Context, Fault, Step};
 use crate::inject;
 use crate::mech::namespace::Opened;
 use crate::mech::proc::Proc;
 use crate::mech::{
-    cgroup_mount, device, hook, mask, mount, namespace, pivot_root, rootfs, sysctl, terminal,
-    userns,
+    cgroup_mount, device, hook, limit, mask, mount, namespace, pivot_root, rootfs, sysctl,
+    terminal, userns,
 };
 use crate::plan::{LaunchPlan, MountSource, clone_flag};
+use crate::process_setup::{PidNamespace, ProcessSetup, ReadyProcess, set_not_dumpable};
 use crate::record::Record;
-use crate::tail::{Prepared, Tail};
 use crate::timing::{self, Phase};
 use crate::wire::{Message, Wire};
 
@@ -49,9 +50,9 @@ pub struct Init<'a> {
 /// Runs it; ends in the user's program or in an exit.
 pub fn run(mut init: Init<'_>) -> ! {
     let plan = init.plan;
-    let prepared = match init.set_up() {
-        Ok(prepared) => prepared,
-        Err(fault) => tell(&init.wire, fault),
+    let ready = match init.set_up() {
+        Ok(ready) => ready,
+        Err(fault) => report(&init.wire, fault),
     };
     // Who is told of what goes wrong from here on: `start`, where that is awaited.
     let caller = match init.start.take() {
@@ -65,14 +66,19 @@ pub fn run(mut init: Init<'_>) -> ! {
         }
     };
     let hooks = &plan.hooks.start_container;
-    if let Err(fault) = run_hooks(Step::StartContainer, hooks, init.record, Status::Created) {
-        tell(&caller, fault);
+    let pid = Some(rustix::process::getpid());
+    if let Err(fault) = run_hooks(Step::StartContainer, hooks, init.record, Status::Created, pid) {
+        report(&caller, fault);
     }
-    tell(&caller, prepared.execute())
+    report(&caller, ready.execute())
 }
 
-fn tell(wire: &Wire, fault: Fault) -> ! {
-    // Where even that cannot be told, the exit status says so.
+/// Hooks are started before the container's root is entered. From here they would be born in
+/// the pid namespace, with the host's root.
+const EXPOSED_HOOKS: &str = "cannot run beside a user namespace that does not own the joined pid namespace: the processes in there would see the hook with the host's root";
+
+fn report(wire: &Wire, fault: Fault) -> ! {
+    // Where even that cannot be sent, the exit status says so.
     let _ = wire.send(&Message::Fault(fault));
     exec::exit_now(1)
 }
@@ -85,13 +91,19 @@ fn await_start(listener: OwnedFd) -> Result<Wire, Errno> {
 }
 
 /// Runs hooks in the container's namespaces, with its process id as it is there
-/// (runtime.md, "State").
-fn run_hooks(step: Step, hooks: &[Hook], record: &Record, status: Status) -> Result<(), Fault> {
+/// (runtime.md, "State"), where it has one yet.
+fn run_hooks(
+    step: Step,
+    hooks: &[Hook],
+    record: &Record,
+    status: Status,
+    pid: Option<Pid>,
+) -> Result<(), Fault> {
     if hooks.is_empty() {
         return Ok(());
     }
     let mut state = record.state(status);
-    state.pid = Some(rustix::process::getpid().as_raw_nonzero().get());
+    state.pid = pid.map(|pid| pid.as_raw_nonzero().get());
     let state = serde_json::to_vec(&state)
         .map_err(|error| Fault::because(step, 0, format!("the state: {error}")))?;
     for (index, one) in hooks.iter().enumerate() {
@@ -102,27 +114,34 @@ fn run_hooks(step: Step, hooks: &[Hook], record: &Record, status: Status) -> Res
 
 impl<'a> Init<'a> {
     /// All steps up to the wait for `start`.
-    fn set_up(&mut self) -> Result<Prepared<'a>, Fault> {
+    fn set_up(&mut self) -> Result<ReadyProcess<'a>, Fault> {
         let plan = self.plan;
-        if let Some(namespace) = &plan.user_namespace {
-            self.await_go()?;
-            // Before the change of user, after which this process is no more
-            // dumpable and its timens_offsets is the host's root's.
-            self.enter_time_namespace()?;
-            userns::become_root(namespace)?;
-        } else {
-            self.enter_time_namespace()?;
+        let pid_namespace = match makes_namespaces_itself(plan) {
+            true => self.make_namespaces()?,
+            false => self.pid_namespace(),
+        };
+        match &plan.user_namespace {
+            Some(namespace) => {
+                self.await_go()?;
+                // Before the change of user, after which this process is no more
+                // dumpable and its timens_offsets is the host's root's.
+                self.enter_time_namespace()?;
+                userns::become_root(namespace)?;
+            }
+            None => self.enter_time_namespace()?,
         }
         self.enter_cgroup()?;
         // From here on others may see this process: they must not read its
         // memory or its descriptors (CVE-2016-9962).
-        birth::set_not_dumpable()?;
-        // With a user namespace they were joined before the birth: see `birth`.
+        set_not_dumpable()?;
+        // With a user namespace they were joined before: see `clone_init`.
         match (&plan.user_namespace, plan.namespaces.joins(NamespaceType::User)) {
             (None, false) => namespace::join(self.joined)?,
             (None, true) => userns::become_joined_root()?,
             (Some(_), _) => {}
         }
+        // While it waits for `start`, too: nobody is to read what the runtime was called with.
+        husk_sys::arguments::erase();
         if plan.namespaces.makes(NamespaceType::Cgroup) {
             husk_sys::namespace::unshare(clone_flag(NamespaceType::Cgroup)).at(
                 Step::Cgroup,
@@ -145,18 +164,62 @@ impl<'a> Init<'a> {
                 self.open_terminal(None)?
             }
         };
-        let tail = Tail {
+        let setup = ProcessSetup {
             process: &plan.process,
             keyring: plan.keyring.as_deref(),
             slave,
             proc: self.proc,
             makes_cwd: true,
+            pid_namespace,
+            hooks_follow: !plan.hooks.start_container.is_empty(),
         };
-        let prepared = tail.prepare(&self.wire, self.start.as_ref().map(AsFd::as_fd))?;
+        let ready = setup.prepare(&self.wire, self.start.as_ref().map(AsFd::as_fd))?;
         timing::done(Phase::Confine);
         self.wire.send(&Message::Ready).at(Step::Sync, 0, "sendmsg")?;
         self.await_go()?;
-        Ok(prepared)
+        Ok(ready)
+    }
+
+    /// The pid namespace that is joined, if one is.
+    fn joined_pid_namespace(&self) -> Option<&'a Opened> {
+        self.joined.iter().find(|opened| opened.kind == NamespaceType::Pid)
+    }
+
+    fn pid_namespace(&self) -> PidNamespace<'a> {
+        self.joined_pid_namespace().map_or(PidNamespace::Born, PidNamespace::Join)
+    }
+
+    /// Joins and makes namespaces where clone3(2) has not: see [`makes_namespaces_itself`].
+    fn make_namespaces(&self) -> Result<PidNamespace<'a>, Fault> {
+        let plan = self.plan;
+        let joined_user = self.joined.iter().find(|opened| opened.kind == NamespaceType::User);
+        if joined_user.is_some() {
+            limit::raise_hard(&plan.process, None)?;
+            set_not_dumpable()?;
+        }
+        // The privilege over the pid namespace is that of the user namespace that it belongs
+        // to: as late as can be.
+        let late = match (joined_user, self.joined_pid_namespace()) {
+            (Some(user), Some(pid)) => namespace::belongs_to(pid, user)?,
+            _ => false,
+        };
+        if late {
+            namespace::join(self.joined)?;
+        } else {
+            if !plan.hooks.create_container.is_empty() {
+                return Err(Fault::because(Step::CreateContainer, 0, EXPOSED_HOOKS));
+            }
+            namespace::join_all(self.joined)?;
+        }
+        husk_sys::namespace::unshare(plan.namespaces.clone_flags()).at(
+            Step::Namespace,
+            0,
+            "unshare",
+        )?;
+        if plan.user_namespace.is_some() {
+            self.wire.send(&Message::Unmapped).at(Step::Sync, 0, "sendmsg")?;
+        }
+        Ok(if late { self.pid_namespace() } else { PidNamespace::Entered })
     }
 
     /// Makes a time namespace with its offsets and enters it: unshare(2) alone
@@ -226,14 +289,17 @@ impl<'a> Init<'a> {
         let plan = self.plan;
         let root = rootfs::bind(&plan.root)?;
         // Hooks begin where the runtime was called, where this process may not get back to.
-        let may_move = plan.hooks.create_container.is_empty();
+        let surroundings = mount::Surroundings {
+            may_move: plan.hooks.create_container.is_empty(),
+            pid_namespace: self.joined_pid_namespace().map(|opened| opened.file.as_fd()),
+        };
         for (index, one) in plan.mounts.iter().enumerate() {
             let tree = self.trees.get_mut(index).and_then(Option::take);
             let done = match &one.source {
                 MountSource::Cgroup(source) => {
                     cgroup_mount::attach(one, source, root.as_fd(), &self.record.cgroup)
                 }
-                _ => mount::attach(one, root.as_fd(), tree, may_move),
+                _ => mount::attach(one, root.as_fd(), tree, &surroundings),
             };
             done.map_err(|refused| refused.at(Step::Mount, index))?;
             inject::after(Step::Mount, index)?;
@@ -273,7 +339,13 @@ impl<'a> Init<'a> {
         }
         self.wire.send(&Message::Hooks).at(Step::Sync, 0, "sendmsg")?;
         self.await_go()?;
-        run_hooks(Step::CreateContainer, &hooks.create_container, self.record, Status::Creating)
+        // One that joins a pid namespace is not in there yet, and so are its hooks not.
+        let pid = match self.joined_pid_namespace() {
+            None => Some(rustix::process::getpid()),
+            Some(_) => None,
+        };
+        let hooks = &hooks.create_container;
+        run_hooks(Step::CreateContainer, hooks, self.record, Status::Creating, pid)
     }
 
     /// Makes the terminal and sends its other end away.

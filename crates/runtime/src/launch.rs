@@ -6,17 +6,17 @@ use std::os::fd::{AsFd, OwnedFd};
 use husk_cgroup::Cgroup;
 use husk_spec::{NamespaceType, Spec, Status};
 use husk_sys::clone::Cloned;
-use rustix::fs::{self, Mode, OFlags};
+use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use rustix::process::{Pid, WaitOptions};
+use rustix::process::{Pid, WaitStatus};
 
 use crate::announce::{announce, renounce};
-use crate::birth::Birth;
 use crate::block::Block;
+use crate::clone_init::{CloneInit, makes_namespaces_itself};
 use crate::describe::{self, Described};
 use crate::explain::Explainer;
-use crate::fault::Refused;
+use crate::fault::{Fault, Refused};
 use crate::hooks::{run_hooks, run_poststop};
 use crate::host;
 use crate::init::{self, Init};
@@ -25,11 +25,13 @@ use crate::mech::notify::{self, Notify};
 use crate::mech::proc::Proc;
 use crate::mech::{core_scheduling, idmap, limit, mount, namespace, net_device, seccomp, userns};
 use crate::plan::{Host, LaunchPlan, MountSource, Request};
+use crate::preconditions;
 use crate::record::{Record, process_start};
 use crate::report::{self, Code, Error, Result};
 use crate::state::{Directory, Store};
+use crate::sync::{Child, Conversation, Reactions};
 use crate::timing::{self, Phase};
-use crate::wire::{self, Message, Wire};
+use crate::wire::{self, Wire};
 
 /// How a container is made, beside its configuration.
 #[derive(Debug)]
@@ -86,11 +88,12 @@ pub fn launch(store: &Store, spec: &Spec, config: &[u8], options: &Options) -> R
         true => Explainer::prepare(&mut plan.process, profile)?,
         false => None,
     };
-    warn_of_ungrantable(&plan)?;
-    check_console(&plan, options)?;
-    check_root(&plan)?;
+    preconditions::warn_of_ungrantable(&plan)?;
+    preconditions::check_console(&plan, options)?;
+    preconditions::check_root(&plan)?;
     let joined =
         plan.namespaces.joined().iter().map(namespace::open).collect::<Result<Vec<Opened>>>()?;
+    namespace::check_host_is_spared(&joined, &plan)?;
     let proc = Proc::open().map_err(|errno| Error::kernel("/proc", "open", errno))?;
     let cgroup_plan = plan_cgroup(spec, options, &host)?;
     timing::done(Phase::Plan);
@@ -101,7 +104,7 @@ pub fn launch(store: &Store, spec: &Spec, config: &[u8], options: &Options) -> R
         options,
         plan: &plan,
         joined: &joined,
-        proc,
+        proc: &proc,
         record: record(spec, &plan, options, cgroup_plan.intended()),
         directory: Some(directory),
         child: None,
@@ -113,7 +116,7 @@ pub fn launch(store: &Store, spec: &Spec, config: &[u8], options: &Options) -> R
         explainer,
     };
     match launch.run(config, cgroup_plan, &host) {
-        Ok((pid, pidfd)) => {
+        Ok(Child { pid, pidfd }) => {
             let Launch { directory, record, notify, explainer, .. } = launch;
             let directory =
                 directory.ok_or_else(|| Error::new(Code::Kernel, "container", "lost"))?;
@@ -156,55 +159,11 @@ fn record(spec: &Spec, plan: &LaunchPlan, options: &Options, cgroup: Cgroup) -> 
         owner: rustix::process::geteuid().as_raw(),
         annotations: spec.annotations.clone(),
         cgroup,
+        no_new_keyring: options.request.no_new_keyring,
         own_pid_namespace: plan.namespaces.makes(NamespaceType::Pid),
         poststart: plan.hooks.poststart.clone(),
         poststop: plan.hooks.poststop.clone(),
     }
-}
-
-/// A capability that the runtime does not have itself is a warning, config.md,
-/// "capabilities". In a new user namespace it has all.
-fn warn_of_ungrantable(plan: &LaunchPlan) -> Result<()> {
-    if plan.user_namespace.is_some() || plan.namespaces.joins(NamespaceType::User) {
-        return Ok(());
-    }
-    let permitted = crate::mech::capability::permitted()
-        .map_err(|errno| Error::kernel("process.capabilities", "capget", errno))?;
-    let wanted = &plan.process.capabilities;
-    let missing = (wanted.permitted | wanted.effective) & !permitted;
-    for name in crate::plan::CapabilitySets::names_of(missing) {
-        report::warning(format_args!(
-            "process.capabilities.permitted ({name}): not granted, since the runtime does not have it"
-        ));
-    }
-    Ok(())
-}
-
-fn check_console(plan: &LaunchPlan, options: &Options) -> Result<()> {
-    match (plan.process.terminal.is_some(), options.console.is_some()) {
-        (true, false) => Err(Error::new(
-            Code::Usage,
-            "--console-socket",
-            "missing: process.terminal is true and nobody would hold the terminal's other end",
-        )),
-        (false, true) => Err(Error::new(
-            Code::Usage,
-            "--console-socket",
-            "there is no terminal to send: process.terminal is false",
-        )),
-        _ => Ok(()),
-    }
-}
-
-fn check_root(plan: &LaunchPlan) -> Result<()> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    fs::open(&plan.root.path, flags, Mode::empty()).map(drop).map_err(|errno| {
-        Error::kernel(
-            format_args!("root.path ({})", plan.root.path.to_string_lossy()),
-            "open",
-            errno,
-        )
-    })
 }
 
 /// A container in the making.
@@ -214,10 +173,10 @@ struct Launch<'a> {
     options: &'a Options,
     plan: &'a LaunchPlan,
     joined: &'a [Opened],
-    proc: Proc,
+    proc: &'a Proc,
     record: Record,
     directory: Option<Directory>,
-    child: Option<(Pid, OwnedFd)>,
+    child: Option<Child>,
     cgroup_made: bool,
     hooks_ran: bool,
     /// Whether the process has said so, and is on record.
@@ -229,7 +188,7 @@ struct Launch<'a> {
 }
 
 impl Launch<'_> {
-    fn describe(&self, fault: &crate::fault::Fault) -> Error {
+    fn describe(&self, fault: &Fault) -> Error {
         match &self.spec.process {
             Some(process) => {
                 describe::fault(fault, Described { spec: self.spec, process, property: "process" })
@@ -247,7 +206,7 @@ impl Launch<'_> {
         config: &[u8],
         cgroup_plan: husk_cgroup::CgroupPlan,
         host: &Host,
-    ) -> Result<(Pid, OwnedFd)> {
+    ) -> Result<Child> {
         // Before anything is made that the record is needed to find again.
         self.directory()?.write_config(config)?;
         self.directory()?.begin(&self.record)?;
@@ -274,9 +233,9 @@ impl Launch<'_> {
         timing::done(Phase::Cgroup);
         // So that what is made in the container has the modes it was given.
         let umask = rustix::process::umask(Mode::empty());
-        let birth = Birth { plan: self.plan, joined: self.joined, entry: &entry };
-        let born = birth.give(&|fault| self.describe(fault));
-        if let Ok(Cloned::Child) = born {
+        let clone = CloneInit { plan: self.plan, joined: self.joined, entry: &entry };
+        let cloned = clone.clone_init(&|fault| self.describe(fault));
+        if let Ok(Cloned::Child) = cloned {
             drop(wire);
             // Its lock must not live on with the container.
             drop(self.directory.take());
@@ -289,13 +248,13 @@ impl Launch<'_> {
                 wire: theirs,
                 start,
                 console: self.options.console.as_ref().map(AsFd::as_fd),
-                proc: &self.proc,
+                proc: self.proc,
             });
         }
         rustix::process::umask(umask);
         drop(theirs);
-        if let Cloned::Parent(pid, pidfd) = born? {
-            self.child = Some((pid, pidfd));
+        if let Cloned::Parent(pid, pidfd) = cloned? {
+            self.child = Some(Child { pid, pidfd });
         }
         timing::done(Phase::Clone);
         // While the process makes its mounts, and before it or a hook is told to go on.
@@ -305,8 +264,7 @@ impl Launch<'_> {
         for warning in &self.record.cgroup.warnings {
             report::warning(warning);
         }
-        self.converse(&wire)?;
-        self.child.take().ok_or_else(|| Error::new(Code::Kernel, "clone3", "made no process"))
+        self.attend(&wire)
     }
 
     /// Sources of bind mounts that the container's user may not reach, and
@@ -328,7 +286,7 @@ impl Launch<'_> {
             let tree = mount::open_bind(path, *recursive).and_then(|tree| {
                 match &mount.id_map {
                     None => {}
-                    Some(map) => idmap::apply(&tree, map, self.plan, self.joined, &self.proc)?,
+                    Some(map) => idmap::apply(&tree, map, self.plan, self.joined, self.proc)?,
                 }
                 Ok(tree)
             });
@@ -368,103 +326,47 @@ impl Launch<'_> {
         Ok(socket)
     }
 
-    /// The conversation, until the process waits for `start` or runs the program.
-    fn converse(&mut self, wire: &Wire) -> Result<()> {
-        let pid = match &self.child {
-            Some((pid, _)) => *pid,
-            None => return Err(Error::new(Code::Kernel, "clone3", "made no process")),
+    /// Serves the process until it waits for `start` or runs the program.
+    fn attend(&mut self, wire: &Wire) -> Result<Child> {
+        let child = self
+            .child
+            .take()
+            .ok_or_else(|| Error::new(Code::Kernel, "clone3", "made no process"))?;
+        let mut conversation = Conversation {
+            wire,
+            proc: self.proc,
+            child,
+            explainer: self.explainer.take(),
+            enters_last: self.plan.namespaces.joins(NamespaceType::Pid),
         };
-        if let Some(namespace) = &self.plan.user_namespace {
-            userns::write_maps(namespace, pid, &self.proc)?;
+        let held = self.begin(&conversation).and_then(|()| conversation.hold(self));
+        let Conversation { child, explainer, .. } = conversation;
+        self.explainer = explainer;
+        if let Err(error) = held {
+            self.child = Some(child);
+            return Err(error);
         }
+        Ok(child)
+    }
+
+    /// What is set from outside before the process goes on.
+    fn begin(&mut self, conversation: &Conversation<'_>) -> Result<()> {
+        let child = &conversation.child;
         // While the process is dumpable: then it is ours without privilege, too.
-        limit::set_oom_score(&self.plan.process, pid, &self.proc)?;
-        core_scheduling::separate(&self.plan.process, pid)?;
-        if self.plan.user_namespace.is_some() {
-            limit::raise_hard(&self.plan.process, Some(pid))
-                .map_err(|fault| self.describe(&fault))?;
-            self.go(wire)?;
+        limit::set_oom_score(&self.plan.process, child.pid, self.proc)?;
+        core_scheduling::separate(&self.plan.process, child.pid)?;
+        if self.plan.user_namespace.is_some() && !makes_namespaces_itself(self.plan) {
+            self.map_ids(child)?;
+            conversation.go()?;
         }
-        self.prepare_record(pid)?;
+        if conversation.enters_last {
+            // For the hooks of the runtime namespace: it is in all namespaces but that of pids.
+            self.record.pid = child.pid.as_raw_nonzero().get();
+        } else {
+            self.prepare_record(child.pid)?;
+        }
         timing::done(Phase::Devices);
-        loop {
-            if let Some(explainer) = &mut self.explainer {
-                explainer.await_message(wire)?;
-            }
-            let received = wire.receive().map_err(|e| Error::kernel("husk-oci", "recvmsg", e))?;
-            match received {
-                Some((Message::ListenerAt(number), _)) => {
-                    if let (Some(explainer), Some((pid, pidfd))) =
-                        (&mut self.explainer, &self.child)
-                    {
-                        explainer.fetch(*pid, pidfd.as_fd(), number)?;
-                    }
-                }
-                Some((Message::Hooks, _)) => {
-                    self.run_runtime_hooks(pid)?;
-                    self.go(wire)?;
-                }
-                Some((Message::Listener, Some(listener))) => {
-                    let state = self.record.state(Status::Creating);
-                    if let Some(filter) = &self.plan.process.seccomp {
-                        seccomp::hand_over(filter, &listener, &state)?;
-                    }
-                    self.go(wire)?;
-                }
-                Some((Message::Ready, _)) => {
-                    timing::done(Phase::Setup);
-                    self.record.cgroup.entered();
-                    limit::apply(&self.plan.process, pid)?;
-                    if let Some(block) = &self.options.block {
-                        block.wait()?;
-                    }
-                    self.remember(pid)?;
-                    self.go(wire)?;
-                }
-                Some((Message::Fault(fault), _)) => {
-                    return Err(self.describe(&fault));
-                }
-                Some((other, _)) => {
-                    return Err(Error::new(
-                        Code::Kernel,
-                        "container process",
-                        format_args!("said {other:?} out of turn"),
-                    ));
-                }
-                None => return self.check_alive(pid),
-            }
-        }
-    }
-
-    /// The socket was closed: by execve(2), or because the process was killed.
-    fn check_alive(&self, pid: Pid) -> Result<()> {
-        if self.ready {
-            timing::done(Phase::Exec);
-            return Ok(());
-        }
-        let status = rustix::process::waitpid(Some(pid), WaitOptions::empty());
-        Err(describe::death(status.ok().flatten().map(|(_, status)| status), &self.record))
-    }
-
-    fn go(&self, wire: &Wire) -> Result<()> {
-        match wire.send(&Message::Go) {
-            // What it died of is said by what it sent before, or by its exit status.
-            Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
-            Err(errno) => Err(Error::kernel("container process", "sendmsg", errno)),
-        }
-    }
-
-    fn run_runtime_hooks(&mut self, pid: Pid) -> Result<()> {
-        if let (false, Some((_, pidfd))) = (self.plan.net_devices.is_empty(), &self.child) {
-            let passage = net_device::Passage::open(pid, pidfd.as_fd())?;
-            self.passage.insert(passage).move_all(&self.plan.net_devices)?;
-        }
-        self.hooks_ran = true;
-        let state = serde_json::to_vec(&self.record.state(Status::Creating))
-            .map_err(|error| Error::invalid("annotations", error))?;
-        let hooks = &self.plan.hooks;
-        run_hooks("prestart", &hooks.prestart, &state)?;
-        run_hooks("createRuntime", &hooks.create_runtime, &state)
+        Ok(())
     }
 
     /// Writes the record with the process in it, to count when that is ready. While the
@@ -488,9 +390,8 @@ impl Launch<'_> {
     /// Takes back what was made. What cannot be is said; the first failure is
     /// what the caller hears of in any case.
     fn undo(&mut self) {
-        if let Some((pid, pidfd)) = self.child.take() {
-            let _ = husk_sys::signal::send(pidfd.as_fd(), 9);
-            let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
+        if let Some(child) = self.child.take() {
+            child.kill();
         }
         if self.ready {
             renounce(self.options.pid_file.as_deref());
@@ -516,5 +417,57 @@ impl Launch<'_> {
         if self.hooks_ran {
             run_poststop(&self.plan.hooks.poststop, &self.record);
         }
+    }
+}
+
+impl Reactions for Launch<'_> {
+    fn map_ids(&mut self, child: &Child) -> Result<()> {
+        let Some(namespace) = &self.plan.user_namespace else { return Ok(()) };
+        userns::write_maps(namespace, child.pid, self.proc)?;
+        limit::raise_hard(&self.plan.process, Some(child.pid))
+            .map_err(|fault| self.describe(&fault))
+    }
+
+    fn run_hooks(&mut self, child: &Child) -> Result<()> {
+        if !self.plan.net_devices.is_empty() {
+            let passage = net_device::Passage::open(child.pid, child.pidfd.as_fd())?;
+            self.passage.insert(passage).move_all(&self.plan.net_devices)?;
+        }
+        self.hooks_ran = true;
+        let state = serde_json::to_vec(&self.record.state(Status::Creating))
+            .map_err(|error| Error::invalid("annotations", error))?;
+        let hooks = &self.plan.hooks;
+        run_hooks("prestart", &hooks.prestart, &state)?;
+        run_hooks("createRuntime", &hooks.create_runtime, &state)
+    }
+
+    fn know(&mut self, child: &Child) -> Result<()> {
+        self.prepare_record(child.pid)
+    }
+
+    fn hand_over(&mut self, child: &Child, listener: &OwnedFd) -> Result<()> {
+        let mut state = self.record.state(Status::Creating);
+        state.pid = Some(child.pid.as_raw_nonzero().get());
+        match &self.plan.process.seccomp {
+            Some(filter) => seccomp::hand_over(filter, listener, &state),
+            None => Ok(()),
+        }
+    }
+
+    fn make_ready(&mut self, child: &Child) -> Result<()> {
+        self.record.cgroup.entered();
+        limit::apply(&self.plan.process, child.pid)?;
+        if let Some(block) = &self.options.block {
+            block.wait()?;
+        }
+        self.remember(child.pid)
+    }
+
+    fn describe(&self, fault: &Fault) -> Error {
+        self.describe(fault)
+    }
+
+    fn describe_death(&self, status: Option<WaitStatus>) -> Error {
+        describe::death(status, &self.record)
     }
 }

@@ -2,19 +2,19 @@
 //!
 //! A configuration becomes a plan ([`plan`]), the plan a process: [`launch`] is
 //! the runtime's side of that and [`init`] the process's, and [`wire`] is what
-//! they say to each other. [`enter`] adds a process to a container by a list of
-//! steps of its own. Both end in [`tail`].
+//! they say to each other, with [`sync`] as the runtime's half. [`exec`] adds a process to a
+//! container by a list of steps of its own. Both end in [`process_setup`].
 
 #![deny(clippy::print_stderr, clippy::print_stdout, reason = "both panic where nobody reads")]
 
 pub mod announce;
-pub mod birth;
 pub mod block;
 pub mod census;
 pub mod cli;
 pub mod clock;
+pub mod clone_init;
 pub mod describe;
-pub mod enter;
+pub mod exec;
 pub mod executable;
 pub mod explain;
 pub mod fault;
@@ -29,11 +29,13 @@ pub mod mech;
 pub mod oom;
 pub mod passwd;
 pub mod plan;
+pub mod preconditions;
+pub mod process_setup;
 pub mod reaper;
 pub mod record;
 pub mod report;
 pub mod seal;
 pub mod state;
-pub mod tail;
+pub mod sync;
 pub mod timing;
 pub mod wire;

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 
+use crate::mech::proc::Proc;
 use crate::report::{Error, Result};
 
 /// What is remembered of a container.
@@ -40,6 +41,9 @@ pub struct Record {
     /// Whether its first process is the init of a pid namespace of its own, so
     /// that all others end with it.
     pub own_pid_namespace: bool,
+    /// `--no-new-keyring`: its processes are in the session keyring of who starts them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_new_keyring: bool,
     /// Hooks to run after `start`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub poststart: Vec<Hook>,
@@ -106,16 +110,59 @@ pub fn process_start(pid: i32) -> Result<(u8, u64), Errno> {
 }
 
 fn parse_stat(line: &[u8]) -> Option<(u8, u64)> {
+    let (state, mut fields) = stat_fields(line)?;
+    Some((state, fields.nth(18)?.parse().ok()?))
+}
+
+/// The state letter and the fields after it.
+fn stat_fields(line: &[u8]) -> Option<(u8, std::str::Split<'_, char>)> {
     // The name in parentheses may contain anything, parentheses too.
     let after = line.iter().rposition(|byte| *byte == b')')?;
     let mut fields = std::str::from_utf8(line.get(after + 2..)?).ok()?.split(' ');
     let state = *fields.next()?.as_bytes().first()?;
-    Some((state, fields.nth(18)?.parse().ok()?))
+    Some((state, fields))
+}
+
+/// State letter and flags (`PF_*` of linux/sched.h) of a process, proc_pid_stat(5), fields 3
+/// and 9; None where it is gone.
+pub fn process_flags(pid: Pid, proc: &Proc) -> Option<(u8, u64)> {
+    let line = read_proc(pid, "stat", proc)?;
+    let (state, mut fields) = stat_fields(&line)?;
+    Some((state, fields.nth(5)?.parse().ok()?))
+}
+
+/// Who traces a process (ptrace(2)): `TracerPid` of proc_pid_status(5); None for nobody.
+pub fn tracer(pid: Pid, proc: &Proc) -> Option<Pid> {
+    let text = read_proc(pid, "status", proc)?;
+    let text = String::from_utf8_lossy(&text);
+    let value = text.lines().find_map(|line| line.strip_prefix("TracerPid:"))?;
+    Pid::from_raw(value.trim().parse().ok()?)
+}
+
+fn read_proc(pid: Pid, file: &str, proc: &Proc) -> Option<Vec<u8>> {
+    let path = std::ffi::CString::new(format!("{}/{file}", pid.as_raw_nonzero())).ok()?;
+    let file = proc.open_file(&path, OFlags::RDONLY).ok()?;
+    let mut bytes = vec![0; 4096];
+    let length = rustix::io::read(&file, &mut bytes[..]).ok()?;
+    bytes.truncate(length);
+    Some(bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn flags_are_the_ninth_field() {
+        let line = b"7 (a) b (c) S 1 7 7 0 -1 4194368 98 0 0 0 0 0 0 0 20 0 1 0 12345 0 0";
+        assert_eq!(parse_stat(line), Some((b'S', 12345)));
+        let (state, mut fields) = stat_fields(line).unwrap();
+        assert_eq!((state, fields.nth(5)), (b'S', Some("4194368")));
+        let proc = Proc::open().unwrap();
+        let own = rustix::process::getpid();
+        // This test has been executed, and is not a mere fork.
+        assert_eq!(process_flags(own, &proc).unwrap().1 & 0x40, 0);
+    }
 
     #[test]
     fn own_start_time() {

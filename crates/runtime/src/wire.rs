@@ -6,7 +6,8 @@
 //! ```text
 //! runtime                                   container process
 //! clone3 ─────────────────────────────────▶ starts
-//! [write id maps]      Go ────────────────▶ [becomes root of its user namespace]
+//! [write id maps]      Go ────────────────▶ [becomes root of its user namespace; where it
+//!                                            makes that itself, it first says Unmapped]
 //!                                           joins namespaces, mounts
 //! [prestart, createRuntime hooks,
 //!  network devices]    ◀──────────── Hooks  [namespaces are there, root not yet]
@@ -20,6 +21,21 @@
 //! ```
 //!
 //! At any point the container process may send `Fault` and exit instead.
+//!
+//! A pid namespace that exists has processes which would see the new one, so it is entered
+//! last, by `exec` and by a container that joins one: all of the above up to `Listener` is
+//! done by a process outside of it, which keeps nothing of the host's and clones the one that
+//! runs the program. From there on:
+//!
+//! ```text
+//! runtime                                   set-up process      container process
+//!                                           clone ────────────▶ starts
+//! open a pidfd, reap   ◀────────────── Born  exits
+//!                      Go ────────────────────────────────────▶ leads a session, [terminal]
+//! [hand to the agent]  ◀───────────────────────────── Listener  [seccomp notifies]
+//!                      Go ────────────────────────────────────▶
+//!                      ◀──────────────────────────────── Ready  and so on as above
+//! ```
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -44,6 +60,11 @@ const MAX_ERRNO: i32 = 4095;
 pub enum Message {
     /// Something failed; the sender exits.
     Fault(Fault),
+    /// A user namespace was made: time for its id maps.
+    Unmapped,
+    /// The process that runs the program is there, with this number in the pid namespace of
+    /// the runtime; the sender exits, and what comes next comes from the new process.
+    Born(i32),
     /// The namespaces are there: time for the hooks of the runtime namespace.
     Hooks,
     /// The seccomp filter is loaded; the descriptor came along.
@@ -57,6 +78,8 @@ pub enum Message {
 }
 
 const FAULT: u8 = b'F';
+const UNMAPPED: u8 = b'U';
+const BORN: u8 = b'B';
 const HOOKS: u8 = b'H';
 const LISTENER: u8 = b'L';
 const LISTENER_AT: u8 = b'A';
@@ -66,6 +89,8 @@ const GO: u8 = b'G';
 impl Message {
     fn encode(&self) -> Vec<u8> {
         match self {
+            Self::Unmapped => vec![UNMAPPED],
+            Self::Born(number) => [&[BORN], &number.to_le_bytes()[..]].concat(),
             Self::Hooks => vec![HOOKS],
             Self::Listener => vec![LISTENER],
             Self::ListenerAt(number) => [&[LISTENER_AT], &number.to_le_bytes()[..]].concat(),
@@ -89,6 +114,8 @@ impl Message {
     pub fn decode(packet: &[u8]) -> Option<Self> {
         let (&tag, rest) = packet.split_first()?;
         match (tag, rest) {
+            (UNMAPPED, []) => Some(Self::Unmapped),
+            (BORN, number) => Some(Self::Born(i32::from_le_bytes(number.try_into().ok()?))),
             (HOOKS, []) => Some(Self::Hooks),
             (LISTENER, []) => Some(Self::Listener),
             (LISTENER_AT, number) => {
@@ -244,7 +271,7 @@ mod tests {
     #[test]
     fn no_packet_is_trusted() {
         for length in 0..12 {
-            for tag in [FAULT, HOOKS, GO, LISTENER_AT, 0, 255] {
+            for tag in [FAULT, HOOKS, GO, LISTENER_AT, BORN, 0, 255] {
                 let mut packet = vec![255; length];
                 if let Some(first) = packet.first_mut() {
                     *first = tag;

@@ -13,6 +13,7 @@ mod assembler;
 mod condition;
 mod enosys;
 mod error;
+mod evaluate;
 mod explain;
 mod flags;
 mod multiplex;

@@ -81,8 +81,21 @@ pub fn clone(
 ///
 /// The caller must be single-threaded, as for [`clone`].
 pub fn fork() -> Result<Option<Pid>, Errno> {
+    clone_plain(libc::SIGCHLD)
+}
+
+/// fork(2) of a child for the caller's parent, which reaps it (`CLONE_PARENT`); `None` in the
+/// child. The number is the one that the child has in the caller's pid namespace.
+///
+/// By clone(2), which seccomp filters allow that refuse clone3(2), since they cannot see its
+/// flags. The caller must be single-threaded, as for [`clone`].
+pub fn fork_sibling() -> Result<Option<Pid>, Errno> {
+    clone_plain(libc::CLONE_PARENT | libc::SIGCHLD)
+}
+
+fn clone_plain(flags: libc::c_int) -> Result<Option<Pid>, Errno> {
     // SAFETY: no CLONE_VM, so the child has a copy of this memory; the caller is
     // single-threaded; the other arguments are for flags that are not set.
-    let pid = check(unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) })?;
+    let pid = check(unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) })?;
     Ok(Pid::from_raw(pid as i32))
 }

@@ -6,6 +6,7 @@
 #![deny(clippy::print_stderr, clippy::print_stdout, reason = "both panic where nobody reads")]
 
 pub mod arena;
+pub mod arguments;
 pub mod bpf;
 mod call;
 pub mod clone;
@@ -28,5 +29,6 @@ pub mod signal;
 pub mod signal_name;
 pub mod startup;
 pub mod text;
+pub mod trace;
 
 pub use rustix::io::Errno;

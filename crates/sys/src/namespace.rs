@@ -1,11 +1,12 @@
 //! setns(2) and the ioctls of ioctl_ns(2).
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::Errno;
 
 use crate::call::check;
 
+const NS_GET_USERNS: libc::c_ulong = 0xb701;
 const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
 
 /// Enters namespaces: of a namespace file of type `kinds`, or all of `kinds`
@@ -26,4 +27,12 @@ pub fn kind(file: BorrowedFd<'_>) -> Result<u32, Errno> {
     // SAFETY: takes no argument.
     check(unsafe { libc::syscall(libc::SYS_ioctl, file.as_raw_fd(), NS_GET_NSTYPE) })
         .map(|kind| kind as u32)
+}
+
+/// The user namespace that owns a namespace; EPERM where it lies outside of the caller's.
+pub fn owner(file: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    // SAFETY: takes no argument.
+    let fd = check(unsafe { libc::syscall(libc::SYS_ioctl, file.as_raw_fd(), NS_GET_USERNS) })?;
+    // SAFETY: a new descriptor (close-on-exec) that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }

@@ -132,6 +132,9 @@ pub(super) struct Flags {
     /// bridge, none, host, container:NAME or a network's name
     #[arg(long, value_name = "NETWORK", visible_alias = "net")]
     network: Vec<String>,
+    /// Another name of the container on the first network
+    #[arg(long, value_name = "NAME", visible_alias = "net-alias")]
+    network_alias: Vec<String>,
     /// IPv4 address on the first network
     #[arg(long, value_name = "ADDRESS")]
     ip: Option<std::net::Ipv4Addr>,
@@ -268,7 +271,7 @@ impl Flags {
             dns: self.dns.clone(),
             dns_search: self.dns_search.clone(),
             dns_options: self.dns_option.clone(),
-            networks: self.network.clone(),
+            networks: self.networks()?,
             addresses: self
                 .ip
                 .map(IpAddr::from)
@@ -322,14 +325,14 @@ impl Flags {
 
     fn hostname(&self) -> Result<String> {
         if !self.hostname.is_empty() {
-            husk_net::dns::validate_hostname(&self.hostname)?;
+            husk_net::etc_files::validate_hostname(&self.hostname)?;
         }
         Ok(self.hostname.clone())
     }
 
     fn add_hosts(&self) -> Result<Vec<String>> {
         for text in &self.add_host {
-            text.parse::<husk_net::dns::ExtraHost>()?;
+            text.parse::<husk_net::etc_files::ExtraHost>()?;
         }
         Ok(self.add_host.clone())
     }
@@ -340,6 +343,28 @@ impl Flags {
         }
         husk_net::Mode::parse(&self.network, husk_engine::rootless::is_rootless())?;
         Ok(self.publish.clone())
+    }
+
+    /// `--network` with `--network-alias`, which is of the first.
+    fn networks(&self) -> Result<Vec<String>> {
+        let Some(alias) = self.network_alias.first() else { return Ok(self.network.clone()) };
+        let is_rootless = husk_engine::rootless::is_rootless();
+        let mut values = self.network.clone();
+        match husk_net::Mode::parse(&values, is_rootless)? {
+            husk_net::Mode::Networks(mut attachments) if !values.is_empty() => {
+                if let (Some(first), Some(value)) = (attachments.first_mut(), values.first_mut()) {
+                    first.aliases.extend(self.network_alias.iter().cloned());
+                    *value = husk_net::network_value(first);
+                }
+                husk_net::Mode::parse(&values, is_rootless)?;
+                Ok(values)
+            }
+            _ => Err(Error::flag(
+                "--network-alias",
+                alias,
+                "needs --network with a network of yours",
+            )),
+        }
     }
 
     fn mac(&self) -> Result<Option<String>> {

@@ -20,7 +20,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use husk_net::LoopbackProxy;
+use husk_net::Service;
 use rustix::io::FdFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
@@ -41,7 +41,7 @@ const CONSOLE: &str = "console.sock";
 pub(super) struct Executed {
     pub(super) pid: Pid,
     pub(super) streams: Streams,
-    pub(super) proxy: Option<LoopbackProxy>,
+    pub(super) proxy: Option<Service>,
 }
 
 /// Makes the container of the bundle in its run directory, which is the current one, connects
@@ -56,7 +56,7 @@ pub(super) fn execute(
     let proxy = match runtime.is_own() && !network.needs_process() {
         true => call.run(network, notice)?,
         false => {
-            let proxy = network.connect(notice)?;
+            let proxy = network.connect(&container.record.config, notice)?;
             call.create(notice)?;
             network
                 .connect_process(read_pid(&container.run.join("pid"))?.as_raw_nonzero().get())?;
@@ -101,7 +101,7 @@ impl<'a> Call<'a> {
         &mut self,
         network: &Connection,
         notice: &mut dyn FnMut(String),
-    ) -> Result<Option<LoopbackProxy>> {
+    ) -> Result<Option<Service>> {
         if !matches!(network, Connection::Reserved(..)) {
             self.begin(&["run", "--detach"])?.end(self.runtime)?.into_iter().for_each(notice);
             return Ok(None);
@@ -112,7 +112,7 @@ impl<'a> Call<'a> {
         let number = gate.as_raw_fd().to_string();
         let running = self.begin(&["run", "--detach", "--block-fd", &number])?;
         drop(gate);
-        let connected = network.connect(notice);
+        let connected = network.connect(&self.container.record.config, notice);
         if connected.is_ok() {
             // Whoever does not read it any more has its own words for that.
             let _ = rustix::io::write(&hold, b"\n");

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 use rustix::process::{Pid, WaitOptions, WaitStatus};
 
-use husk_net::LoopbackProxy;
+use husk_net::Service;
 
 use super::client::{Client, Target};
 use super::event_loop::EventLoop;
@@ -48,7 +48,7 @@ pub(super) struct Program {
     pub(super) pid: Pid,
     pub(super) pidfd: OwnedFd,
     pub(super) streams: Streams,
-    pub(super) proxy: Option<LoopbackProxy>,
+    pub(super) proxy: Option<Service>,
 }
 
 /// Connections, sessions and the program.
@@ -241,7 +241,7 @@ impl Server {
             events.watch_if(Token::Client(*number), Some(&client.socket), interest);
         }
         let proxy = self.program.as_ref().and_then(|program| program.proxy.as_ref());
-        let limit = proxy.and_then(LoopbackProxy::timeout);
+        let limit = proxy.and_then(Service::timeout);
         events.set_timer(Token::Proxy, limit.map(|limit| Instant::now() + limit));
     }
 
@@ -271,11 +271,9 @@ impl Server {
                 self.events.watch(Token::Listener, &self.listener, PollFlags::IN);
             }
             Token::Proxy => {
-                if let Some(program) = &mut self.program
-                    && program.proxy.as_mut().is_some_and(|proxy| proxy.dispatch().is_err())
-                {
-                    program.proxy = None;
-                    self.events.forget(Token::Proxy);
+                if let Some(proxy) = self.program.as_mut().and_then(|one| one.proxy.as_mut()) {
+                    // It tries again by itself.
+                    let _ = proxy.dispatch();
                 }
             }
         }

@@ -1,10 +1,11 @@
 //! From a container's record to its running process.
 
+use std::io::Read;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use husk_image::user;
-use husk_net::dns::{DnsOptions, ExtraHost, HostResolver, HostsFile, ResolvConf, hostname_file};
+use husk_net::etc_files::{ExtraHost, HostResolver, HostsFile, ResolvConf, hostname_file};
 use husk_spec::{ConsoleSize, NamespaceType};
 use rustix::process::{PidfdFlags, pidfd_open};
 
@@ -21,6 +22,9 @@ use crate::runtime::Runtime;
 use crate::spec::{self, Facts, Network};
 use crate::volume::Volume;
 use crate::{copy_up, device, rootfs, rootless};
+
+/// What is taken of a file that a container can write: 1 MiB.
+const MAX_FILE: u64 = 1 << 20;
 
 /// A container that has just been started.
 #[derive(Debug)]
@@ -99,7 +103,12 @@ fn prepare_and_run(
         process.console_size = Some(ConsoleSize { height, width });
     }
     write_json(&container.run.join("config.json"), &spec)?;
-    let Executed { pid, streams, proxy } = execute(runtime, container, &network, notice)?;
+    let executed = execute(runtime, container, &network, notice);
+    if executed.is_err() {
+        // What is left of it is the caller's to undo.
+        let _ = network.abandon();
+    }
+    let Executed { pid, streams, proxy } = executed?;
     let number = pid.as_raw_nonzero().get();
     // The program may have ended: until it is waited for, its pid is its own.
     let pidfd =
@@ -142,6 +151,8 @@ fn hostname(container: &Container, network: &Connection) -> String {
         Connection::Plain(Network::Host) => {
             rustix::system::uname().nodename().to_string_lossy().into_owned()
         }
+        // As its file says, which stays when the other container ends.
+        Connection::Joined { hostname, .. } => hostname.clone(),
         _ => name::short(container.id()).to_owned(),
     }
 }
@@ -153,28 +164,41 @@ fn write_files(
     hostname: &str,
     notice: &mut dyn FnMut(String),
 ) -> Result<()> {
+    if let Connection::Joined { run, .. } = network {
+        return share_files(container, run);
+    }
     let config = &container.record.config;
     let extra: Vec<ExtraHost> =
         config.add_hosts.iter().map(|text| text.parse()).collect::<Result<_, husk_net::Error>>()?;
     let endpoints = network.endpoints();
     let addresses: Vec<_> =
         endpoints.iter().flat_map(|endpoint| &endpoint.addresses).map(|one| one.address).collect();
-    let gateways: Vec<_> = endpoints
+    let mut gateways: Vec<_> = endpoints
         .first()
         .map(|endpoint| endpoint.addresses.iter().map(|one| one.gateway).collect())
         .unwrap_or_default();
-    let hosts =
-        HostsFile { names: &[hostname], addresses: &addresses, extra: &extra, gateways: &gateways };
-    let asked = DnsOptions {
-        servers: config.dns.clone(),
-        search: config.dns_search.clone(),
-        options: config.dns_options.clone(),
+    let mut host_file = None;
+    if matches!(network, Connection::Plain(Network::Host)) {
+        // A host without the file has no names but DNS's.
+        host_file = Some(std::fs::read_to_string("/etc/hosts").unwrap_or_default());
+        gateways = vec![std::net::IpAddr::from([127, 0, 0, 1])];
+    }
+    let hosts = HostsFile {
+        names: &[hostname],
+        addresses: &addresses,
+        extra: &extra,
+        gateways: &gateways,
+        host: host_file.as_deref(),
     };
+    let asked = connection::dns_options(config);
     let host = HostResolver::read();
     let resolv = match network {
         Connection::Plain(Network::Host) => ResolvConf::for_host_network(&host, &asked)?,
         Connection::Pasta { .. } => {
             ResolvConf::for_forwarder(&host, &asked, husk_net::pasta::DNS_FORWARDER)?
+        }
+        _ if network.has_names() => {
+            ResolvConf::for_own_server(&host, &asked, husk_net::dns::ADDRESS)?
         }
         _ => {
             let has_ipv6 = addresses.iter().any(std::net::IpAddr::is_ipv6);
@@ -191,13 +215,31 @@ fn write_files(
     for (name, text) in
         [("hosts", hosts.text()?), ("hostname", hostname), ("resolv.conf", resolv.text)]
     {
-        let path = container.run.join(name);
-        std::fs::write(&path, text).map_err(file("write", &path))?;
-        // Read by every user of the container, whatever our own umask.
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-        std::fs::set_permissions(&path, mode).map_err(file("chmod", &path))?;
+        write_file(container, name, text.as_bytes())?;
     }
     Ok(())
+}
+
+/// The files of the container whose network this one joins.
+fn share_files(container: &Container, run: &Path) -> Result<()> {
+    for name in ["hosts", "hostname", "resolv.conf"] {
+        let path = run.join(name);
+        // Whatever that container has written there.
+        let mut bytes = Vec::new();
+        std::fs::File::open(&path)
+            .and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes))
+            .map_err(file("read", &path))?;
+        write_file(container, name, &bytes)?;
+    }
+    Ok(())
+}
+
+fn write_file(container: &Container, name: &str, text: &[u8]) -> Result<()> {
+    let path = container.run.join(name);
+    std::fs::write(&path, text).map_err(file("write", &path))?;
+    // Read by every user of the container, whatever our own umask.
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(&path, mode).map_err(file("chmod", &path))
 }
 
 /// The volumes, made where they are not there. An empty one gets what the image has in

@@ -74,6 +74,7 @@ fn import_layer(
             ..History::default()
         }]),
         author: None,
+        cache: None,
     };
     let layers = vec![Descriptor::new(media_type, blob, size)];
     let image = compose(store, &config, layers, Dialect::Oci)?;

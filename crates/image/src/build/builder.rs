@@ -8,16 +8,18 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 
 use super::BuildError;
+use super::cache::{CacheExport, carrier};
 use super::copy::{Attributes, Target};
-use super::dockerfile::{Copy, Dockerfile, Instruction, Run, Stage, Step, Word};
+use super::dockerfile::{Copy, Dockerfile, Instruction, Run, Stage, Step, StepNetwork, Word};
 use super::error::DockerfileError;
 use super::ignore::Ignore;
 use super::layer_step::layer_step;
-use super::mount_step::{Secret, StepMount};
+use super::mount_step::{Secret, StepMount, script_path};
 use super::state::{Parent, StageState};
-use crate::compose::{Dialect, compose, timestamp};
+use crate::compose::{Dialect, compose, rfc3339, timestamp};
 use crate::config::{History, ImageConfig, RootFs};
 use crate::document::Descriptor;
 use crate::pack::TreeHash;
@@ -61,6 +63,10 @@ pub struct RunStep<'a> {
     pub working_dir: String,
     /// `--mount`.
     pub mounts: Vec<StepMount>,
+    /// `--network`.
+    pub network: StepNetwork,
+    /// `--security=insecure`, which the caller of the build has allowed.
+    pub insecure: bool,
     /// The instruction as it stands, for messages.
     pub text: &'a str,
 }
@@ -84,13 +90,44 @@ pub struct BuildOptions {
     pub labels: Vec<(String, String)>,
     /// `--secret`.
     pub secrets: Vec<Secret>,
+    /// `--ssh`: agents by id, each with its socket.
+    pub agents: Vec<(String, PathBuf)>,
+    /// `--build-context`.
+    pub contexts: Vec<(String, NamedContext)>,
+    /// `--allow network.host`: RUN may have the host's network.
+    pub allow_host_network: bool,
+    /// `--allow security.insecure`: RUN may have the privileges of the host's root.
+    pub allow_insecure: bool,
+    /// `--cache-to`.
+    pub cache: CacheExport,
+    /// SOURCE_DATE_EPOCH, in seconds: the time of the image, and the latest of its files.
+    pub epoch: Option<u64>,
     /// `--tag`.
     pub names: Vec<Reference>,
     /// How layers are made.
     pub unpack: UnpackOptions,
 }
 
+/// What a name stands for in `FROM` and `--from`.
+#[derive(Debug)]
+pub enum NamedContext {
+    /// Files.
+    Directory {
+        /// The directory.
+        root: OwnedFd,
+        /// What of it is left out.
+        ignore: Ignore,
+    },
+    /// An image.
+    Image(String),
+}
+
 impl BuildOptions {
+    /// The time of what is built now, as configs have it.
+    pub(super) fn timestamp(&self) -> String {
+        self.epoch.map_or_else(timestamp, |seconds| rfc3339(seconds, 0))
+    }
+
     /// The defaults, for this machine.
     #[must_use]
     pub fn new() -> BuildOptions {
@@ -103,6 +140,12 @@ impl BuildOptions {
             no_cache: false,
             labels: Vec::new(),
             secrets: Vec::new(),
+            agents: Vec::new(),
+            contexts: Vec::new(),
+            allow_host_network: false,
+            allow_insecure: false,
+            cache: CacheExport::default(),
+            epoch: None,
             names: Vec::new(),
             unpack: UnpackOptions::of_this_process(),
         }
@@ -115,6 +158,16 @@ impl Default for BuildOptions {
     }
 }
 
+/// What a build has made.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// The image.
+    pub image: ImageRecord,
+    /// The images that carry the cache, where one is to be exported. They are in no list: an
+    /// [`crate::store::Activity`] keeps them until they are written elsewhere.
+    pub cache: Vec<ImageRecord>,
+}
+
 /// Builds an image.
 ///
 /// # Errors
@@ -125,7 +178,7 @@ pub fn build(
     options: &BuildOptions,
     runner: &mut dyn Runner,
     progress: &dyn Progress,
-) -> Result<ImageRecord, BuildError> {
+) -> Result<Built, BuildError> {
     let _activity = store.activity()?;
     let target = match &options.target {
         Some(name) => dockerfile
@@ -133,9 +186,6 @@ pub fn build(
             .ok_or_else(|| BuildError::Target(name.clone()))?,
         None => dockerfile.stages.len().saturating_sub(1),
     };
-    for warning in &dockerfile.warnings {
-        progress.event(Event::Warning(warning));
-    }
     let mut build = Build {
         store,
         dockerfile,
@@ -149,7 +199,9 @@ pub fn build(
     for index in needed {
         build.stage(index)?;
     }
-    build.finish(target)
+    let image = build.finish(target)?;
+    let cache = build.carriers(target)?;
+    Ok(Built { image, cache })
 }
 
 pub(super) struct Build<'a> {
@@ -201,13 +253,18 @@ impl Build<'_> {
         if self.done.get(index).is_some_and(Option::is_some) {
             return Ok(());
         }
-        let mut state = self.base(stage, index)?;
-        let place = stage.name.clone().unwrap_or_else(|| index.to_string());
-        self.triggers(&mut state, stage, index, &place)?;
-        let total = stage.steps.len();
-        for (number, step) in stage.steps.iter().enumerate() {
-            let text = format!("[{place} {}/{total}] {}", number + 1, step.text);
-            self.progress.event(Event::Step(&text));
+        let numbering = Numbering::new(dockerfile, stage, index);
+        self.progress.event(Event::Step(&numbering.head(1, &format!("FROM {}", stage.base.text))));
+        let mut state = self.base(stage, index)?.with_path();
+        self.triggers(&mut state, stage, index, &numbering.place)?;
+        let mut number = 1;
+        for step in &stage.steps {
+            if !step.instruction.makes_files() {
+                self.step(&mut state, step, index)?;
+                continue;
+            }
+            number += 1;
+            self.progress.event(Event::Step(&numbering.head(number, &step.text)));
             self.step(&mut state, step, index)?;
         }
         if let Some(slot) = self.done.get_mut(index) {
@@ -232,6 +289,21 @@ impl Build<'_> {
         if name.is_empty() {
             let message = format!("FROM needs an image; {} stands for nothing", stage.base.text);
             return Err(self.wrong(&stage.base, message));
+        }
+        match self.named_context(&name) {
+            Some(NamedContext::Image(image)) => {
+                let image = self.image(&stage.base, &image.clone(), &platform)?;
+                let (manifest, config) = self.store.documents(&image)?;
+                return Ok(StageState::of_image(&image, &manifest, config));
+            }
+            Some(NamedContext::Directory { .. }) => {
+                let message = format!(
+                    "--build-context {name} is a directory, and FROM takes an image; copy its \
+                     files with COPY --from={name}"
+                );
+                return Err(self.wrong(&stage.base, message));
+            }
+            None => {}
         }
         if let Some(earlier) = self.dockerfile.stage(&name, index) {
             let done = self.finished(earlier)?;
@@ -301,13 +373,25 @@ impl Build<'_> {
 
     fn workdir(&mut self, state: &mut StageState, word: &Word) -> Result<(), BuildError> {
         let path = self.dockerfile.working_dir(state, word)?;
+        let user = state.config.user.clone().unwrap_or_default();
         let mut key = state.key("WORKDIR");
         key.field(path.as_bytes());
-        let unpack = &self.options.unpack;
+        key.field(user.as_bytes());
+        let (unpack, progress) = (&self.options.unpack, self.progress);
         let make = &mut |rootfs: &OwnedFd| {
-            let attributes = Attributes::default();
+            // As BuildKit does: an unknown user is an error of RUN, not of WORKDIR.
+            let owner = match lookup(rootfs.as_fd(), &user, &[]) {
+                Ok(identity) => (identity.uid, identity.gid),
+                Err(error) => {
+                    let text = format!("WORKDIR {path}: {error}; it belongs to root");
+                    progress.event(Event::Warning(&text));
+                    (0, 0)
+                }
+            };
+            let attributes = Attributes { owner: Some(owner), mode: None };
             let target = Target { root: rootfs.as_fd(), attributes, options: unpack };
-            target.directory(&path).map(drop).map_err(BuildError::Copy)
+            let made = target.directory(&path, 0o755);
+            made.map(drop).map_err(|error| self.wrong(word, error.to_string()))
         };
         layer_step(self.store, self.options, self.progress, state, key, make)?;
         state.config.working_dir = Some(path);
@@ -321,7 +405,11 @@ impl Build<'_> {
         run: &Run,
         index: usize,
     ) -> Result<(), BuildError> {
-        let arguments = state.argv(&run.command);
+        let arguments = match &run.script {
+            Some(script) => vec![script_path(script)],
+            None => state.argv(&run.command),
+        };
+        self.check_privileges(step, run)?;
         let mut env = self.run_environment(state);
         let user = state.config.user.clone().unwrap_or_default();
         let working_dir = state.working_dir().to_owned();
@@ -332,6 +420,8 @@ impl Build<'_> {
         }
         key.field(user.as_bytes());
         key.field(working_dir.as_bytes());
+        key.field(format!("{:?} {}", run.network, run.insecure).as_bytes());
+        key.field(run.script.as_ref().map_or("", |script| &script.content).as_bytes());
         let planned = self.plan_mounts(state, &run.mounts, index, &mut key, &mut env)?;
         let (store, options, progress) = (self.store, self.options, self.progress);
         let dockerfile = self.dockerfile;
@@ -342,12 +432,46 @@ impl Build<'_> {
             let (arguments, env) = (arguments.clone(), env.clone());
             let (working_dir, text) = (working_dir.clone(), step.text.as_str());
             // What is held goes when the step has ended.
-            let (mounts, _held) = self.prepare_mounts(&planned)?;
-            let run =
-                RunStep { rootfs, arguments, env, user, user_name, working_dir, mounts, text };
+            let (mut mounts, mut held) = self.prepare_mounts(&planned)?;
+            if let Some(script) = &run.script {
+                self.script(script, &mut mounts, &mut held)?;
+            }
+            let run = RunStep {
+                rootfs,
+                arguments,
+                env,
+                user,
+                user_name,
+                working_dir,
+                mounts,
+                network: run.network,
+                insecure: run.insecure,
+                text,
+            };
             self.runner.run(&run).map_err(failed)
         };
         layer_step(store, options, progress, state, key, make)
+    }
+
+    /// What a step asks for beyond a sandbox must have been allowed by who builds.
+    fn check_privileges(&self, step: &Step, run: &Run) -> Result<(), BuildError> {
+        let asked = [
+            (run.insecure, self.options.allow_insecure, "--security=insecure", "security.insecure"),
+            (
+                run.network == StepNetwork::Host,
+                self.options.allow_host_network,
+                "--network=host",
+                "network.host",
+            ),
+        ];
+        for (asked, allowed, flag, name) in asked {
+            if asked && !allowed {
+                let message =
+                    format!("RUN {flag} is not allowed; allow it with husk build --allow {name}");
+                return Err(self.dockerfile.error(step.position, message).into());
+            }
+        }
+        Ok(())
     }
 
     fn run_environment(&mut self, state: &StageState) -> Vec<(String, String)> {
@@ -364,9 +488,18 @@ impl Build<'_> {
         env
     }
 
+    fn carriers(&self, target: usize) -> Result<Vec<ImageRecord>, BuildError> {
+        let export = self.options.cache;
+        let stages = self.done.iter().enumerate();
+        let wanted = stages.filter(|(index, _)| export.all_stages || *index == target);
+        let states = wanted.filter_map(|(_, state)| state.as_ref()).filter(|_| export.apart);
+        states.map(|state| carrier(self.store, state)).collect()
+    }
+
     fn finish(&mut self, target: usize) -> Result<ImageRecord, BuildError> {
         for (name, _) in &self.options.arguments {
-            if !self.used_arguments.contains(name) {
+            let own = name == "SOURCE_DATE_EPOCH" && self.options.epoch.is_some();
+            if !self.used_arguments.contains(name) && !own {
                 let text = format!("--build-arg {name} is used by no ARG");
                 self.progress.event(Event::Warning(&text));
             }
@@ -379,7 +512,7 @@ impl Build<'_> {
         // Steps without files have the time of the layer below them, or else above: what is
         // built of cached steps alone is then the same image, and leaves none without a name.
         let first = state.history.iter().find_map(|step| step.created.clone());
-        let first = first.unwrap_or_else(timestamp);
+        let first = first.unwrap_or_else(|| self.options.timestamp());
         for step in &mut state.history {
             step.created.get_or_insert_with(|| first.clone());
         }
@@ -395,6 +528,7 @@ impl Build<'_> {
                 diff_ids: state.layers.iter().map(|(layer, _)| layer.diff_id).collect(),
             },
             history: Some(state.history.clone()),
+            cache: self.options.cache.inline.then(|| state.steps.clone()),
         };
         let layers = state
             .layers
@@ -405,6 +539,31 @@ impl Build<'_> {
         let names = self.options.names.iter().map(|name| (name.clone(), image.manifest));
         self.store.add_image(&image, &names.collect::<Vec<_>>())?;
         Ok(image)
+    }
+}
+
+/// The numbers of a stage's steps, as BuildKit shows them: FROM is the first, and what makes
+/// no files has none.
+struct Numbering {
+    /// The stage's name and a space; empty where it is the only stage.
+    place: String,
+    total: usize,
+}
+
+impl Numbering {
+    fn new(dockerfile: &Dockerfile, stage: &Stage, index: usize) -> Numbering {
+        let place = match (&stage.name, dockerfile.stages.len()) {
+            (_, 1) => String::new(),
+            (Some(name), _) => format!("{name} "),
+            (None, _) => format!("stage-{index} "),
+        };
+        let steps = stage.steps.iter().filter(|step| step.instruction.makes_files());
+        Numbering { place, total: steps.count() + 1 }
+    }
+
+    fn head(&self, number: usize, text: &str) -> String {
+        let width = self.total.to_string().len();
+        format!("[{}{number:>width$}/{}] {text}", self.place, self.total)
     }
 }
 

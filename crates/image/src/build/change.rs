@@ -19,6 +19,7 @@ pub fn config_of(
     let source = format!("FROM scratch\n{}\n", changes.join("\n"));
     let dockerfile = Dockerfile::parse("--change", &source)?;
     let mut state = StageState::scratch(Platform::host());
+    state.config.working_dir = None;
     for (index, stage) in dockerfile.stages.iter().enumerate() {
         if index > 0 {
             return Err(dockerfile.error(stage.base.position, "FROM builds an image"));

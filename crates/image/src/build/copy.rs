@@ -6,33 +6,35 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid};
+use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 
-use super::ignore::{Ignore, matches_name};
-use crate::pack::{TreeHash, attributes, names};
+use super::source::{Source, clean, resolve};
+use crate::tree::copy::{Copier, Rules, clear, in_the_way};
+use crate::tree::mode::ModeChange;
+use crate::tree::walk::Walk;
+use crate::tree::{TreeError, at, kind, open_directory, open_file};
 use crate::unpack::decompress::{Compression, Decoder};
 use crate::unpack::tar_header::{BLOCK, Header};
-use crate::unpack::{UnpackError, UnpackOptions, unpack};
+use crate::unpack::{Owners, UnpackError, UnpackOptions, unpack};
 
 /// Why something was not copied.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
     /// No source matches.
     #[error("{0:?}: no such file or directory (or it is left out by .dockerignore)")]
-    NoSource(String),
-    /// A system call failed.
-    #[error("{operation} {path:?}: {source}")]
-    File {
-        /// What was tried.
-        operation: &'static str,
-        /// On what, below its root.
-        path: String,
-        /// The errno.
-        source: io::Error,
-    },
+    NotInContext(String),
+    /// No source in a stage or an image matches.
+    #[error("{0:?}: no such file or directory in {1}")]
+    NotInImage(String, String),
+    /// A pattern matches a link that leads nowhere.
+    #[error("{0:?}: a link to {1:?}, which does not exist")]
+    Dangling(String, String),
+    /// A tree could not be copied.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
     /// ADD of an archive failed.
     #[error("{path:?}: {source}")]
     Archive {
@@ -44,211 +46,24 @@ pub enum CopyError {
     /// ADD of an archive with a compression that is not supported.
     #[error("{0:?} is {1}, which ADD does not unpack; unpack it with RUN")]
     Compression(String, &'static str),
-    /// Directories lie too deep in each other.
-    #[error("{0:?}: more than 255 directories deep")]
-    Deep(String),
-}
-
-fn at<E: Into<io::Error>>(
-    operation: &'static str,
-    path: &str,
-) -> impl FnOnce(E) -> CopyError + use<E> {
-    let path = crate::digest::clip(path);
-    move |source| CopyError::File { operation, path, source: source.into() }
+    /// `--chmod` of an archive's content.
+    #[error(
+        "{0:?} is an archive, whose files keep their own modes: --chmod cannot be applied; \
+         leave it out, or add --unpack=false"
+    )]
+    ArchiveMode(String),
 }
 
 /// Owner and mode of what is copied.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Attributes {
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    pub(crate) mode: Option<u32>,
-    /// What is copied keeps its own owner in place of this one.
-    pub(crate) keep_owner: bool,
+    /// `None`: what is copied keeps its own owner, and what is made is root's.
+    pub(crate) owner: Option<(u32, u32)>,
+    pub(crate) mode: Option<ModeChange>,
 }
 
-/// A tree that is copied from.
-pub(crate) struct Source<'a> {
-    pub(crate) root: BorrowedFd<'a>,
-    pub(crate) ignore: Option<&'a Ignore>,
-}
-
-fn in_root() -> ResolveFlags {
-    ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS
-}
-
-fn path_flags() -> OFlags {
-    OFlags::PATH | OFlags::CLOEXEC
-}
-
-fn clean(path: &str) -> Vec<&str> {
-    let mut parts = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    parts
-}
-
-/// Opens a path below a root as what it is.
-fn resolve(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
-    let path = if path.is_empty() { "." } else { path };
-    fs::openat2(root, path, path_flags(), Mode::empty(), in_root())
-}
-
-fn kind(stat: &Stat) -> FileType {
-    FileType::from_raw_mode(stat.st_mode)
-}
-
-impl Source<'_> {
-    fn ignored(&self, path: &str) -> bool {
-        !path.is_empty() && self.ignore.is_some_and(|ignore| ignore.is_ignored(path))
-    }
-
-    /// The paths that a source word means, sorted.
-    pub(crate) fn find(&self, pattern: &str) -> Result<Vec<String>, CopyError> {
-        let mut found = vec![String::new()];
-        for part in clean(pattern) {
-            let join = |before: &str, name: &str| match before {
-                "" => name.to_owned(),
-                before => format!("{before}/{name}"),
-            };
-            let is_pattern = part.contains(['*', '?', '[', '\\']);
-            let characters: Vec<char> = part.chars().collect();
-            let mut next = Vec::new();
-            for before in &found {
-                if !is_pattern {
-                    next.push(join(before, part));
-                    continue;
-                }
-                let Ok(directory) = self.directory(before) else { continue };
-                for name in names(&directory).map_err(at("list", before))? {
-                    let name = String::from_utf8_lossy(&name).into_owned();
-                    if matches_name(&characters, &name.chars().collect::<Vec<_>>()) {
-                        next.push(join(before, &name));
-                    }
-                }
-            }
-            found = next;
-        }
-        // What is ignored may hold something that is not.
-        let kept = |path: &String| {
-            let exceptions = self.ignore.is_some_and(Ignore::has_exceptions);
-            let is_directory = || self.directory(path).is_ok();
-            resolve(self.root, path).is_ok()
-                && (!self.ignored(path) || (exceptions && is_directory()))
-        };
-        found.retain(kept);
-        match found.is_empty() {
-            true => Err(CopyError::NoSource(crate::digest::clip(pattern))),
-            false => Ok(found),
-        }
-    }
-
-    fn directory(&self, path: &str) -> Result<OwnedFd, Errno> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let path = if path.is_empty() { "." } else { path };
-        fs::openat2(self.root, path, flags, Mode::empty(), in_root())
-    }
-
-    /// Hashes what a path holds, under `name`, for the cache.
-    pub(crate) fn hash(&self, hash: &mut TreeHash, path: &str) -> Result<(), CopyError> {
-        let fd = resolve(self.root, path).map_err(at("open", path))?;
-        // The last component's name is where a file is put; a directory's is not.
-        hash.field(path.rsplit('/').next().unwrap_or(path).as_bytes());
-        self.hash_entry(hash, &fd, path, 0)
-    }
-
-    fn hash_entry(
-        &self,
-        hash: &mut TreeHash,
-        fd: &OwnedFd,
-        path: &str,
-        depth: usize,
-    ) -> Result<(), CopyError> {
-        let stat = fs::fstat(fd).map_err(at("stat", path))?;
-        hash.field(&stat.st_mode.to_le_bytes());
-        if kind(&stat) != FileType::Symlink {
-            for (name, value) in attributes(fd.as_fd()).map_err(at("read attributes of", path))? {
-                hash.field(&name);
-                hash.field(&value);
-            }
-        }
-        match kind(&stat) {
-            FileType::RegularFile => {
-                let size = u64::try_from(stat.st_size).unwrap_or_default();
-                hash.data(reopen(fd).map_err(at("open", path))?, size).map_err(at("read", path))
-            }
-            FileType::Directory => {
-                for (name, child, below) in self.children(fd, path, depth)? {
-                    hash.field(&name);
-                    self.hash_entry(hash, &child, &below, depth + 1)?;
-                }
-                hash.field(b"");
-                Ok(())
-            }
-            FileType::Symlink => {
-                let target = fs::readlinkat(fd, "", Vec::new()).map_err(at("read", path))?;
-                hash.field(target.to_bytes());
-                Ok(())
-            }
-            _ => {
-                hash.field(&stat.st_rdev.to_le_bytes());
-                Ok(())
-            }
-        }
-    }
-
-    /// The entries of a directory that are not ignored.
-    fn children(
-        &self,
-        directory: &OwnedFd,
-        path: &str,
-        depth: usize,
-    ) -> Result<Vec<(Vec<u8>, OwnedFd, String)>, CopyError> {
-        if depth > 255 {
-            return Err(CopyError::Deep(crate::digest::clip(path)));
-        }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let listed = fs::openat(directory, ".", flags, Mode::empty()).map_err(at("open", path))?;
-        let mut children = Vec::new();
-        for name in names(&listed).map_err(at("list", path))? {
-            let shown = String::from_utf8_lossy(&name);
-            let below =
-                if path.is_empty() { shown.into_owned() } else { format!("{path}/{shown}") };
-            let flags = path_flags() | OFlags::NOFOLLOW;
-            let child = fs::openat(&listed, name.as_slice(), flags, Mode::empty())
-                .map_err(at("open", &below))?;
-            if self.ignored(&below) {
-                let stat = fs::fstat(&child).map_err(at("stat", &below))?;
-                let exceptions = self.ignore.is_some_and(Ignore::has_exceptions);
-                if kind(&stat) != FileType::Directory
-                    || !exceptions
-                    || !self.has_kept(&child, &below, depth + 1)?
-                {
-                    continue;
-                }
-            }
-            children.push((name, child, below));
-        }
-        Ok(children)
-    }
-
-    fn has_kept(&self, directory: &OwnedFd, path: &str, depth: usize) -> Result<bool, CopyError> {
-        Ok(!self.children(directory, path, depth)?.is_empty())
-    }
-}
-
-/// The file behind an O_PATH descriptor, for reading.
-fn reopen(fd: &OwnedFd) -> io::Result<File> {
-    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    Ok(File::from(fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?))
-}
+/// The kernel's own limit on links in one path (path_resolution(7)).
+const MAX_LINKS: u32 = 40;
 
 /// A root file system that is copied into.
 pub(crate) struct Target<'a> {
@@ -257,31 +72,76 @@ pub(crate) struct Target<'a> {
     pub(crate) options: &'a UnpackOptions,
 }
 
+/// How one source is copied.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    /// A file goes into the destination, and does not become it.
+    pub(crate) into: bool,
+    /// Archives are unpacked.
+    pub(crate) unpack: bool,
+    /// `--chown`, which the files of an archive get too.
+    pub(crate) chown: Option<(u32, u32)>,
+}
+
 impl Target<'_> {
-    /// Opens a directory below the root, making what is missing: mode 0755, owner 0:0.
-    pub(crate) fn directory(&self, path: &str) -> Result<OwnedFd, CopyError> {
+    /// Opens a directory below the root. What is missing on the way is made with `mode` and
+    /// the owner of what is copied.
+    pub(crate) fn directory(&self, path: &str, mode: u32) -> Result<OwnedFd, TreeError> {
         let mut current = resolve(self.root, "").map_err(at("open", "/"))?;
         let mut prefix = String::new();
         for part in clean(path) {
             let parent = current;
             prefix.push('/');
             prefix.push_str(part);
-            let flags = path_flags() | OFlags::DIRECTORY;
+            let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::DIRECTORY;
             // From the root each time, so that links on the way are the kernel's work.
-            let open = || fs::openat2(self.root, &prefix, flags, Mode::empty(), in_root());
+            let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+            let open = || fs::openat2(self.root, &prefix, flags, Mode::empty(), resolve);
             current = match open() {
                 Err(Errno::NOENT) => {
-                    fs::mkdirat(&parent, part, Mode::from_raw_mode(0o755))
-                        .map_err(at("mkdir", &prefix))?;
+                    match fs::mkdirat(&parent, part, Mode::RWXU) {
+                        Ok(()) => {}
+                        Err(errno @ Errno::EXIST) => {
+                            return Err(in_the_way(
+                                parent.as_fd(),
+                                part.as_bytes(),
+                                &prefix,
+                                errno,
+                            ));
+                        }
+                        Err(errno) => return Err(at("make the directory", &prefix)(errno)),
+                    }
                     let made = open().map_err(at("open", &prefix))?;
-                    fs::chmodat(&made, ".", Mode::from_raw_mode(0o755), AtFlags::empty())
+                    let (uid, gid) = self.attributes.owner.unwrap_or_default();
+                    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+                    fs::chownat(&made, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
+                        .map_err(at("change the owner of", &prefix))?;
+                    fs::chmodat(&made, ".", Mode::from_raw_mode(mode), AtFlags::empty())
                         .map_err(at("set the mode of", &prefix))?;
                     made
+                }
+                Err(errno @ (Errno::NOTDIR | Errno::LOOP)) => {
+                    return Err(in_the_way(parent.as_fd(), part.as_bytes(), &prefix, errno));
                 }
                 other => other.map_err(at("open", &prefix))?,
             };
         }
         Ok(current)
+    }
+
+    /// Where a destination leads that is a link itself: it is written to, as in BuildKit, and
+    /// the link stays.
+    fn follow(&self, path: &str) -> String {
+        let mut path = clean(path).join("/");
+        for _ in 0..MAX_LINKS {
+            let (parent, name) = path.rsplit_once('/').unwrap_or(("", &path));
+            let target = resolve(self.root, parent)
+                .and_then(|directory| fs::readlinkat(&directory, name, Vec::new()));
+            let Ok(Ok(target)) = target.map(std::ffi::CString::into_string) else { break };
+            let from = if target.starts_with('/') { "" } else { parent };
+            path = clean(&format!("{from}/{target}")).join("/");
+        }
+        format!("/{path}")
     }
 
     /// Whether there is a directory at a path.
@@ -292,194 +152,167 @@ impl Target<'_> {
     }
 
     /// Copies `path` of `source` to `destination`: a directory's content into the
-    /// directory there, a file as that file, or into it where `into` says so.
+    /// directory there, a file as that file, or into it where `manner` says so.
     pub(crate) fn copy(
         &self,
         source: &Source<'_>,
         path: &str,
         destination: &str,
-        into: bool,
-        add: bool,
+        manner: Manner,
     ) -> Result<(), CopyError> {
+        let destination = &*self.follow(destination);
         let fd = resolve(source.root, path).map_err(at("open", path))?;
         let stat = fs::fstat(&fd).map_err(at("stat", path))?;
+        let keep = source.keep(path);
+        let mut copier = self.copier(Walk { keep: Some(&*keep), ..Walk::LAYER });
         if kind(&stat) == FileType::Directory {
-            let new = !self.is_directory(destination);
-            let target = self.directory(destination)?;
-            if new {
-                self.finish(target.as_fd(), &fd, &stat, destination)?;
-            }
-            return self.content(source, &fd, path, &target, 0);
+            // As BuildKit does: the directory itself is made, not copied.
+            let mode = match &self.attributes.mode {
+                Some(ModeChange::Set(mode)) => *mode,
+                _ => 0o755,
+            };
+            let target = self.directory(destination, mode)?;
+            return Ok(copier.content(fd.as_fd(), target.as_fd(), path, destination)?);
         }
-        if add && kind(&stat) == FileType::RegularFile && is_archive(&fd, path)? {
-            let directory = self.directory(destination)?;
-            return self.unpack(&fd, path, &directory);
+        if manner.unpack && kind(&stat) == FileType::RegularFile && is_archive(&fd, path)? {
+            return self.unpack(&fd, path, destination, manner.chown);
         }
         let parts = clean(destination);
-        let (parent, name) = match (into, parts.split_last()) {
+        let (parent, name) = match (manner.into, parts.split_last()) {
             (false, Some((name, parents))) => (parents.join("/"), (*name).to_owned()),
             _ => {
                 let name = path.rsplit('/').next().unwrap_or(path);
-                (destination.to_owned(), name.to_owned())
+                (destination.trim_matches('/').to_owned(), name.to_owned())
             }
         };
-        let parent = self.directory(&parent)?;
-        self.entry(source, &fd, path, &parent, name.as_bytes(), 0)
+        let opened = self.directory(&parent, 0o755)?;
+        let shown = format!("/{parent}");
+        Ok(copier.copy(fd.as_fd(), opened.as_fd(), name.as_bytes(), path, &shown)?)
     }
 
-    /// Writes a file of the Dockerfile's own.
-    pub(crate) fn write(
-        &self,
-        destination: &str,
-        name: Option<&str>,
-        content: &[u8],
-    ) -> Result<(), CopyError> {
-        let parts = clean(destination);
-        let (parent, name) = match (name, parts.split_last()) {
-            (Some(name), _) => (destination.to_owned(), name),
-            (None, Some((name, parents))) => (parents.join("/"), *name),
-            (None, None) => return Err(at("write", destination)(Errno::ISDIR)),
-        };
-        let parent = self.directory(&parent)?;
-        let mut file = self.create(&parent, name.as_bytes(), destination)?;
-        io::Write::write_all(&mut file, content).map_err(at("write", destination))?;
-        self.own(file.as_fd(), self.attributes.mode.unwrap_or(0o644), destination)
-    }
-
-    fn create(&self, parent: &OwnedFd, name: &[u8], path: &str) -> Result<File, CopyError> {
-        self.clear(parent, name, path)?;
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = fs::openat(parent, name, flags, Mode::from_raw_mode(0o600));
-        fd.map(File::from).map_err(at("create", path))
-    }
-
-    /// Makes room for something that is no directory.
-    fn clear(&self, parent: &OwnedFd, name: &[u8], path: &str) -> Result<(), CopyError> {
-        match fs::unlinkat(parent, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(errno) => Err(at("replace", path)(errno)),
-        }
-    }
-
-    fn content(
+    /// `--parents`: copies `path` of `source` below `destination` under `kept`, the part of
+    /// its path that is kept; its directories are copied too.
+    pub(crate) fn copy_with_parents(
         &self,
         source: &Source<'_>,
-        directory: &OwnedFd,
         path: &str,
-        target: &OwnedFd,
-        depth: usize,
+        kept: &str,
+        destination: &str,
     ) -> Result<(), CopyError> {
-        for (name, child, below) in source.children(directory, path, depth)? {
-            self.entry(source, &child, &below, target, &name, depth + 1)?;
+        let parts = clean(kept);
+        let cut = path.len().saturating_sub(kept.len());
+        let mut at_destination = destination.trim_matches('/').to_owned();
+        let mut opened = self.directory(&at_destination, 0o755)?;
+        for (index, part) in parts.iter().enumerate() {
+            let from = [path.get(..cut).unwrap_or_default(), &parts[..=index].join("/")].concat();
+            let fd = resolve(source.root, &from).map_err(at("open", &from))?;
+            let shown = format!("/{at_destination}");
+            if index + 1 == parts.len() {
+                let keep = source.keep(&from);
+                let mut copier = self.copier(Walk { keep: Some(&*keep), ..Walk::LAYER });
+                copier.copy(fd.as_fd(), opened.as_fd(), part.as_bytes(), &from, &shown)?;
+                break;
+            }
+            at_destination = format!("{at_destination}/{part}");
+            let new = !self.is_directory(&at_destination);
+            opened = self.directory(&at_destination, 0o755)?;
+            if new {
+                let stat = fs::fstat(&fd).map_err(at("stat", &from))?;
+                let copier = self.copier(Walk::LAYER);
+                copier.finish(fd.as_fd(), opened.as_fd(), &stat, &at_destination)?;
+            }
         }
         Ok(())
     }
 
-    fn entry(
+    fn copier<'w>(&self, walk: Walk<'w>) -> Copier<'w> {
+        let owner = self.attributes.owner;
+        let rules = Rules {
+            owner: owner.map(|(uid, gid)| (Uid::from_raw(uid), Gid::from_raw(gid))),
+            mode: self.attributes.mode.clone(),
+            privileges: true,
+            lenient: !self.options.devices,
+            devices: true,
+        };
+        Copier::new(rules, walk)
+    }
+
+    /// Writes a file that is in no tree: a here-document, or what a URL gave. `mode` is its
+    /// mode before `--chmod`, `seconds` its time of modification.
+    pub(crate) fn write(
         &self,
-        source: &Source<'_>,
+        destination: &str,
+        name: Option<&str>,
+        content: &mut dyn Read,
+        mode: u32,
+        seconds: Option<i64>,
+    ) -> Result<(), CopyError> {
+        let destination = &*self.follow(destination);
+        let parts = clean(destination);
+        let (parent, name) = match (name, parts.split_last()) {
+            (Some(name), _) => (destination.trim_matches('/').to_owned(), name),
+            (None, Some((name, parents))) => (parents.join("/"), *name),
+            (None, None) => return Err(at("write", destination)(Errno::ISDIR).into()),
+        };
+        let opened = self.directory(&parent, 0o755)?;
+        let shown = format!("/{parent}/{name}");
+        clear(opened.as_fd(), name.as_bytes(), &shown)?;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let made = fs::openat(&opened, name, flags, Mode::RUSR | Mode::WUSR);
+        let mut made = made.map(File::from).map_err(at("create", &shown))?;
+        io::copy(content, &mut made).map_err(at("write", &shown))?;
+        let (uid, gid) = self.attributes.owner.unwrap_or_default();
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        fs::fchown(&made, Some(uid), Some(gid)).map_err(at("change the owner of", &shown))?;
+        let mode = self.attributes.mode.as_ref().map_or(mode, |change| change.apply(mode, false));
+        fs::fchmod(&made, Mode::from_raw_mode(mode)).map_err(at("set the mode of", &shown))?;
+        if let Some(seconds) = seconds {
+            let time = fs::Timespec { tv_sec: seconds, tv_nsec: 0 };
+            let times = fs::Timestamps { last_access: time, last_modification: time };
+            fs::futimens(&made, &times).map_err(at("set the times of", &shown))?;
+        }
+        Ok(())
+    }
+
+    /// Unpacks an archive into `destination`.
+    pub(crate) fn unpack(
+        &self,
         fd: &OwnedFd,
         path: &str,
-        parent: &OwnedFd,
-        name: &[u8],
-        depth: usize,
+        destination: &str,
+        chown: Option<(u32, u32)>,
     ) -> Result<(), CopyError> {
-        let stat = fs::fstat(fd).map_err(at("stat", path))?;
-        let nofollow = path_flags() | OFlags::NOFOLLOW;
-        let open = || fs::openat(parent, name, nofollow, Mode::empty()).map_err(at("open", path));
-        match kind(&stat) {
-            FileType::Directory => {
-                match fs::mkdirat(parent, name, Mode::from_raw_mode(0o700)) {
-                    Ok(()) | Err(Errno::EXIST) => {}
-                    Err(errno) => return Err(at("mkdir", path)(errno)),
-                }
-                let flags = nofollow | OFlags::DIRECTORY;
-                let made =
-                    fs::openat(parent, name, flags, Mode::empty()).map_err(at("open", path))?;
-                self.content(source, fd, path, &made, depth)?;
-                self.finish(made.as_fd(), fd, &stat, path)
-            }
-            FileType::RegularFile => {
-                let mut from = reopen(fd).map_err(at("open", path))?;
-                let mut to = self.create(parent, name, path)?;
-                io::copy(&mut from, &mut to).map_err(at("copy", path))?;
-                drop(to);
-                self.finish(open()?.as_fd(), fd, &stat, path)
-            }
-            FileType::Symlink => {
-                let target = fs::readlinkat(fd, "", Vec::new()).map_err(at("read", path))?;
-                self.clear(parent, name, path)?;
-                fs::symlinkat(&target, parent, name).map_err(at("symlink", path))?;
-                self.finish(open()?.as_fd(), fd, &stat, path)
-            }
-            FileType::Socket => Ok(()),
-            other => {
-                self.clear(parent, name, path)?;
-                let mode = Mode::from_raw_mode(0o600);
-                fs::mknodat(parent, name, other, mode, stat.st_rdev).map_err(at("mknod", path))?;
-                self.finish(open()?.as_fd(), fd, &stat, path)
-            }
+        if self.attributes.mode.is_some() {
+            return Err(CopyError::ArchiveMode(crate::digest::clip(path)));
         }
-    }
-
-    fn own(&self, fd: BorrowedFd<'_>, mode: u32, path: &str) -> Result<(), CopyError> {
-        let Attributes { uid, gid, .. } = self.attributes;
-        fs::fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
-            .map_err(at("chown", path))?;
-        fs::fchmod(fd, Mode::from_raw_mode(mode)).map_err(at("set the mode of", path))
-    }
-
-    /// Owner, mode, attributes and times of something that was made, by O_PATH.
-    fn finish(
-        &self,
-        made: BorrowedFd<'_>,
-        from: &OwnedFd,
-        stat: &Stat,
-        path: &str,
-    ) -> Result<(), CopyError> {
-        let Attributes { mut uid, mut gid, mode, keep_owner } = self.attributes;
-        if keep_owner {
-            (uid, gid) = (stat.st_uid, stat.st_gid);
+        let file = open_file(fd.as_fd(), OFlags::RDONLY).map_err(at("open", path))?;
+        let root = self.directory(destination, 0o755)?;
+        let directory = open_directory(root.as_fd()).map_err(at("open", destination))?;
+        let before = fs::fstat(&root).map_err(at("stat", destination))?;
+        let mut options = self.options.clone();
+        if let (Some((uid, gid)), Owners::Keep) = (chown, options.owners) {
+            options.owners = Owners::All { uid, gid };
         }
-        let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-        fs::chownat(made, "", uid, gid, AtFlags::EMPTY_PATH).map_err(at("chown", path))?;
-        if kind(stat) != FileType::Symlink {
-            // O_PATH takes no fchmod and no fsetxattr; the magic link ends at the inode.
-            let link = format!("/proc/self/fd/{}", made.as_raw_fd());
-            let mode = Mode::from_raw_mode(mode.unwrap_or(stat.st_mode & 0o7777));
-            fs::chmod(&link, mode).map_err(at("set the mode of", path))?;
-            for (name, value) in attributes(from.as_fd()).map_err(at("read attributes of", path))? {
-                match fs::setxattr(&link, name.as_slice(), &value, fs::XattrFlags::empty()) {
-                    Ok(()) | Err(Errno::OPNOTSUPP) => {}
-                    Err(Errno::PERM) if !self.options.devices => {}
-                    Err(errno) => return Err(at("set an attribute of", path)(errno)),
-                }
-            }
+        let report = unpack(BufReader::new(file), directory, None, &options, &|_| {})
+            .map_err(|source| CopyError::Archive { path: crate::digest::clip(path), source })?;
+        if report.names_root {
+            // The destination stays what it is, whatever the archive says of its own top.
+            let (uid, gid) = (Uid::from_raw(before.st_uid), Gid::from_raw(before.st_gid));
+            fs::chownat(&root, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
+                .map_err(at("change the owner of", destination))?;
+            let mode = Mode::from_raw_mode(before.st_mode & 0o7777);
+            fs::chmodat(&root, ".", mode, AtFlags::empty())
+                .map_err(at("set the mode of", destination))?;
         }
-        let time = fs::Timespec {
-            tv_sec: stat.st_mtime,
-            tv_nsec: i64::try_from(stat.st_mtime_nsec).unwrap_or_default(),
-        };
-        let times = fs::Timestamps { last_access: time, last_modification: time };
-        fs::utimensat(made, "", &times, AtFlags::EMPTY_PATH).map_err(at("set the time of", path))
-    }
-
-    fn unpack(&self, fd: &OwnedFd, path: &str, directory: &OwnedFd) -> Result<(), CopyError> {
-        let file = reopen(fd).map_err(at("open", path))?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory =
-            fs::openat(directory, ".", flags, Mode::empty()).map_err(at("open", path))?;
-        unpack(BufReader::new(file), directory, None, self.options, &|_| {})
-            .map(drop)
-            .map_err(|source| CopyError::Archive { path: crate::digest::clip(path), source })
+        Ok(())
     }
 }
 
 /// Whether a file is a tar, plain or compressed, by its content.
 fn is_archive(fd: &OwnedFd, path: &str) -> Result<bool, CopyError> {
     let mut start = Vec::new();
-    let open = || reopen(fd).map_err(at("open", path));
+    let open = || open_file(fd.as_fd(), OFlags::RDONLY).map_err(at("open", path));
     open()?.take(8).read_to_end(&mut start).map_err(at("read", path))?;
     match Compression::detect(&start) {
         Ok(_) => {}

@@ -1,16 +1,27 @@
 //! COPY and ADD as steps: their words, their cache key, and where things go.
 
+use std::fs::File;
+use std::io::Cursor;
 use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::fs::{CWD, Mode, OFlags, openat};
+
 use super::BuildError;
-use super::builder::Build;
-use super::copy::{Attributes, CopyError, Source, Target};
+use super::builder::{Build, NamedContext};
+use super::copy::{Attributes, CopyError, Manner, Target};
 use super::dockerfile::{Copy, Step, Word};
+use super::git;
+use super::ignore::Ignore;
 use super::layer_step::{Scratch, layer_step};
+use super::remote::{Fetched, GitAddress, Remote, fetch};
+use super::source::{Source, clean};
 use super::state::{StageState, absolute};
+use crate::digest::{Digest, clip};
 use crate::overlay::OverlayPlan;
 use crate::pack::TreeHash;
+use crate::progress::Event;
 use crate::store::ImageRecord;
+use crate::tree::mode::ModeChange;
 use crate::user::lookup;
 
 /// A COPY or ADD with its words expanded and its sources found.
@@ -19,10 +30,31 @@ struct Resolved<'c> {
     /// The destination as it stands, and absolute.
     text: String,
     destination: String,
-    paths: Vec<(&'c Word, String)>,
+    paths: Vec<Found<'c>>,
+    fetched: Vec<(&'c Word, Fetched)>,
+    repositories: Vec<(&'c Word, Repository)>,
     inline: Vec<(String, String)>,
+    exclude: Vec<String>,
     chown: Option<String>,
-    mode: Option<u32>,
+    /// As it stands, for the key, and parsed.
+    mode: Option<(String, ModeChange)>,
+    /// What was fetched is in these.
+    scratch: Vec<Scratch>,
+}
+
+/// A path that a source word means.
+struct Found<'c> {
+    word: &'c Word,
+    path: String,
+    /// With `--parents`: the part of the path that is kept.
+    kept: String,
+}
+
+/// A repository that was checked out.
+struct Repository {
+    root: OwnedFd,
+    directory: String,
+    commit: String,
 }
 
 impl Resolved<'_> {
@@ -35,10 +67,25 @@ impl Resolved<'_> {
         key.field(self.text.as_bytes());
         key.field(self.destination.as_bytes());
         key.field(self.chown.as_deref().unwrap_or_default().as_bytes());
-        key.field(&self.mode.unwrap_or(u32::MAX).to_le_bytes());
+        key.field(self.mode.as_ref().map_or("", |(text, _)| text).as_bytes());
+        key.field(format!("{:?} {}", self.copy.unpack, self.copy.parents).as_bytes());
+        key.field(&(self.exclude.len() as u64).to_le_bytes());
+        self.exclude.iter().for_each(|pattern| key.field(pattern.as_bytes()));
         for (name, content) in &self.inline {
             key.field(name.as_bytes());
             key.field(content.as_bytes());
+        }
+        for (_, fetched) in &self.fetched {
+            key.field(b"url");
+            key.field(fetched.name.as_deref().unwrap_or_default().as_bytes());
+            key.field(fetched.digest.to_string().as_bytes());
+            key.field(&fetched.modified.unwrap_or(-1).to_le_bytes());
+        }
+        for (_, repository) in &self.repositories {
+            key.field(b"git");
+            key.field(repository.commit.as_bytes());
+            key.field(repository.directory.as_bytes());
+            key.field(&[u8::from(self.copy.keep_git_dir)]);
         }
     }
 }
@@ -55,23 +102,49 @@ impl Build<'_> {
             Some(from) => Some(self.view(from, index, state)?),
             None => None,
         };
-        let source = match (&view, &self.options.context) {
-            (Some(view), _) => Some(Source { root: view.mount.as_fd(), ignore: None }),
+        let mut source = match (&view, &self.options.context) {
+            (Some(view), _) => Some(view.source()),
             (None, Some(context)) => {
-                Some(Source { root: context.as_fd(), ignore: Some(&self.options.ignore) })
+                let ignore = Some(&self.options.ignore);
+                Some(Source::new(context.as_fd(), ignore, "the context".to_owned()))
             }
             (None, None) => None,
         };
-        let resolved = self.resolve_copy(state, step, copy, source.as_ref())?;
+        let (exclude, patterns) = self.exclude(copy, state)?;
+        if let Some(source) = &mut source {
+            source.exclude = patterns.clone();
+        }
+        let mut resolved = self.resolve_copy(state, step, copy, source.as_ref())?;
+        resolved.exclude = exclude;
         let mut key = state.key(if copy.add { "ADD" } else { "COPY" });
         resolved.hash(&mut key);
-        for (word, path) in &resolved.paths {
+        for found in &resolved.paths {
             if let Some(source) = &source {
-                source.hash(&mut key, path).map_err(|e| self.copy_error(word, e))?;
+                key.field(found.kept.as_bytes());
+                source.hash(&mut key, &found.path).map_err(|e| self.copy_error(found.word, e))?;
             }
         }
-        let make = &mut |rootfs: &OwnedFd| self.place(&resolved, source.as_ref(), rootfs);
+        let make =
+            &mut |rootfs: &OwnedFd| self.place(&resolved, source.as_ref(), &patterns, rootfs);
         layer_step(self.store, self.options, self.progress, state, key, make)
+    }
+
+    /// `--exclude`, as texts and as one list of patterns.
+    fn exclude(
+        &self,
+        copy: &Copy,
+        state: &StageState,
+    ) -> Result<(Vec<String>, Ignore), BuildError> {
+        let mut texts = Vec::new();
+        for word in &copy.exclude {
+            let text = self.expand(word, state)?;
+            if let Err(error) = Ignore::parse("--exclude", &text) {
+                return Err(self.wrong(word, format!("{:?}: {}", clip(&text), error.problem)));
+            }
+            texts.push(text);
+        }
+        let patterns = Ignore::parse("--exclude", &texts.join("\n"))?;
+        Ok((texts, patterns))
     }
 
     fn resolve_copy<'c>(
@@ -82,19 +155,29 @@ impl Build<'_> {
         source: Option<&Source<'_>>,
     ) -> Result<Resolved<'c>, BuildError> {
         let text = self.expand(&copy.destination, state)?;
-        let mut paths = Vec::new();
+        let destination = absolute(&text, state.working_dir());
+        let chown = copy.chown.as_ref().map(|word| self.expand(word, state)).transpose()?;
+        let mode = match &copy.chmod {
+            Some(word) => Some((self.expand(word, state)?, self.mode_change(word, state)?)),
+            None => None,
+        };
+        let mut resolved = Resolved {
+            copy,
+            text,
+            destination,
+            paths: Vec::new(),
+            fetched: Vec::new(),
+            repositories: Vec::new(),
+            inline: Vec::new(),
+            exclude: Vec::new(),
+            chown,
+            mode,
+            scratch: Vec::new(),
+        };
         for word in &copy.sources {
-            let pattern = self.expand(word, state)?;
-            if pattern.is_empty() {
-                let message = "this source is empty; . is the whole of the context";
-                return Err(self.wrong(word, message));
-            }
-            let source =
-                source.ok_or_else(|| self.wrong(word, "this build has no context to copy from"))?;
-            let found = source.find(&pattern).map_err(|e| self.copy_error(word, e))?;
-            paths.extend(found.into_iter().map(|path| (word, path)));
+            self.resolve_source(state, word, source, &mut resolved)?;
         }
-        let mut inline = Vec::new();
+        self.check_flags(&resolved)?;
         for heredoc in &copy.inline {
             let content = match heredoc.expand {
                 true => {
@@ -103,24 +186,153 @@ impl Build<'_> {
                 }
                 false => heredoc.content.clone(),
             };
-            inline.push((heredoc.name.clone(), content));
+            resolved.inline.push((heredoc.name.clone(), content));
         }
-        let chown = copy.chown.as_ref().map(|word| self.expand(word, state)).transpose()?;
-        let mode = copy.chmod.as_ref().map(|word| self.mode(word, state)).transpose()?;
-        let destination = absolute(&text, state.working_dir());
-        let resolved = Resolved { copy, text, destination, paths, inline, chown, mode };
-        if resolved.paths.len() + resolved.inline.len() > 1 && !resolved.has_slash() {
+        let count = resolved.paths.len() + resolved.inline.len() + resolved.fetched.len();
+        if count + resolved.repositories.len() > 1 && !resolved.has_slash() {
             let message = "several sources need a destination that ends in /";
             return Err(self.wrong(&copy.destination, message));
         }
         Ok(resolved)
     }
 
+    fn resolve_source<'c>(
+        &self,
+        state: &StageState,
+        word: &'c Word,
+        source: Option<&Source<'_>>,
+        resolved: &mut Resolved<'c>,
+    ) -> Result<(), BuildError> {
+        let copy = resolved.copy;
+        let pattern = self.expand(word, state)?;
+        if pattern.is_empty() {
+            let message = "this source is empty; . is the whole of the context";
+            return Err(self.wrong(word, message));
+        }
+        if copy.add
+            && let Some(remote) = Remote::parse(&pattern)
+        {
+            return self.fetch(state, word, &remote, resolved);
+        }
+        let source =
+            source.ok_or_else(|| self.wrong(word, "this build has no context to copy from"))?;
+        // `/./` says where the kept part of a path begins (--parents).
+        let (pivot, rest) = match pattern.split_once("/./") {
+            Some((pivot, rest)) if copy.parents => (clean(pivot).join("/"), rest),
+            _ => (String::new(), pattern.as_str()),
+        };
+        let whole = if pivot.is_empty() { rest.to_owned() } else { format!("{pivot}/{rest}") };
+        let found = source.find(&whole).map_err(|e| self.copy_error(word, e))?;
+        if found.is_empty() {
+            // As in BuildKit: `yarn.lock*` is how a file that may be missing is named.
+            let text = format!("{:?} matches nothing in {}", clip(&pattern), source.name);
+            self.progress.event(Event::Warning(&text));
+        }
+        for path in found {
+            // A pattern may have matched what --exclude leaves out.
+            if source.excludes(&path) {
+                continue;
+            }
+            let kept = path.strip_prefix(&pivot).unwrap_or(&path).trim_start_matches('/');
+            resolved.paths.push(Found { word, kept: kept.to_owned(), path });
+        }
+        Ok(())
+    }
+
+    fn fetch<'c>(
+        &self,
+        state: &StageState,
+        word: &'c Word,
+        remote: &Remote,
+        resolved: &mut Resolved<'c>,
+    ) -> Result<(), BuildError> {
+        let wrong = |message: String| self.wrong(word, message);
+        let scratch = Scratch::new(self.store)?;
+        let checksum = resolved.copy.checksum.as_ref();
+        let checksum = match checksum {
+            Some(word) => Some((word, self.expand(word, state)?)),
+            None => None,
+        };
+        match remote {
+            Remote::Url(url) => {
+                let expected = match &checksum {
+                    Some((word, text)) => Some((
+                        *word,
+                        text.parse::<Digest>().map_err(|e| self.wrong(word, e.to_string()))?,
+                    )),
+                    None => None,
+                };
+                let fetched = fetch(url, &scratch.0).map_err(wrong)?;
+                if let Some((word, expected)) = expected
+                    && fetched.digest != expected
+                {
+                    let message = format!("{} has the digest {}", clip(url), fetched.digest);
+                    return Err(self.wrong(word, message));
+                }
+                resolved.fetched.push((word, fetched));
+            }
+            Remote::Git(address) => {
+                let repository = self.check_out(address, &scratch, resolved.copy.keep_git_dir);
+                let repository = repository.map_err(wrong)?;
+                if let Some((word, expected)) = checksum
+                    && !(expected.len() >= 7 && repository.commit.starts_with(&expected))
+                {
+                    let message =
+                        format!("{} is at commit {}", clip(&address.url), repository.commit);
+                    return Err(self.wrong(word, message));
+                }
+                resolved.repositories.push((word, repository));
+            }
+        }
+        resolved.scratch.push(scratch);
+        Ok(())
+    }
+
+    fn check_out(
+        &self,
+        address: &GitAddress,
+        scratch: &Scratch,
+        keep_git_dir: bool,
+    ) -> Result<Repository, String> {
+        let commit = git::checkout(address, &scratch.0, keep_git_dir)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = openat(CWD, &scratch.0, flags, Mode::empty())
+            .map_err(|errno| format!("{}: {errno}", scratch.0.display()))?;
+        Ok(Repository { root, directory: address.directory.clone(), commit })
+    }
+
+    /// A flag that none of the sources can honour is an error.
+    fn check_flags(&self, resolved: &Resolved<'_>) -> Result<(), BuildError> {
+        let copy = resolved.copy;
+        let remote = !resolved.fetched.is_empty() || !resolved.repositories.is_empty();
+        match &copy.checksum {
+            Some(word) if !remote => {
+                return Err(self.wrong(word, "--checksum is of a URL or a git repository"));
+            }
+            Some(word) if resolved.fetched.len() + resolved.repositories.len() > 1 => {
+                return Err(self.wrong(word, "--checksum takes one source"));
+            }
+            _ => {}
+        }
+        if copy.keep_git_dir && resolved.repositories.is_empty() {
+            let message = "--keep-git-dir is of a git repository";
+            return Err(self.wrong(copy.sources.first().unwrap_or(&copy.destination), message));
+        }
+        Ok(())
+    }
+
     pub(super) fn mode(&self, word: &Word, state: &StageState) -> Result<u32, BuildError> {
-        let digits = self.expand(word, state)?;
-        let octal = u32::from_str_radix(&digits, 8).ok().filter(|mode| *mode <= 0o7777);
-        let octal = octal.filter(|_| digits.bytes().all(|b| b.is_ascii_digit()));
-        octal.ok_or_else(|| self.wrong(word, "a mode is octal digits, as in 0755"))
+        match self.mode_change(word, state)? {
+            ModeChange::Set(mode) => Ok(mode),
+            ModeChange::Change(_) => Err(self.wrong(word, "a mode is octal digits, as in 0755")),
+        }
+    }
+
+    fn mode_change(&self, word: &Word, state: &StageState) -> Result<ModeChange, BuildError> {
+        let text = self.expand(word, state)?;
+        text.parse().map_err(|error: crate::tree::mode::ModeError| {
+            self.wrong(word, format!("{:?}: {error}", clip(&text)))
+        })
     }
 
     /// Copies into a root file system.
@@ -128,28 +340,82 @@ impl Build<'_> {
         &self,
         resolved: &Resolved<'_>,
         source: Option<&Source<'_>>,
+        exclude: &Ignore,
         rootfs: &OwnedFd,
     ) -> Result<(), BuildError> {
-        let (uid, gid) = match &resolved.chown {
-            Some(text) => self.owner(rootfs, resolved.copy, text)?,
-            None => (0, 0),
+        let copy = resolved.copy;
+        let chown = resolved.chown.as_ref();
+        let chown = chown.map(|text| self.owner(rootfs, copy, text)).transpose()?;
+        let owner = match (chown, source) {
+            (Some(owner), _) => Some(owner),
+            (None, Some(source)) if source.owners => None,
+            (None, _) => Some((0, 0)),
         };
-        let attributes = Attributes { uid, gid, mode: resolved.mode, keep_owner: false };
+        let mode = resolved.mode.as_ref().map(|(_, mode)| mode.clone());
+        let attributes = Attributes { owner, mode };
         let target = Target { root: rootfs.as_fd(), attributes, options: &self.options.unpack };
         let destination = &resolved.destination;
         let into = resolved.has_slash() || target.is_directory(destination);
-        for (word, path) in &resolved.paths {
-            if let Some(source) = source {
-                target
-                    .copy(source, path, destination, into, resolved.copy.add)
-                    .map_err(|e| self.copy_error(word, e))?;
+        let unpack = copy.add && copy.unpack != Some(false);
+        let manner = Manner { into, unpack, chown };
+        for Found { word, path, kept } in &resolved.paths {
+            let Some(source) = source else { continue };
+            match copy.parents {
+                true => target.copy_with_parents(source, path, kept, destination),
+                false => target.copy(source, path, destination, manner),
             }
+            .map_err(|e| self.copy_error(word, e))?;
+        }
+        for (word, fetched) in &resolved.fetched {
+            let unpack = copy.unpack == Some(true);
+            let manner = Manner { into, unpack, chown };
+            self.place_fetched(&target, fetched, destination, manner)
+                .map_err(|e| self.copy_error(word, e))?
+                .ok_or_else(|| {
+                    self.wrong(word, "the URL names no file; name one as the destination")
+                })?;
+        }
+        for (word, repository) in &resolved.repositories {
+            let mut tree = Source::new(repository.root.as_fd(), None, "the repository".to_owned());
+            tree.exclude = exclude.clone();
+            let manner = Manner { into, unpack: false, chown: None };
+            let owner = target.attributes.owner.or(Some((0, 0)));
+            let attributes = Attributes { owner, mode: target.attributes.mode.clone() };
+            let target = Target { attributes, ..target };
+            let copied = tree.find(&repository.directory).and_then(|found| {
+                found.iter().try_for_each(|path| target.copy(&tree, path, destination, manner))
+            });
+            copied.map_err(|e| self.copy_error(word, e))?;
         }
         for (name, content) in &resolved.inline {
             let name = into.then_some(name.as_str());
-            target.write(destination, name, content.as_bytes()).map_err(BuildError::Copy)?;
+            let mut content = Cursor::new(content.as_bytes());
+            target.write(destination, name, &mut content, 0o644, None).map_err(BuildError::Copy)?;
         }
         Ok(())
+    }
+
+    /// Puts a fetched file in its place; `None` where it has no name there.
+    fn place_fetched(
+        &self,
+        target: &Target<'_>,
+        fetched: &Fetched,
+        destination: &str,
+        manner: Manner,
+    ) -> Result<Option<()>, CopyError> {
+        let shown = fetched.name.clone().unwrap_or_default();
+        let opened = File::open(&fetched.path).map_err(crate::tree::at("open", &shown))?;
+        if manner.unpack {
+            return target.unpack(&opened.into(), &shown, destination, manner.chown).map(Some);
+        }
+        let name = match (manner.into, &fetched.name) {
+            (true, None) => return Ok(None),
+            (true, Some(name)) => Some(name.as_str()),
+            (false, _) => None,
+        };
+        let mut opened = opened;
+        let time = Some(fetched.modified.unwrap_or(0));
+        target.write(destination, name, &mut opened, 0o600, time).map(Some)
     }
 
     pub(super) fn copy_error(&self, word: &Word, error: CopyError) -> BuildError {
@@ -175,31 +441,47 @@ impl Build<'_> {
         self.image(from, &name, &state.platform).map_err(|error| match error {
             BuildError::Dockerfile(mut error) => {
                 error.message =
-                    format!("{name} is no earlier stage, and as an image: {}", error.message);
+                    format!("{name} is not an earlier stage, and as an image: {}", error.message);
                 BuildError::Dockerfile(error)
             }
             error => error,
         })
     }
 
-    /// The files of a stage or an image, for `--from`.
+    /// The files of a stage, an image or a named context, for `--from`.
     pub(super) fn view(
         &mut self,
         from: &Word,
         index: usize,
         state: &StageState,
     ) -> Result<View, BuildError> {
-        let layers = match self.dockerfile.stage(&from.text, index) {
-            Some(earlier) => {
+        let scratch = Scratch::new(self.store)?;
+        let name = from.text.clone();
+        let layers = match (self.named_context(&name), self.dockerfile.stage(&name, index)) {
+            (Some(NamedContext::Directory { root, ignore }), _) => {
+                let root = root.try_clone();
+                let root = root
+                    .map_err(|source| BuildError::Scratch { path: name.clone().into(), source })?;
+                return Ok(View { root, name, ignore: Some(ignore.clone()), _scratch: scratch });
+            }
+            (Some(NamedContext::Image(image)), _) => {
+                self.image(from, &image.clone(), &state.platform)?.chain_ids()
+            }
+            (None, Some(earlier)) => {
                 let done = self.finished(earlier)?;
                 done.as_ref().map(StageState::chain_ids).unwrap_or_default()
             }
-            None => self.image_of(from, state)?.chain_ids(),
+            (None, None) => self.image_of(from, state)?.chain_ids(),
         };
-        let scratch = Scratch::new(self.store)?;
         let layers = self.store.layers(&layers)?;
-        let mount = OverlayPlan::read_only(&layers, &scratch.0)?.mount()?;
-        Ok(View { mount, _scratch: scratch })
+        let root = OverlayPlan::read_only(&layers, &scratch.0)?.mount()?;
+        Ok(View { root, name, ignore: None, _scratch: scratch })
+    }
+
+    /// `--build-context` of a name.
+    pub(super) fn named_context(&self, name: &str) -> Option<&NamedContext> {
+        let mut known = self.options.contexts.iter();
+        known.find(|(known, _)| known == name).map(|(_, context)| context)
     }
 }
 
@@ -208,7 +490,17 @@ fn quoted(content: &str) -> String {
     format!("\"{}\"", content.replace('"', "\\\""))
 }
 
+/// The files that `--from` names.
 pub(super) struct View {
-    pub(super) mount: OwnedFd,
+    pub(super) root: OwnedFd,
+    /// As `--from` has it.
+    name: String,
+    ignore: Option<Ignore>,
     _scratch: Scratch,
+}
+
+impl View {
+    pub(super) fn source(&self) -> Source<'_> {
+        Source::new(self.root.as_fd(), self.ignore.as_ref(), self.name.clone())
+    }
 }

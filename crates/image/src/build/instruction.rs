@@ -1,7 +1,7 @@
 //! One logical line of a Dockerfile into its instruction.
 
 use super::dockerfile::{
-    Argument, Command, Copy, Dockerfile, Instruction, Run, Stage, Step, Trigger, Word,
+    Argument, Command, Copy, Dockerfile, Instruction, Run, Stage, Step, StepNetwork, Trigger, Word,
 };
 use super::expand::words;
 use super::lines::Line;
@@ -204,7 +204,9 @@ impl LineParser<'_> {
                 }
                 None => (flag, None),
             };
-            if name != "mount" && flags.iter().any(|(_, known, _)| known == name) {
+            if !["mount", "exclude"].contains(&name)
+                && flags.iter().any(|(_, known, _)| known == name)
+            {
                 return problem(start + offset, format!("--{name} is given twice"));
             }
             flags.push((start + offset, name.to_owned(), value));
@@ -216,15 +218,35 @@ impl LineParser<'_> {
 
     fn run(&self, rest: &str, start: usize) -> Result<Run, Problem> {
         let (flags, rest, start) = self.flags(rest, start)?;
-        let mut mounts = Vec::new();
+        let mut run = Run::of(Command::Exec(Vec::new()));
         for (offset, name, value) in flags {
-            if name != "mount" {
-                return problem(offset, format!("RUN --{name} is not supported yet"));
+            let text = value.as_ref().map(|value| value.text.as_str());
+            let at = offset + name.len() + 3;
+            match (name.as_str(), text) {
+                ("mount", text) => run.mounts.push(self.mount(offset, text)?),
+                ("network", Some("default")) => run.network = StepNetwork::Default,
+                ("network", Some("none")) => run.network = StepNetwork::None,
+                ("network", Some("host")) => run.network = StepNetwork::Host,
+                ("network", _) => {
+                    return problem(at, "--network must be one of default, none, host");
+                }
+                ("security", Some("sandbox")) => run.insecure = false,
+                ("security", Some("insecure")) => run.insecure = true,
+                ("security", _) => {
+                    return problem(at, "--security must be one of sandbox, insecure");
+                }
+                _ => return problem(offset, format!("RUN has no flag --{name}")),
             }
-            let value = value.as_ref().map(|value| value.text.as_str());
-            mounts.push(self.mount(offset, value)?);
         }
-        Ok(Run { command: self.run_command(rest, start)?, mounts })
+        if let ([heredoc], true) =
+            (self.line.heredocs.as_slice(), words(rest, self.escape).len() == 1)
+            && heredoc.content.starts_with("#!")
+        {
+            run.script = Some(heredoc.clone());
+        } else {
+            run.command = self.run_command(rest, start)?;
+        }
+        Ok(run)
     }
 
     fn run_command(&self, rest: &str, start: usize) -> Result<Command, Problem> {
@@ -238,20 +260,12 @@ impl LineParser<'_> {
             };
         }
         let words = words(rest, self.escape);
-        if let ([heredoc], [_]) = (self.line.heredocs.as_slice(), words.as_slice())
-            && !heredoc.content.starts_with("#!")
-        {
+        if let ([heredoc], [_]) = (self.line.heredocs.as_slice(), words.as_slice()) {
             return Ok(Command::Shell(heredoc.content.clone()));
         }
         // The shell has here-documents itself.
         let mut script = format!("{rest}\n");
         for heredoc in &self.line.heredocs {
-            if heredoc.content.starts_with("#!") && words.len() == 1 {
-                return problem(
-                    start,
-                    "a here-document with its own interpreter is not supported yet",
-                );
-            }
             script.push_str(&heredoc.content);
             script.push_str(&heredoc.name);
             script.push('\n');
@@ -273,17 +287,48 @@ impl LineParser<'_> {
     fn copy(&self, add: bool, rest: &str, start: usize) -> Result<Copy, Problem> {
         let keyword = if add { "ADD" } else { "COPY" };
         let (flags, rest, start) = self.flags(rest, start)?;
-        let (mut from, mut chown, mut chmod) = (None, None, None);
+        let mut copy = Copy {
+            add,
+            sources: Vec::new(),
+            inline: self.line.heredocs.clone(),
+            destination: self.word(start, ""),
+            from: None,
+            chown: None,
+            chmod: None,
+            parents: false,
+            exclude: Vec::new(),
+            checksum: None,
+            keep_git_dir: false,
+            unpack: None,
+        };
         for (offset, name, value) in flags {
-            let place = match name.as_str() {
-                "from" if !add => &mut from,
-                "chown" => &mut chown,
-                "chmod" => &mut chmod,
-                _ => return problem(offset, format!("{keyword} --{name} is not supported")),
-            };
-            match value.filter(|value| !value.text.is_empty()) {
-                Some(value) => *place = Some(value),
-                None => return problem(offset, format!("{keyword} --{name} needs a value")),
+            match name.as_str() {
+                "link" => drop(boolean(offset, &name, value.as_ref())?),
+                "parents" if !add => copy.parents = boolean(offset, &name, value.as_ref())?,
+                "keep-git-dir" if add => {
+                    copy.keep_git_dir = boolean(offset, &name, value.as_ref())?;
+                }
+                "unpack" if add => copy.unpack = Some(boolean(offset, &name, value.as_ref())?),
+                _ => {
+                    let known = match name.as_str() {
+                        "from" => !add,
+                        "checksum" => add,
+                        name => ["chown", "chmod", "exclude"].contains(&name),
+                    };
+                    if !known {
+                        return problem(offset, format!("{keyword} has no flag --{name}"));
+                    }
+                    let Some(value) = value.filter(|value| !value.text.is_empty()) else {
+                        return problem(offset, format!("{keyword} --{name} needs a value"));
+                    };
+                    match name.as_str() {
+                        "from" => copy.from = Some(value),
+                        "chown" => copy.chown = Some(value),
+                        "chmod" => copy.chmod = Some(value),
+                        "checksum" => copy.checksum = Some(value),
+                        _ => copy.exclude.push(value),
+                    }
+                }
             }
         }
         let mut all: Vec<(usize, Word)> = match json_list(rest) {
@@ -291,21 +336,15 @@ impl LineParser<'_> {
             None => self.words(rest, start),
         };
         all.retain(|(_, word)| !word.text.starts_with("<<") || self.line.heredocs.is_empty());
-        let inline = self.line.heredocs.clone();
         let Some((offset, destination)) = all.pop() else {
             return problem(start, format!("{keyword} needs sources and a destination"));
         };
-        if all.is_empty() && inline.is_empty() {
+        if all.is_empty() && copy.inline.is_empty() {
             return problem(offset, format!("{keyword} needs a destination after its sources"));
         }
-        for (offset, source) in &all {
-            let remote = ["http://", "https://", "git@", "git://"];
-            if add && remote.iter().any(|scheme| source.text.starts_with(scheme)) {
-                return problem(*offset, "ADD of a URL is not supported yet; fetch it with RUN");
-            }
-        }
-        let sources = all.into_iter().map(|(_, word)| word).collect();
-        Ok(Copy { add, sources, inline, destination, from, chown, chmod })
+        copy.destination = destination;
+        copy.sources = all.into_iter().map(|(_, word)| word).collect();
+        Ok(copy)
     }
 
     fn pairs(&self, keyword: &str, rest: &str, start: usize) -> Result<Vec<(Word, Word)>, Problem> {
@@ -350,6 +389,15 @@ impl LineParser<'_> {
             arguments.push(Argument { name: self.word(offset, &name), default });
         }
         Ok(arguments)
+    }
+}
+
+/// The value of a flag that may stand alone.
+fn boolean(offset: usize, name: &str, value: Option<&Word>) -> Result<bool, Problem> {
+    match value.map(|value| value.text.to_ascii_lowercase()).as_deref() {
+        None | Some("true" | "1" | "t") => Ok(true),
+        Some("false" | "0" | "f") => Ok(false),
+        Some(_) => problem(offset + name.len() + 3, format!("--{name} must be true or false")),
     }
 }
 

@@ -49,7 +49,6 @@ impl Line {
 pub(crate) struct Lines {
     pub(crate) lines: Vec<Line>,
     pub(crate) escape: char,
-    pub(crate) warnings: Vec<String>,
 }
 
 /// Largest Dockerfile.
@@ -65,7 +64,7 @@ pub(crate) fn split(file: &str, text: &str) -> Result<Lines, DockerfileError> {
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut source = text.lines().enumerate().map(|(index, line)| (index + 1, line)).peekable();
-    let mut split = Lines { lines: Vec::new(), escape: '\\', warnings: Vec::new() };
+    let mut split = Lines { lines: Vec::new(), escape: '\\' };
     let mut known: Vec<String> = Vec::new();
     while let Some((number, line)) = source.peek().copied() {
         let Some((key, value)) = directive(line) else { break };
@@ -73,21 +72,16 @@ pub(crate) fn split(file: &str, text: &str) -> Result<Lines, DockerfileError> {
             let position = Position { line: number, column: 1 };
             return Err(error(position, format!("the directive {key} is given twice")));
         }
-        match key.as_str() {
-            "escape" => {
-                split.escape = match value {
-                    "\\" => '\\',
-                    "`" => '`',
-                    _ => {
-                        let position = Position { line: number, column: 1 };
-                        return Err(error(position, "escape must be \\ or `".to_owned()));
-                    }
-                };
-            }
-            "syntax" => split.warnings.push(format!(
-                "{file}:{number}: the frontend {value:?} is not fetched; the built-in syntax applies"
-            )),
-            _ => {}
+        // The syntax is the built-in one, whatever image is named; checks are not run.
+        if key == "escape" {
+            split.escape = match value {
+                "\\" => '\\',
+                "`" => '`',
+                _ => {
+                    let position = Position { line: number, column: 1 };
+                    return Err(error(position, "escape must be \\ or `".to_owned()));
+                }
+            };
         }
         known.push(key);
         source.next();

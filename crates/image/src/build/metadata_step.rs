@@ -93,8 +93,11 @@ impl Dockerfile {
             for port in text.split_whitespace() {
                 let port = parse_port(port)
                     .map_err(|problem| self.error(word.position, format!("{port:?}: {problem}")))?;
+                // The image-spec knows single ports only.
                 let ports = state.config.exposed_ports.get_or_insert_default();
-                ports.insert(port.to_string(), Empty {});
+                for number in port.first..=port.last {
+                    ports.insert(format!("{number}/{}", port.protocol), Empty {});
+                }
             }
         }
         Ok(())

@@ -5,12 +5,15 @@
 //! implements. COPY and ADD see the context by descriptor only and never leave it.
 
 mod builder;
+mod cache;
 mod change;
 mod copy;
 mod copy_step;
 pub mod dockerfile;
 pub mod error;
 pub(crate) mod expand;
+mod export;
+pub mod git;
 pub mod healthcheck;
 pub mod ignore;
 mod instruction;
@@ -19,13 +22,15 @@ pub mod lines;
 mod metadata_step;
 mod mount_step;
 mod on_build;
+pub mod remote;
 pub mod run_mount;
+mod source;
 mod state;
 mod substitute;
 mod variables;
 
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
@@ -34,11 +39,14 @@ use rustix::io::Errno;
 use crate::overlay::OverlayError;
 use crate::pack::PackError;
 use crate::store::StoreError;
+use crate::tree::TreeError;
 
-pub use builder::{BuildOptions, RunStep, Runner, build};
+pub use builder::{BuildOptions, Built, NamedContext, RunStep, Runner, build};
+pub use cache::{CacheEntry, CacheExport, import_cache, write_layout};
 pub use change::config_of;
 pub use copy::CopyError;
 pub use error::DockerfileError;
+pub use export::{export_directory, export_tar};
 use ignore::{Ignore, PatternError};
 pub use mount_step::{Secret, StepMount, StepSource};
 
@@ -67,6 +75,9 @@ pub enum BuildError {
         /// The errno.
         source: io::Error,
     },
+    /// A file could not be made or copied.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
     /// A file could not be copied.
     #[error(transparent)]
     Copy(#[from] CopyError),
@@ -104,27 +115,33 @@ pub fn open_context(
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let context = rustix::fs::open(directory, flags, Mode::empty())
         .map_err(failed("open", directory.to_owned()))?;
+    let ignore = read_ignore(context.as_fd(), dockerfile)?;
+    Ok((context, ignore))
+}
+
+/// Reads the ignore file of a context, as [`open_context`] does.
+///
+/// # Errors
+/// [`BuildError::Context`], [`BuildError::Ignore`].
+pub fn read_ignore(context: BorrowedFd<'_>, dockerfile: &str) -> Result<Ignore, BuildError> {
     for name in [format!("{dockerfile}.dockerignore"), ".dockerignore".to_owned()] {
+        let failed = |operation, source| BuildError::Context {
+            operation,
+            path: PathBuf::from(&name),
+            source,
+        };
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let opened = rustix::fs::openat2(
-            context.as_fd(),
-            &name,
-            flags,
-            Mode::empty(),
-            ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
-        );
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let opened = rustix::fs::openat2(context, &name, flags, Mode::empty(), resolve);
         let file = match opened {
             Ok(file) => std::fs::File::from(file),
             Err(Errno::NOENT | Errno::NOTDIR) => continue,
-            Err(errno) => return Err(failed("open", directory.join(&name))(errno)),
+            Err(errno) => return Err(failed("open", errno.into())),
         };
         let mut text = String::new();
-        file.take(1 << 20).read_to_string(&mut text).map_err(|source| BuildError::Context {
-            operation: "read",
-            path: directory.join(&name),
-            source,
-        })?;
-        return Ok((context, Ignore::parse(&name, &text)?));
+        let read = file.take(1 << 20).read_to_string(&mut text);
+        read.map_err(|source| failed("read", source))?;
+        return Ok(Ignore::parse(&name, &text)?);
     }
-    Ok((context, Ignore::default()))
+    Ok(Ignore::default())
 }

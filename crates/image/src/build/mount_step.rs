@@ -12,14 +12,17 @@ use rustix::fs::{Mode, OFlags};
 
 use super::BuildError;
 use super::builder::Build;
-use super::copy::{Attributes, Source, Target};
+use super::copy::{Attributes, Manner, Target};
 use super::copy_step::View;
 use super::dockerfile::Word;
 use super::layer_step::Scratch;
+use super::lines::Heredoc;
 use super::run_mount::{MountKind, RunMount};
+use super::source::Source;
 use super::state::{StageState, absolute};
 use crate::pack::TreeHash;
 use crate::store::{CacheMount, Sharing};
+use crate::tree::mode::ModeChange;
 
 /// A mount of a step, for the engine.
 #[derive(Clone, PartialEq, Eq)]
@@ -149,6 +152,7 @@ impl Build<'_> {
                     Some(What::Ready(StepSource::Tmpfs { size }))
                 }
                 MountKind::Secret => self.secret(mount, state, env)?.map(What::Ready),
+                MountKind::Ssh => self.agent(mount, state, planned.len(), env)?.map(What::Ready),
             };
             let Some(what) = what else { continue };
             let target = match mount.option("target") {
@@ -160,7 +164,7 @@ impl Build<'_> {
                     }
                     path
                 }
-                // Only a secret goes without.
+                None if mount.kind == MountKind::Ssh => agent_path(planned.len()),
                 None => format!("/run/secrets/{}", self.text(mount, "id", state)?),
             };
             planned.push(Planned { target, what, word: mount.word.clone() });
@@ -199,7 +203,8 @@ impl Build<'_> {
     fn attributes(&self, mount: &RunMount, state: &StageState) -> Result<Attributes, BuildError> {
         let mode = mount.option("mode").map(|word| self.mode(word, state)).transpose()?;
         let (uid, gid) = (self.number(mount, "uid", state)?, self.number(mount, "gid", state)?);
-        Ok(Attributes { uid, gid, mode, keep_owner: false })
+        let mode = mode.map(ModeChange::Set);
+        Ok(Attributes { owner: Some((uid, gid)), mode })
     }
 
     /// The source of a bind, or what a new cache begins with.
@@ -222,7 +227,8 @@ impl Build<'_> {
             source.ok_or_else(|| self.wrong(word, "this build has no context to mount"))?;
         let found = source.find(&path).map_err(|error| self.copy_error(word, error))?;
         let [found] = found.as_slice() else {
-            return Err(self.wrong(word, "a mount has one source; this pattern means several"));
+            let message = format!("a mount has one source; this pattern matches {}", found.len());
+            return Err(self.wrong(word, message));
         };
         source.hash(key, found).map_err(|error| self.copy_error(word, error))?;
         copied.path.clone_from(found);
@@ -231,9 +237,10 @@ impl Build<'_> {
 
     fn source_of<'c>(&'c self, copied: &'c Copied) -> Option<Source<'c>> {
         match (&copied.view, &self.options.context) {
-            (Some(view), _) => Some(Source { root: view.mount.as_fd(), ignore: None }),
+            (Some(view), _) => Some(view.source()),
             (None, Some(context)) => {
-                Some(Source { root: context.as_fd(), ignore: Some(&self.options.ignore) })
+                let ignore = Some(&self.options.ignore);
+                Some(Source::new(context.as_fd(), ignore, "the context".to_owned()))
             }
             (None, None) => None,
         }
@@ -303,9 +310,66 @@ impl Build<'_> {
                 return Ok(None);
             }
         }
-        let Attributes { uid, gid, mode, .. } = self.attributes(mount, state)?;
+        let owner = self.attributes(mount, state)?.owner.unwrap_or_default();
+        let mode = mount.option("mode").map(|word| self.mode(word, state)).transpose()?;
         let (content, mode) = (secret.content.clone(), mode.unwrap_or(0o400));
-        Ok(Some(StepSource::Secret { content, owner: (uid, gid), mode }))
+        Ok(Some(StepSource::Secret { content, owner, mode }))
+    }
+
+    /// The socket of an SSH agent; `None` where there is none and none is required. The
+    /// variable SSH_AUTH_SOCK leads to it.
+    fn agent(
+        &self,
+        mount: &RunMount,
+        state: &StageState,
+        number: usize,
+        env: &mut Vec<(String, String)>,
+    ) -> Result<Option<StepSource>, BuildError> {
+        for key in ["mode", "uid", "gid"] {
+            if let Some(word) = mount.option(key) {
+                let message =
+                    "the agent's socket is the host's own: its owner and mode cannot be changed";
+                return Err(self.wrong(word, message));
+            }
+        }
+        let id = self.text(mount, "id", state)?;
+        let id = if id.is_empty() { "default" } else { &id };
+        let Some((_, path)) = self.options.agents.iter().find(|(known, _)| known == id) else {
+            return match self.flag(mount, "required") {
+                true => {
+                    let message =
+                        format!("give the SSH agent {id}: --ssh {id}, or --ssh {id}=SOCKET");
+                    Err(self.wrong(&mount.word, message))
+                }
+                false => Ok(None),
+            };
+        };
+        let target = match mount.option("target") {
+            Some(word) => absolute(&self.expand(word, state)?, state.working_dir()),
+            None => agent_path(number),
+        };
+        env.retain(|(known, _)| known != "SSH_AUTH_SOCK");
+        env.push(("SSH_AUTH_SOCK".to_owned(), target));
+        Ok(Some(StepSource::Path { path: path.clone(), read_only: true }))
+    }
+
+    /// A here-document that names its own interpreter, as a file to execute.
+    pub(super) fn script(
+        &self,
+        script: &Heredoc,
+        mounts: &mut Vec<StepMount>,
+        held: &mut Vec<Held>,
+    ) -> Result<(), BuildError> {
+        let scratch = Scratch::new(self.store)?;
+        let root = open(&scratch.0)?;
+        let attributes = Attributes { owner: Some((0, 0)), mode: None };
+        let target = Target { root: root.as_fd(), attributes, options: &self.options.unpack };
+        let mut content = std::io::Cursor::new(script.content.as_bytes());
+        target.write("/source", None, &mut content, 0o755, None)?;
+        let source = StepSource::Path { path: scratch.0.join("source"), read_only: true };
+        mounts.push(StepMount { target: script_path(script), source });
+        held.push(Held::Scratch { _directory: scratch });
+        Ok(())
     }
 
     /// Makes what the planned mounts show. It lasts as long as what is held.
@@ -330,7 +394,7 @@ impl Build<'_> {
                 What::Cache { key, read_only, seed, attributes, .. } => {
                     let Some(cache) = caches.get(key.as_slice()) else { continue };
                     if cache.is_new() {
-                        self.begin(cache, seed.as_ref(), *attributes, &one.word)?;
+                        self.begin(cache, seed.as_ref(), attributes.clone(), &one.word)?;
                     }
                     StepSource::Path { path: cache.directory(), read_only: *read_only }
                 }
@@ -366,10 +430,12 @@ impl Build<'_> {
         word: &Word,
     ) -> Result<(), BuildError> {
         let root = open(directory)?;
-        let attributes = Attributes { keep_owner: copied.view.is_some(), ..Attributes::default() };
-        let target = Target { root: root.as_fd(), attributes, options: &self.options.unpack };
         let Some(source) = self.source_of(copied) else { return Ok(()) };
-        let made = target.copy(&source, &copied.path, "/source", false, false);
+        let owner = (!source.owners).then_some((0, 0));
+        let attributes = Attributes { owner, mode: None };
+        let target = Target { root: root.as_fd(), attributes, options: &self.options.unpack };
+        let manner = Manner { into: false, unpack: false, chown: None };
+        let made = target.copy(&source, &copied.path, "/source", manner);
         made.map_err(|error| self.copy_error(word, error))
     }
 
@@ -381,18 +447,31 @@ impl Build<'_> {
         word: &Word,
     ) -> Result<(), BuildError> {
         let making = cache.making();
+        let owner = attributes.owner.unwrap_or_default();
+        let mode = attributes.mode.as_ref().map_or(0o755, |mode| mode.apply(0o755, true));
         match seed {
             Some(seed) => self.fill(seed, &making, word)?,
             None => {
                 let root = open(&making)?;
                 let target =
                     Target { root: root.as_fd(), attributes, options: &self.options.unpack };
-                target.directory("/source").map_err(|error| self.copy_error(word, error))?;
+                let made = target.directory("/source", 0o755);
+                made.map_err(|error| self.copy_error(word, error.into()))?;
             }
         }
-        cache.begin(attributes.uid, attributes.gid, attributes.mode.unwrap_or(0o755))?;
+        cache.begin(owner.0, owner.1, mode)?;
         Ok(())
     }
+}
+
+/// Where the n-th mount's agent is, as in BuildKit.
+fn agent_path(number: usize) -> String {
+    format!("/run/buildkit/ssh_agent.{number}")
+}
+
+/// Where a script of a here-document is, as in BuildKit.
+pub(super) fn script_path(script: &Heredoc) -> String {
+    format!("/dev/pipes/{}", script.name)
 }
 
 fn open(directory: &std::path::Path) -> Result<OwnedFd, BuildError> {

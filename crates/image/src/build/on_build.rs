@@ -24,7 +24,7 @@ impl Build<'_> {
         let triggers = state.config.on_build.take().unwrap_or_default();
         let position = stage.base.position;
         for (number, text) in triggers.iter().enumerate() {
-            let shown = format!("[{place} {}/{} ONBUILD] {text}", number + 1, triggers.len());
+            let shown = format!("[{place}{}/{} ONBUILD] {text}", number + 1, triggers.len());
             self.progress.event(Event::Step(&shown));
             let told = |mut error: DockerfileError| {
                 error.message = format!("ONBUILD {} of this image: {}", clip(text), error.message);

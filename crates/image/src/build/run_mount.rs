@@ -25,6 +25,8 @@ pub enum MountKind {
     Tmpfs,
     /// A file that comes from outside and stays in no layer.
     Secret,
+    /// The socket of an SSH agent.
+    Ssh,
 }
 
 impl MountKind {
@@ -58,6 +60,7 @@ impl MountKind {
                 &["gid"],
                 &["env"],
             ],
+            MountKind::Ssh => &[TARGET, &["id"], &["required"], &["mode"], &["uid"], &["gid"]],
         }
     }
 
@@ -67,6 +70,7 @@ impl MountKind {
             MountKind::Cache => "cache",
             MountKind::Tmpfs => "tmpfs",
             MountKind::Secret => "secret",
+            MountKind::Ssh => "ssh",
         }
     }
 }
@@ -100,8 +104,10 @@ impl LineParser<'_> {
                 Some(("type", "cache")) => MountKind::Cache,
                 Some(("type", "tmpfs")) => MountKind::Tmpfs,
                 Some(("type", "secret")) => MountKind::Secret,
+                Some(("type", "ssh")) => MountKind::Ssh,
                 Some(("type", other)) => {
-                    let message = format!("no mount of type {other:?}: bind, cache, tmpfs, secret");
+                    let message =
+                        format!("no mount of type {other:?}: bind, cache, tmpfs, secret, ssh");
                     return problem(*at, message);
                 }
                 _ => continue,
@@ -131,6 +137,7 @@ impl LineParser<'_> {
             mount.options.push((key, self.word(place, value)));
         }
         let needed = match kind {
+            MountKind::Ssh => None,
             MountKind::Secret if mount.option("id").is_some() => None,
             MountKind::Secret => Some("id"),
             _ if mount.option("target").is_some() => None,

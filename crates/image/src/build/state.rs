@@ -1,5 +1,6 @@
 //! What a stage has come to: its config, its layers and its variables.
 
+use super::cache::CacheEntry;
 use super::dockerfile::Command;
 use crate::config::{History, ImageConfig, RunConfig};
 use crate::digest::Digest;
@@ -18,6 +19,8 @@ pub(crate) struct StageState {
     /// Layers, lowest first, with their media types.
     pub(crate) layers: Vec<(ImageLayer, String)>,
     pub(crate) history: Vec<History>,
+    /// The steps that made the layers, for caches.
+    pub(crate) steps: Vec<CacheEntry>,
     /// When its last layer was made; none where there is none yet.
     pub(crate) created: Option<String>,
     /// This stage has a CMD of its own.
@@ -34,12 +37,15 @@ pub(crate) enum Parent {
 
 impl StageState {
     pub(crate) fn scratch(platform: Platform) -> StageState {
+        // As BuildKit's empty image has it.
+        let config = RunConfig { working_dir: Some("/".to_owned()), ..RunConfig::default() };
         StageState {
-            config: RunConfig::default(),
+            config,
             author: None,
             platform,
             layers: Vec::new(),
             history: Vec::new(),
+            steps: Vec::new(),
             created: None,
             has_cmd: false,
             arguments: Vec::new(),
@@ -70,6 +76,21 @@ impl StageState {
             history: config.history.unwrap_or_default(),
             ..StageState::scratch(platform)
         }
+    }
+
+    /// Gives a base without a PATH the default one, as BuildKit does: `ENV PATH=/x:$PATH` then
+    /// means what it says.
+    pub(crate) fn with_path(mut self) -> StageState {
+        if !self.env().any(|(name, _)| name == "PATH") {
+            self.set_env("PATH", PATH);
+        }
+        self
+    }
+
+    /// The step with this key has come to the present layers.
+    pub(crate) fn remember(&mut self, key: Digest) {
+        let (layers, created) = (self.layers.len(), self.created.clone());
+        self.steps.push(CacheEntry { key, layers, created });
     }
 
     /// For a stage that is FROM this one: ARGs end with their stage.
@@ -124,16 +145,13 @@ impl StageState {
         self.arguments.extend(value.map(|value| (name.to_owned(), value)));
     }
 
-    /// The environment of a RUN: ENV, ARGs that ENV does not hide, and a PATH.
+    /// The environment of a RUN: ENV, and ARGs that ENV does not hide.
     pub(crate) fn run_environment(&self) -> Vec<(String, String)> {
         let mut env: Vec<(String, String)> = self.env().collect();
         for (name, value) in &self.arguments {
             if !env.iter().any(|(known, _)| known == name) {
                 env.push((name.clone(), value.clone()));
             }
-        }
-        if !env.iter().any(|(name, _)| name == "PATH") {
-            env.push(("PATH".to_owned(), PATH.to_owned()));
         }
         env
     }

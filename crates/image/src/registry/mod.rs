@@ -15,6 +15,7 @@
 mod challenge;
 mod client;
 mod credentials;
+mod download;
 mod http;
 mod pull;
 mod push;
@@ -29,6 +30,7 @@ use crate::unpack::UnpackError;
 
 pub use client::{Client, ClientOptions, FetchedManifest, TimeLimits};
 pub use credentials::{CredentialError, Credentials, DockerConfig};
+pub(crate) use download::download;
 pub use pull::{PullOptions, Pulled, pull, unpack_image};
 pub use push::{PushOptions, push};
 

@@ -377,8 +377,8 @@ impl<'a> Apply<'a> {
         name: &[u8],
         has_mode: bool,
     ) -> Result<(), UnpackError> {
-        if self.options.owners == Owners::Keep {
-            let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
+        if let Some((uid, gid)) = self.options.owners.owner(entry.uid, entry.gid) {
+            let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
             let nofollow = AtFlags::SYMLINK_NOFOLLOW;
             fs::chownat(self.tree.current(), name, Some(uid), Some(gid), nofollow)
                 .map_err(|errno| self.chown_error(entry, errno))?;
@@ -396,8 +396,8 @@ impl<'a> Apply<'a> {
 
     /// chown first: it clears set-id bits and file capabilities.
     fn owner_and_mode(&self, entry: &Entry, fd: &OwnedFd, mode: u32) -> Result<(), UnpackError> {
-        if self.options.owners == Owners::Keep {
-            fs::fchown(fd, Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)))
+        if let Some((uid, gid)) = self.options.owners.owner(entry.uid, entry.gid) {
+            fs::fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
                 .map_err(|errno| self.chown_error(entry, errno))?;
         }
         fs::fchmod(fd, Mode::from_raw_mode(mode)).map_err(at(entry, "set the mode of"))

@@ -58,6 +58,24 @@ pub enum Owners {
     Keep,
     /// The caller's: without a user namespace an ordinary user has one id only.
     Squash,
+    /// These ids, whatever the archive says (`ADD --chown`).
+    All {
+        /// The user.
+        uid: u32,
+        /// The group.
+        gid: u32,
+    },
+}
+
+impl Owners {
+    /// The owner of an entry that says `uid` and `gid`; none where it stays the caller's.
+    pub(crate) fn owner(self, uid: u32, gid: u32) -> Option<(u32, u32)> {
+        match self {
+            Owners::Keep => Some((uid, gid)),
+            Owners::All { uid, gid } => Some((uid, gid)),
+            Owners::Squash => None,
+        }
+    }
 }
 
 /// How a layer is unpacked.

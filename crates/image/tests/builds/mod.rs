@@ -114,8 +114,9 @@ impl Bench {
         change(&mut options);
         let mut runner = Fake { store: &self.store, ran: Vec::new() };
         let log = Log::default();
-        let image = build(&self.store, &dockerfile, &options, &mut runner, &log)
+        let built = build(&self.store, &dockerfile, &options, &mut runner, &log)
             .map_err(|error| error.to_string())?;
+        let image = built.image;
         let config = self.store.config(&image).unwrap();
         Ok(Outcome { image, config, ran: runner.ran, log })
     }

@@ -1,16 +1,21 @@
 //! Containers onto networks: reserve, then set up.
 
-use super::{Host, Networks, refused, usable};
-use crate::claim::{Claim, Held, Owner};
+use std::cell::RefCell;
+
+use super::{Effects, Host, Networks, refused, usable};
+use crate::claim::{Claim, Held, Owner, refuse_foreign};
 use crate::error::{Error, Failures, Result};
+use crate::forwarding::Change;
+use crate::installation::lock_host;
 use crate::json_file::Lock;
 use crate::lease::{Attachment, Claimant, Endpoint};
 use crate::netlink::Socket;
 use crate::netns::NetNs;
-use crate::network::Network;
-use crate::nft::table;
+use crate::network::{DEFAULT_BRIDGE, Network};
+use crate::nft::ports::{self, ForeignPort};
+use crate::nft::sources;
 use crate::publish::Publish;
-use crate::{bridge, conntrack, firewall};
+use crate::{bridge, conntrack, firewall, forwarding, link};
 
 /// What a container is to be connected to.
 #[derive(Debug, Clone, Default)]
@@ -24,17 +29,23 @@ pub struct Request {
     pub attachments: Vec<Attachment>,
     /// Published ports.
     pub publishes: Vec<Publish>,
+    /// Whether the container is to configure its network itself (CAP_NET_ADMIN), and may
+    /// send from other addresses than its own to its neighbours.
+    pub configures_network: bool,
 }
 
 /// Addresses and ports that are a container's from now on, though nothing uses
 /// them yet. Dropping this lets go of the sockets that hold the ports (hold it
 /// until the container and its [`crate::LoopbackProxy`] run); only
 /// [`Networks::tear_down`] gives addresses and ports back.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[must_use = "addresses and ports stay taken until tear_down"]
 pub struct Reservation {
     endpoints: Vec<Endpoint>,
     held: Held,
+    notices: Vec<String>,
+    /// What setting up changed of the host's settings.
+    forwarding: RefCell<Vec<Change>>,
 }
 
 impl Reservation {
@@ -69,15 +80,57 @@ impl Networks {
             let (container, network) = (request.name.clone(), endpoint.network);
             return Err(Error::AlreadyConnected { container, network });
         }
+        self.claim_runtime()?;
+        let mut notices = Vec::new();
         for attachment in &request.attachments {
-            let network = usable(self.store.get_or_default(&attachment.network)?);
-            bridge::validate(&network, &mut socket)?;
-            networks.push(network);
+            networks.push(self.settled(&attachment.network, &mut socket, &mut notices)?);
         }
         if let Some(publish) = request.publishes.first() {
             refuse_unpublishable(request, networks.first(), publish)?;
         }
-        self.reserve_all(request, &networks).map_err(|error| self.undone(error, &request.container))
+        let mut reservation = self
+            .reserve_all(request, &networks)
+            .map_err(|error| self.undone(error, &request.container))?;
+        reservation.notices = notices;
+        Ok(reservation)
+    }
+
+    fn claim_runtime(&self) -> Result<()> {
+        let _rules = Lock::exclusive(&self.rules_lock)?;
+        let is_idle = || Ok(self.leases.all()?.is_empty() && self.claims.all()?.is_empty());
+        self.installation.claim_runtime(is_idle)
+    }
+
+    /// The network, as this host can have it.
+    fn settled(
+        &self,
+        name: &str,
+        socket: &mut Socket,
+        notices: &mut Vec<String>,
+    ) -> Result<Network> {
+        let mut network = self.store.get_or_default(name, &self.installation)?;
+        let is_unsettled = network.bridge == DEFAULT_BRIDGE
+            && self.installation.default_bridge(&network.id) != DEFAULT_BRIDGE;
+        if is_unsettled || link::find(socket, &network.bridge)?.is_none() {
+            let _store = self.store.lock()?;
+            let _lease = self.leases.lock(&network.name)?;
+            network = self.store.get(name)?;
+            if self.leases.endpoints(&network.name)?.is_empty() {
+                let before = network.pools.clone();
+                network = self.store.settle(network, &self.installation)?;
+                if network.pools != before {
+                    let subnets: Vec<String> =
+                        network.pools.iter().map(|pool| pool.subnet.to_string()).collect();
+                    notices.push(format!(
+                        "network {name}: its subnet is in use on this host by now, it is {} from now on",
+                        subnets.join(" and ")
+                    ));
+                }
+            }
+        }
+        let network = usable(network);
+        bridge::validate(&network, &self.installation, socket)?;
+        Ok(network)
     }
 
     fn reserve_all(&self, request: &Request, networks: &[Network]) -> Result<Reservation> {
@@ -90,6 +143,7 @@ impl Networks {
                 name: &request.name,
                 interface: format!("eth{i}"),
                 default_route: way_out == Some(i),
+                source_checked: !request.configures_network,
             };
             endpoints.push(self.lease(network, attachment, claimant)?);
         }
@@ -98,8 +152,16 @@ impl Networks {
             name: &request.name,
             endpoint: endpoints.first(),
         };
-        let held = self.claims.add(&owner, &request.publishes)?;
-        Ok(Reservation { endpoints, held })
+        let held = self.claims.add(&owner, &request.publishes, &self.foreign_ports(request)?)?;
+        Ok(Reservation { endpoints, held, ..Reservation::default() })
+    }
+
+    fn foreign_ports(&self, request: &Request) -> Result<Vec<ForeignPort>> {
+        if request.publishes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut socket = Socket::netfilter()?;
+        ports::foreign(&mut socket, self.table().name()).map_err(refused("other installations"))
     }
 
     /// Takes ports alone, of a container that pasta connects. They are given back
@@ -114,8 +176,8 @@ impl Networks {
         name: &str,
         publishes: &[Publish],
     ) -> Result<Reservation> {
-        let held = self.claims.add(&Owner { container, name, endpoint: None }, publishes)?;
-        Ok(Reservation { endpoints: Vec::new(), held })
+        let held = self.claims.add(&Owner { container, name, endpoint: None }, publishes, &[])?;
+        Ok(Reservation { held, ..Reservation::default() })
     }
 
     fn lease(
@@ -138,31 +200,62 @@ impl Networks {
     ///
     /// What the kernel refused.
     pub fn set_up(&self, reservation: &Reservation, netns: &NetNs) -> Result<Vec<String>> {
-        let mut notices = Vec::new();
-        let done = self.set_up_all(reservation, netns, &mut notices);
+        let mut effects = Effects { notices: reservation.notices.clone(), ..Effects::default() };
+        let done = self.set_up_all(reservation, netns, &mut effects);
+        reservation.forwarding.replace(effects.forwarding);
         match (done, reservation.endpoints.first()) {
-            (Ok(()), _) => Ok(notices),
-            (Err(error), Some(endpoint)) => Err(self.undone(error, &endpoint.container)),
+            (Ok(()), _) => Ok(effects.notices),
+            (Err(error), Some(endpoint)) => {
+                let error = self.undone(error, &endpoint.container);
+                let _ = self.restore_forwarding(reservation);
+                Err(error)
+            }
             (Err(error), None) => Err(error),
         }
+    }
+
+    /// Undoes a set-up whose container then could not be started: as
+    /// [`Self::tear_down`], and the host forwards packets only if it did before.
+    ///
+    /// # Errors
+    ///
+    /// Every step that failed.
+    pub fn abandon(&self, reservation: &Reservation) -> Result<()> {
+        let mut failures = Failures::default();
+        let owner = reservation.endpoints.first().map(|endpoint| &endpoint.container);
+        let owner = owner.or(reservation.held.claims.first().map(|claim| &claim.container));
+        if let Some(container) = owner {
+            failures.note(self.tear_down(container));
+        }
+        failures.note(self.restore_forwarding(reservation));
+        failures.finish()
+    }
+
+    fn restore_forwarding(&self, reservation: &Reservation) -> Result<()> {
+        let _host = lock_host();
+        forwarding::undo(reservation.forwarding.take(), &mut Socket::route()?)
     }
 
     fn set_up_all(
         &self,
         reservation: &Reservation,
         netns: &NetNs,
-        notices: &mut Vec<String>,
+        effects: &mut Effects,
     ) -> Result<()> {
         let mut host = Host::open()?;
         for endpoint in &reservation.endpoints {
-            self.set_up_endpoint(endpoint, &mut host, netns, notices)?;
+            self.set_up_endpoint(endpoint, &mut host, netns, effects)?;
         }
-        if !reservation.held.claims.is_empty() {
+        let claims = &reservation.held.claims;
+        if !claims.is_empty() {
+            let _host = lock_host();
             let _rules = Lock::exclusive(&self.rules_lock)?;
-            table::publish(&mut host.netfilter, &reservation.held.claims)
-                .map_err(refused("ports"))?;
+            let (table, failed) = (self.table(), refused("ports"));
+            let foreign = ports::foreign(&mut host.netfilter, table.name()).map_err(&failed)?;
+            refuse_foreign(claims, &foreign)?;
+            table.publish(&mut host.netfilter, claims).map_err(&failed)?;
         }
-        conntrack::forget_before(&mut host.netfilter, &reservation.held.claims)
+        conntrack::forget_before(&mut host.netfilter, claims)
     }
 
     fn set_up_endpoint(
@@ -170,13 +263,19 @@ impl Networks {
         endpoint: &Endpoint,
         host: &mut Host,
         netns: &NetNs,
-        notices: &mut Vec<String>,
+        effects: &mut Effects,
     ) -> Result<()> {
         let network = usable(self.store.get(&endpoint.network)?);
+        let notices = &mut effects.notices;
         let link = {
             let _lock = self.leases.lock(&network.name)?;
-            let (link, created) = bridge::set_up_bridge(&network, &mut host.route, notices)?;
+            let (link, created) =
+                bridge::set_up_bridge(&network, &self.installation, &mut host.route)?;
+            // What isolates the network comes before the host forwards anything to it.
             let installed = self.install_rules(&network, host)?;
+            if !network.internal {
+                forwarding::enable(&network, &mut effects.forwarding, notices)?;
+            }
             if created && network.pools.len() < self.store.get(&network.name)?.pools.len() {
                 notices.push(format!(
                     "network {} is without its IPv6 subnet: IPv6 is off on this host (net.ipv6.conf.all.disable_ipv6)",
@@ -184,14 +283,30 @@ impl Networks {
                 ));
             }
             if created || installed {
-                firewall::admit(&mut host.netfilter, &network, notices)?;
+                firewall::admit(&mut host.netfilter, std::slice::from_ref(&network), notices)?;
             }
             link
         };
+        {
+            let _rules = Lock::exclusive(&self.rules_lock)?;
+            let all = || self.leases.all();
+            sources::check(&mut host.netfilter, &self.installation.table(), endpoint, all)?;
+        }
         bridge::set_up(endpoint, &link, &mut host.route, netns, notices)
     }
 
-    /// `network connect` of a running container.
+    /// Whether a container could be given an attachment's addresses, as far as its network
+    /// can tell while nothing is connected.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchNetwork`], [`Error::Invalid`], [`Error::AddressInUse`].
+    pub fn check_addresses(&self, attachment: &Attachment) -> Result<()> {
+        let network = self.store.get_or_default(&attachment.network, &self.installation)?;
+        self.leases.check(&network, attachment)
+    }
+
+    /// `network connect` of a running container; `configures_network` as in [`Request`].
     ///
     /// # Errors
     ///
@@ -202,11 +317,12 @@ impl Networks {
         container: &str,
         name: &str,
         attachment: &Attachment,
+        configures_network: bool,
         netns: &NetNs,
     ) -> Result<(Endpoint, Vec<String>)> {
         let mut host = Host::open()?;
-        let network = usable(self.store.get_or_default(&attachment.network)?);
-        bridge::validate(&network, &mut host.route)?;
+        let mut effects = Effects::default();
+        let network = self.settled(&attachment.network, &mut host.route, &mut effects.notices)?;
         let mut present = self.leases.all()?;
         present.retain(|endpoint| endpoint.container == container);
         let free = (0..=present.len()).map(|i| format!("eth{i}"));
@@ -216,15 +332,17 @@ impl Networks {
             name,
             interface: free.next().unwrap_or_else(|| "eth0".to_owned()),
             default_route: !network.internal && present.iter().all(|e| !e.default_route),
+            source_checked: !configures_network,
         };
         let endpoint = self.lease(&network, attachment, claimant)?;
-        let mut notices = Vec::new();
-        match self.set_up_endpoint(&endpoint, &mut host, netns, &mut notices) {
-            Ok(()) => Ok((endpoint, notices)),
+        match self.set_up_endpoint(&endpoint, &mut host, netns, &mut effects) {
+            Ok(()) => Ok((endpoint, effects.notices)),
             Err(error) => {
                 let mut failures = Failures::default();
                 failures.note::<()>(Err(error));
                 failures.note(self.tear_down_endpoint(&endpoint, &mut host));
+                let _host = lock_host();
+                failures.note(forwarding::undo(effects.forwarding, &mut host.route));
                 failures.finish()?;
                 Err(Error::NotConnected { container: name.to_owned(), network: network.name })
             }

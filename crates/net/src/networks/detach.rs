@@ -9,8 +9,8 @@ use crate::json_file::Lock;
 use crate::lease::Endpoint;
 use crate::netns::NetNs;
 use crate::network::Network;
-use crate::nft::table;
-use crate::{bridge, conntrack, firewall};
+use crate::nft::sources;
+use crate::{bridge, conntrack, firewall, guard};
 
 impl Networks {
     /// `network disconnect` of a running container. Its published ports go with
@@ -131,49 +131,62 @@ impl Networks {
     fn unpublish(&self, container: &str, claims: &[Claim], host: &mut Host) -> Result<()> {
         {
             let _rules = Lock::exclusive(&self.rules_lock)?;
-            table::unpublish(&mut host.netfilter, claims).map_err(refused("ports"))?;
+            self.table().unpublish(&mut host.netfilter, claims).map_err(refused("ports"))?;
+            // Before the lock is given back: whoever watches the rules would put them back.
+            self.claims.remove(container)?;
         }
         let mut targets: Vec<IpAddr> = claims.iter().flat_map(|c| c.targets.clone()).collect();
         targets.sort();
         targets.dedup();
-        conntrack::forget_after(&mut host.netfilter, &targets)?;
-        self.claims.remove(container)
+        conntrack::forget_after(&mut host.netfilter, &targets)
     }
 
     pub(super) fn tear_down_endpoint(&self, endpoint: &Endpoint, host: &mut Host) -> Result<()> {
         let _lock = self.leases.lock(&endpoint.network)?;
         bridge::tear_down(endpoint, &mut host.route)?;
+        {
+            let _rules = Lock::exclusive(&self.rules_lock)?;
+            sources::forget(&mut host.netfilter, &self.installation.table(), endpoint)
+                .map_err(refused(&endpoint.name))?;
+        }
         if self
             .leases
             .endpoints(&endpoint.network)?
             .iter()
             .all(|e| e.container == endpoint.container)
         {
-            match self.store.get(&endpoint.network) {
-                Ok(network) => self.tear_down_network(&network, host)?,
+            return match self.store.get(&endpoint.network) {
+                Ok(network) => self.tear_down_network(&network, endpoint, host),
                 // Its file was removed by hand: to be said, but no second time.
                 Err(error) => {
                     self.leases.remove(&endpoint.network, &endpoint.container)?;
-                    return Err(error);
+                    Err(error)
                 }
-            }
+            };
         }
         self.leases.remove(&endpoint.network, &endpoint.container)?;
         Ok(())
     }
 
-    /// The bridge and the rules, once nobody is on the network.
-    fn tear_down_network(&self, network: &Network, host: &mut Host) -> Result<()> {
+    /// The bridge and the rules, with the last endpoint.
+    fn tear_down_network(&self, network: &Network, last: &Endpoint, host: &mut Host) -> Result<()> {
         bridge::tear_down_bridge(network, &mut host.route)?;
-        firewall::withdraw(&mut host.netfilter, network)?;
+        // Whoever watches the rules puts them back as long as the endpoint is written down.
         let _rules = Lock::exclusive(&self.rules_lock)?;
-        table::remove_network(&mut host.netfilter, network).map_err(refused(&network.name))
+        firewall::withdraw(&mut host.netfilter, network)?;
+        self.table()
+            .remove_network(&mut host.netfilter, network)
+            .map_err(refused(&network.name))?;
+        self.leases.remove(&last.network, &last.container).map(drop)
     }
 
     fn remove_unused_table(&self, host: &mut Host) -> Result<()> {
         let _rules = Lock::exclusive(&self.rules_lock)?;
         if self.leases.all()?.is_empty() {
-            table::remove_table(&mut host.netfilter).map_err(refused("all networks"))?;
+            self.table().remove(&mut host.netfilter).map_err(refused("all networks"))?;
+            guard::remove(&self.installation, &mut host.netfilter)?;
+            sources::remove(&mut host.netfilter, &self.installation.table())
+                .map_err(refused("all networks"))?;
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ pub(crate) const INET: u8 = 1;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Request {
     NewTable = 0,
+    GetTable = 1,
     DeleteTable = 2,
     NewChain = 3,
     GetChain = 4,
@@ -25,6 +26,7 @@ pub(crate) enum Request {
     DeleteRule = 8,
     NewSet = 9,
     NewElements = 12,
+    GetElements = 13,
     DeleteElements = 14,
 }
 

@@ -23,6 +23,7 @@ fn network(name: &str, internal: bool) -> Network {
         created: 0,
         bridge: format!("husk-{name}"),
         pools: vec![pool("10.214.0.0/16"), pool("fd12:3456:789a::/64")],
+        chosen: false,
         internal,
         mtu: None,
         labels: Default::default(),
@@ -85,9 +86,18 @@ fn check(name: &str, batch: &Batch) {
 #[test]
 #[cfg(target_endian = "little")]
 fn batches() {
-    check("install.hex", &install_batch(true, &[network("a", false)]));
-    check("install-internal.hex", &install_batch(false, &[network("b", true)]));
-    check("remove-network.hex", &remove_network_batch(&network("a", false)));
-    check("publish.hex", &publish_batch(&claims()));
-    check("unpublish.hex", &unpublish_batch(&claims()));
+    let table = |is_guard, flags| Table {
+        name: "husk".to_owned(),
+        comment: "networks in /var/lib/husk/networks".to_owned(),
+        is_guard,
+        flags,
+    };
+    let main = table(false, 0);
+    check("install.hex", &main.install_batch(true, &[network("a", false)]));
+    check("install-internal.hex", &main.install_batch(false, &[network("b", true)]));
+    check("remove-network.hex", &main.remove_network_batch(&network("a", false)));
+    check("publish.hex", &main.publish_batch(&claims()));
+    check("unpublish.hex", &main.unpublish_batch(&claims()));
+    let guard = table(true, OWNED | PERSISTENT);
+    check("guard.hex", &guard.install_batch(true, &[network("a", false), network("b", true)]));
 }

@@ -1,4 +1,4 @@
-//! nf_tables over netlink: encoding of batches, and the one table that is ours.
+//! nf_tables over netlink: encoding of batches, and this crate's tables.
 //!
 //! The encoding is our own. netlink-packet-netfilter 0.4 lacks what NAT is made
 //! of (the expressions nat, masq, fib and ct, element data of maps), and a
@@ -6,5 +6,7 @@
 //! than the four crates that come with it.
 
 pub(crate) mod batch;
+pub(crate) mod ports;
 pub(crate) mod rule;
+pub(crate) mod sources;
 pub(crate) mod table;

@@ -39,11 +39,40 @@ use crate::publish::Protocol;
 use tcp::Flow;
 use udp::Sessions;
 
-/// Connections at once; the next waits in the kernel's queue.
+/// Connections at once; the next waits in the kernel's queue. Fewer where
+/// `RLIMIT_NOFILE` is low, see [`Budget`].
 const MAX_FLOWS: usize = 1024;
+/// Descriptors of a connection: its client's socket and its server's.
+const FLOW_DESCRIPTORS: usize = 2;
+/// How long to wait where the process has no descriptor left, and no connection that
+/// could end.
+const RETRY: Duration = Duration::from_secs(1);
 /// The largest datagram, and as much of a stream as is moved at once.
 const SCRATCH: usize = 64 * 1024;
 const EVENTS: usize = 64;
+
+/// How many connections may be open: any user of the host may open some, and the process
+/// needs descriptors for other things, such as writing down how the container ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Budget {
+    flows: usize,
+    sessions: usize,
+}
+
+impl Budget {
+    /// Half of the descriptors for connections, an eighth for clients by UDP.
+    fn of_limit(descriptors: usize) -> Self {
+        Self {
+            flows: (descriptors / 2 / FLOW_DESCRIPTORS).clamp(1, MAX_FLOWS),
+            sessions: (descriptors / 8).clamp(1, udp::MAX_SESSIONS),
+        }
+    }
+
+    fn of_process() -> Self {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        Self::of_limit(limit.map_or(usize::MAX, |limit| limit.try_into().unwrap_or(usize::MAX)))
+    }
+}
 
 /// What a descriptor in the epoll set is; encoded in its event data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +135,9 @@ pub struct LoopbackProxy {
     interest: Interest,
     listeners: Vec<(TcpListener, SocketAddr)>,
     accepting: bool,
+    /// When to accept again though no connection has ended.
+    retry: Option<Instant>,
+    budget: Budget,
     flows: HashMap<usize, Flow>,
     /// Counts up: an event left over of an ended flow finds no other in its place.
     next_flow: usize,
@@ -152,9 +184,11 @@ impl LoopbackProxy {
             interest: Interest { epoll },
             listeners: Vec::new(),
             accepting: true,
+            retry: None,
+            budget: Budget::of_process(),
             flows: HashMap::new(),
             next_flow: 0,
-            sessions: Sessions::default(),
+            sessions: Sessions::with_limit(Budget::of_process().sessions),
             scratch: vec![0; SCRATCH],
         };
         for (protocol, (at, target)) in routes {
@@ -210,7 +244,8 @@ impl LoopbackProxy {
     /// readable; `None` is for ever.
     #[must_use]
     pub fn timeout(&self) -> Option<Duration> {
-        self.sessions.timeout()
+        let retry = self.retry.map(|at| at.saturating_duration_since(Instant::now()));
+        [retry, self.sessions.timeout()].into_iter().flatten().min()
     }
 
     /// Moves what can be moved, without waiting.
@@ -222,6 +257,9 @@ impl LoopbackProxy {
     pub fn dispatch(&mut self) -> Result<()> {
         let mut events = Vec::with_capacity(EVENTS);
         let now = Instant::now();
+        if self.retry.is_some_and(|at| at <= now) {
+            self.resume();
+        }
         loop {
             let zero = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
             events.clear();
@@ -262,7 +300,7 @@ impl LoopbackProxy {
     fn accept(&mut self, i: usize) {
         let Some((listener, target)) = self.listeners.get(i) else { return };
         let target = *target;
-        while self.flows.len() < MAX_FLOWS {
+        while self.flows.len() < self.budget.flows {
             match listener.accept() {
                 Ok((client, _)) => {
                     let id = self.next_flow;
@@ -273,8 +311,12 @@ impl LoopbackProxy {
                 Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => return,
                 // The client gave up before it was accepted.
                 Err(e) if e.kind() == std::io::ErrorKind::ConnectionAborted => {}
-                // No descriptor left: as with too many flows, wait until one ends.
-                Err(_) => break,
+                // No descriptor left: as with too many flows, wait until one ends, or for
+                // whoever else has them.
+                Err(_) => {
+                    self.retry = Some(Instant::now() + RETRY);
+                    break;
+                }
             }
         }
         self.accepting = false;
@@ -284,6 +326,7 @@ impl LoopbackProxy {
     }
 
     fn resume(&mut self) {
+        self.retry = None;
         if !self.accepting {
             self.accepting = true;
             for (i, (listener, _)) in self.listeners.iter().enumerate() {
@@ -304,5 +347,18 @@ fn is_absent(error: &std::io::Error) -> bool {
 impl AsFd for LoopbackProxy {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.interest.epoll.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_descriptors_to_others() {
+        assert_eq!(Budget::of_limit(1024), Budget { flows: 256, sessions: 128 });
+        assert_eq!(Budget::of_limit(64), Budget { flows: 16, sessions: 8 });
+        assert_eq!(Budget::of_limit(1 << 20), Budget { flows: 1024, sessions: 512 });
+        assert_eq!(Budget::of_limit(3), Budget { flows: 1, sessions: 1 });
     }
 }

@@ -13,7 +13,7 @@ use super::{Interest, Token};
 const LIFETIME: Duration = Duration::from_secs(120);
 const SWEEP: Duration = Duration::from_secs(30);
 /// One more, and the client that was silent longest is forgotten.
-const MAX_SESSIONS: usize = 512;
+pub(super) const MAX_SESSIONS: usize = 512;
 
 #[derive(Debug)]
 struct Session {
@@ -26,6 +26,8 @@ struct Session {
 /// Every UDP port of a proxy and the clients that spoke to it lately.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
+    /// At most [`MAX_SESSIONS`].
+    limit: usize,
     listeners: Vec<(UdpSocket, SocketAddr)>,
     sessions: HashMap<usize, Session>,
     next: usize,
@@ -33,6 +35,10 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
+    pub(super) fn with_limit(limit: usize) -> Self {
+        Self { limit, ..Self::default() }
+    }
+
     pub(super) fn listeners(&self) -> usize {
         self.listeners.len()
     }
@@ -78,7 +84,7 @@ impl Sessions {
         interest: &Interest,
         now: Instant,
     ) -> Option<&Session> {
-        if self.sessions.len() >= MAX_SESSIONS {
+        if self.sessions.len() >= self.limit {
             let oldest = self.sessions.iter().min_by_key(|(_, session)| session.used);
             if let Some(id) = oldest.map(|(id, _)| *id) {
                 self.close(id, interest);

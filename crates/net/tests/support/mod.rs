@@ -78,6 +78,15 @@ impl Host {
         let nets = networks(directory.path());
         Self { nets, directory }
     }
+
+    /// The link of a network.
+    pub fn bridge(&self, network: &str) -> String {
+        self.nets.inspect(network).unwrap().bridge
+    }
+
+    pub fn table(&self) -> String {
+        self.nets.table_name()
+    }
 }
 
 pub fn networks(directory: &Path) -> Networks {
@@ -90,6 +99,7 @@ pub fn request(container: &str, networks: &[&str], publish: &[&str]) -> Request 
         name: format!("name-of-{container}"),
         attachments: networks.iter().map(|n| attachment(n)).collect(),
         publishes: publish.iter().map(|p| p.parse().unwrap()).collect(),
+        configures_network: false,
     }
 }
 
@@ -189,4 +199,56 @@ pub fn assert_nothing_left(host: &Host) {
     for left in ["run/ports.json", "run/endpoints/bridge.json"] {
         assert!(!host.directory.path().join(left).exists(), "{left} is left");
     }
+}
+
+/// A monitor's part, in a thread: dispatches a container's service until it is dropped.
+pub struct Monitor {
+    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Monitor {
+    pub fn of(host: &Host, container: &Container) -> Self {
+        let (nets, claims) = (host.nets.clone(), container.reservation.claims().to_vec());
+        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let stopped = stop.clone();
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        // It is in the namespace of the thread that starts it.
+        let thread = std::thread::spawn(move || {
+            let mut service = husk_net::Service::start(&nets, &claims, None).unwrap();
+            service.dispatch().unwrap();
+            ready.send(()).unwrap();
+            while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+                let most = Duration::from_millis(20);
+                let limit = service.timeout().unwrap_or(most).min(most);
+                let mut fds = [rustix::event::PollFd::new(&service, rustix::event::PollFlags::IN)];
+                rustix::event::poll(&mut fds, Some(&limit.try_into().unwrap())).unwrap();
+                service.dispatch().unwrap();
+            }
+        });
+        is_ready.recv().unwrap();
+        Self { stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+/// Waits until something holds.
+pub fn eventually(what: &str, holds: impl Fn() -> bool) {
+    let begin = std::time::Instant::now();
+    while !holds() {
+        assert!(begin.elapsed() < LIMIT * 4, "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Whether a TCP connection comes about from this thread's namespace.
+pub fn reaches(to: &str) -> bool {
+    let limit = Duration::from_millis(600);
+    TcpStream::connect_timeout(&to.parse().unwrap(), limit).is_ok()
 }

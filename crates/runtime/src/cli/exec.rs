@@ -9,7 +9,7 @@ use super::create::check_preserved;
 use super::run::{check_explain, console_pair, receive_master};
 use super::{Command, Exit, Global};
 use crate::announce::connect;
-use crate::enter::{self, Options, Target};
+use crate::exec::{self, Options, Target};
 use crate::foreground::{self, Signals};
 use crate::passwd;
 use crate::plan::capability_bit;
@@ -197,9 +197,9 @@ fn run(global: &Global, arguments: Arguments) -> Exit {
         true => None,
         false => Some(Signals::take()?),
     };
-    let target = enter::target(&global.store()?, &id, flags.options.ignore_paused)?;
+    let target = exec::target(&global.store()?, &id, flags.options.ignore_paused)?;
     let mut process = flags.describe(&target)?;
-    let added = capabilities(&flags.capabilities)?;
+    let capabilities = capabilities(&flags.capabilities)?;
     let mut ours = None;
     flags.options.console = match &flags.console_socket {
         Some(path) => Some(connect(path).map_err(|errno| {
@@ -213,15 +213,15 @@ fn run(global: &Global, arguments: Arguments) -> Exit {
         }
         None => None,
     };
-    let entered = enter::enter(&target, &process, added, &flags.options)?;
+    let added = exec::add_process(&target, &process, capabilities, &flags.options)?;
     let Some(signals) = signals else {
         return Ok(0);
     };
-    let (pid, pidfd) = (entered.pid, &entered.pidfd);
+    let (pid, pidfd) = (added.pid, &added.pidfd);
     let terminal = ours.map(receive_master).transpose();
     terminal
         .and_then(|terminal| {
-            foreground::attend(pid, pidfd, &signals, terminal, None, entered.explainer, None)
+            foreground::attend(pid, pidfd, &signals, terminal, None, added.explainer, None)
         })
         .inspect_err(|_| {
             // A process of which the caller hears no more is not to stay.

@@ -138,25 +138,9 @@ impl Explainer {
         self.listener.as_ref().map(AsFd::as_fd)
     }
 
-    /// Answers calls until there is something to read on the wire.
-    pub fn await_message(&mut self, wire: &Wire) -> Result<()> {
-        loop {
-            let Some(listener) = self.listener() else { return Ok(()) };
-            let mut fds = [
-                PollFd::from_borrowed_fd(wire.as_fd(), PollFlags::IN),
-                PollFd::from_borrowed_fd(listener, PollFlags::IN),
-            ];
-            match poll(&mut fds, None) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(errno) => return Err(failed("poll")(errno)),
-            }
-            if !fds[0].revents().is_empty() {
-                return Ok(());
-            }
-            if !fds[1].revents().is_empty() {
-                self.answer(Some(wire))?;
-            }
-        }
+    /// From now on this is the process that runs the program.
+    pub fn follow(&mut self, pid: Pid) {
+        self.process = pid.as_raw_nonzero().get();
     }
 
     /// Answers one call. With a wire, the program may not run yet.

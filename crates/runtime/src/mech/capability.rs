@@ -29,8 +29,9 @@ pub fn drop_bounding(keep: &CapabilitySets) -> Result<(), Fault> {
 }
 
 /// Sets the other four sets, after the change of user. What is not to be had is
-/// left out: the runtime has warned of it.
-pub fn apply(wanted: &CapabilitySets) -> Result<(), Fault> {
+/// left out: the runtime has warned of it. With `confines`, `CAP_SYS_ADMIN` is kept for what a
+/// process without no_new_privs must do to confine itself, until [`Kept::give_up`].
+pub fn apply(wanted: &CapabilitySets, confines: bool) -> Result<Kept, Fault> {
     let current = rustix::thread::capabilities(None).at(Step::Capabilities, 0, "capget")?;
     let available = current.permitted.bits();
     let permitted = wanted.permitted & available;
@@ -41,7 +42,16 @@ pub fn apply(wanted: &CapabilitySets) -> Result<(), Fault> {
             wanted.inheritable & wanted.bounding & available,
         ),
     };
-    rustix::thread::set_capabilities(None, sets).at(Step::Capabilities, 0, "capset")?;
+    let kept = match confines {
+        true => CapabilitySet::SYS_ADMIN & current.permitted,
+        false => CapabilitySet::empty(),
+    };
+    let with_kept = Sets {
+        effective: sets.effective | kept,
+        permitted: sets.permitted | kept,
+        inheritable: sets.inheritable,
+    };
+    rustix::thread::set_capabilities(None, with_kept).at(Step::Capabilities, 0, "capset")?;
     rustix::thread::clear_ambient_capability_set().at(
         Step::Capabilities,
         0,
@@ -58,5 +68,15 @@ pub fn apply(wanted: &CapabilitySets) -> Result<(), Fault> {
             )?;
         }
     }
-    Ok(())
+    Ok(Kept(sets))
+}
+
+/// What [`apply`] has kept.
+pub struct Kept(Sets);
+
+impl Kept {
+    /// Leaves what was wanted: one call, which a filter may be asked about.
+    pub fn give_up(self) -> Result<(), Fault> {
+        rustix::thread::set_capabilities(None, self.0).at(Step::Capabilities, 0, "capset")
+    }
 }

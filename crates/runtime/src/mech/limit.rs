@@ -5,7 +5,7 @@ use std::ffi::CString;
 
 use husk_sys::schedule;
 use rustix::io::Errno;
-use rustix::process::{Pid, Rlimit};
+use rustix::process::{Pid, Resource, Rlimit};
 
 use super::proc::Proc;
 use crate::fault::{Context, Fault, Step};
@@ -15,7 +15,11 @@ use crate::report::{Error, Result};
 /// Raises hard limits of a process that is, or is about to be, in a user
 /// namespace other than the runtime's: in there nobody may (setrlimit(2)).
 pub fn raise_hard(process: &Process, pid: Option<Pid>) -> Result<(), Fault> {
-    for (index, resource, limit) in &process.rlimits {
+    raise(process, pid, |_| true)
+}
+
+fn raise(process: &Process, pid: Option<Pid>, which: fn(Resource) -> bool) -> Result<(), Fault> {
+    for (index, resource, limit) in process.rlimits.iter().filter(|(_, one, _)| which(*one)) {
         let current = rustix::process::getrlimit(*resource);
         let above = |wanted: Option<u64>| match (wanted, current.maximum) {
             (_, None) => false,
@@ -34,10 +38,25 @@ pub fn raise_hard(process: &Process, pid: Option<Pid>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Sets this process's rlimits: late, since a small one is in the way of what
-/// comes before, and while it still has the privilege.
+/// Sets this process's rlimits but for that on processes: late, since a small one is in the
+/// way of what comes before, and while it still has the privilege.
 pub fn set_own(process: &Process) -> Result<(), Fault> {
-    for (index, resource, limit) in &process.rlimits {
+    set_those(process, |resource| resource != Resource::Nproc)
+}
+
+/// Makes room for the limit on processes, which [`set_process_limit`] sets after the last
+/// process of ours has been made: to raise it takes a privilege, to lower it none.
+pub fn allow_process_limit(process: &Process) -> Result<(), Fault> {
+    raise(process, None, |resource| resource == Resource::Nproc)
+}
+
+/// Sets the limit on processes.
+pub fn set_process_limit(process: &Process) -> Result<(), Fault> {
+    set_those(process, |resource| resource == Resource::Nproc)
+}
+
+fn set_those(process: &Process, which: fn(Resource) -> bool) -> Result<(), Fault> {
+    for (index, resource, limit) in process.rlimits.iter().filter(|(_, one, _)| which(*one)) {
         rustix::process::setrlimit(*resource, *limit).at(Step::Rlimits, *index, "setrlimit")?;
     }
     Ok(())
@@ -75,6 +94,12 @@ pub fn set_oom_score(process: &Process, pid: Pid, proc: &Proc) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// Sets this process's own score, which those that it clones inherit.
+pub fn set_own_oom_score(process: &Process, proc: &Proc) -> Result<(), Fault> {
+    let Some(score) = process.oom_score_adj else { return Ok(()) };
+    proc.write(c"self/oom_score_adj", score.to_string().as_bytes()).at(Step::OomScore, 0, "write")
 }
 
 /// Sets the CPUs of a process, `process.execCPUAffinity`.

@@ -9,6 +9,7 @@ pub mod credential;
 pub mod device;
 pub mod hook;
 pub mod idmap;
+pub mod joined_proc;
 pub mod landlock;
 pub mod limit;
 pub mod lsm;

@@ -13,7 +13,7 @@ use rustix::mount::{
 };
 
 use super::resolve::{self, Missing};
-use super::{copy_up, plain_mount, proc};
+use super::{copy_up, joined_proc, plain_mount, proc};
 use crate::fault::{Context, Refused};
 use crate::plan::{Mount, MountSource, Setting};
 
@@ -22,18 +22,28 @@ const MAX_SETTING: usize = 255;
 
 const ATTR_RDONLY: u64 = 1;
 
+/// What mounts depend on beside their own entry.
+#[derive(Debug, Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// Whether the working directory may change.
+    pub may_move: bool,
+    /// The pid namespace of the container where this process is not in it: a procfs is one of
+    /// the process's that opens it.
+    pub pid_namespace: Option<BorrowedFd<'a>>,
+}
+
 /// Makes one mount that is not of type `cgroup`. `tree` is its source where the
-/// runtime has opened it already; with `may_move` the working directory may change.
+/// runtime has opened it already.
 pub fn attach(
     mount: &Mount,
     root: BorrowedFd<'_>,
     tree: Option<OwnedFd>,
-    may_move: bool,
+    surroundings: &Surroundings<'_>,
 ) -> Result<(), Refused> {
     let tree = match (&mount.source, tree) {
         (_, Some(tree)) => tree,
         (MountSource::Filesystem { kind, settings }, None) => {
-            return attach_filesystem(mount, root, kind, settings, may_move);
+            return attach_filesystem(mount, root, kind, settings, surroundings);
         }
         (MountSource::Bind { path, recursive }, None) => open_bind(path, *recursive)?,
         (MountSource::Remount { settings }, None) => return remount(mount, root, settings),
@@ -68,15 +78,17 @@ fn attach_filesystem(
     root: BorrowedFd<'_>,
     kind: &CStr,
     settings: &[Setting],
-    may_move: bool,
+    surroundings: &Surroundings<'_>,
 ) -> Result<(), Refused> {
+    let pid_namespace = surroundings.pid_namespace.filter(|_| kind == c"proc");
     // What a tmpfs covers lends it its mode, as with runc, unless one is given.
     let covered = match kind.to_bytes() {
         b"tmpfs" if !sets(settings, "mode") => resolve::open(root, &mount.destination).ok(),
         _ => None,
     };
     let target = open_target(mount, root, Missing::Directory)?;
-    let plain = may_move
+    let plain = surroundings.may_move
+        && pid_namespace.is_none()
         && covered.is_none()
         && !mount.copy_up
         && mount.propagation.is_empty()
@@ -88,7 +100,13 @@ fn attach_filesystem(
     if mount.copy_up {
         attributes &= !ATTR_RDONLY;
     }
-    let tree = new_filesystem(kind, settings, attributes)?;
+    let tree = match pid_namespace {
+        Some(pid_namespace) => {
+            let context = joined_proc::open_context(pid_namespace)?;
+            mount_context(&context, settings, attributes)?
+        }
+        None => new_filesystem(kind, settings, attributes)?,
+    };
     if let Some(covered) = covered {
         let covered = fs::fstat(&covered).op("fstat")?;
         let mode = covered.st_mode & 0o7777;
@@ -127,12 +145,20 @@ pub fn new_filesystem(
             },
             _ => Refused { op: "fsopen", errno: Some(errno), detail: String::new() },
         })?;
-    configure(&context, settings)?;
+    mount_context(&context, settings, attributes)
+}
+
+fn mount_context(
+    context: &OwnedFd,
+    settings: &[Setting],
+    attributes: u64,
+) -> Result<OwnedFd, Refused> {
+    configure(context, settings)?;
     rustix::mount::fsconfig_create(context.as_fd())
-        .map_err(|errno| with_log("fsconfig", errno, &context))?;
+        .map_err(|errno| with_log("fsconfig", errno, context))?;
     let attributes = MountAttrFlags::from_bits_retain(attributes as u32);
     rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
-        .map_err(|errno| with_log("fsmount", errno, &context))
+        .map_err(|errno| with_log("fsmount", errno, context))
 }
 
 fn configure(context: &OwnedFd, settings: &[Setting]) -> Result<(), Refused> {

@@ -8,7 +8,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::fault::{Context, Fault, Step};
-use crate::plan::{Join, clone_flag};
+use crate::plan::{Join, LaunchPlan, clone_flag};
 use crate::report::{Error, Result};
 
 /// An open namespace file.
@@ -47,14 +47,24 @@ pub fn open(join: &Join) -> Result<Opened> {
     Ok(Opened { index: join.index, kind: join.kind, file })
 }
 
-/// Joins what the process itself can join. A pid namespace is entered by being
-/// born there: the runtime has seen to that.
+/// Joins all but a pid namespace: that is entered last, by a clone.
 pub fn join(opened: &[Opened]) -> Result<(), Fault> {
-    let of = |kind: NamespaceType| opened.iter().filter(move |o| o.kind == kind);
+    let others: Vec<&Opened> = opened.iter().filter(|o| o.kind != NamespaceType::Pid).collect();
+    join_those(&others)
+}
+
+/// Joins all, a pid namespace for the processes to be cloned.
+pub fn join_all(opened: &[Opened]) -> Result<(), Fault> {
+    join_those(&opened.iter().collect::<Vec<_>>())
+}
+
+fn join_those(opened: &[&Opened]) -> Result<(), Fault> {
+    let of = |kind: NamespaceType| opened.iter().copied().filter(move |o| o.kind == kind);
     // The mount namespace last: with it the host's files are gone.
-    let middle = opened.iter().filter(|o| {
-        !matches!(o.kind, NamespaceType::User | NamespaceType::Mount | NamespaceType::Pid)
-    });
+    let middle = opened
+        .iter()
+        .copied()
+        .filter(|o| !matches!(o.kind, NamespaceType::User | NamespaceType::Mount));
     let mut others = middle.chain(of(NamespaceType::Mount));
     let Some(user) = of(NamespaceType::User).next() else {
         return others.try_for_each(enter);
@@ -72,19 +82,75 @@ pub fn join(opened: &[Opened]) -> Result<(), Fault> {
     later.into_iter().try_for_each(enter)
 }
 
+/// Whether the user namespace `user` owns a namespace, ioctl_ns(2).
+pub fn belongs_to(opened: &Opened, user: &Opened) -> Result<bool, Fault> {
+    match namespace::owner(opened.file.as_fd()) {
+        Ok(owner) => Ok(super::resolve::same_file(owner.as_fd(), user.file.as_fd()).at(
+            Step::Namespace,
+            opened.index,
+            "fstat",
+        )?),
+        // It lies outside of the caller's own, and so of all that can be joined.
+        Err(Errno::PERM) => Ok(false),
+        Err(errno) => Err(errno).at(Step::Namespace, opened.index, "ioctl NS_GET_USERNS"),
+    }
+}
+
 /// Joins one.
 pub fn enter(opened: &Opened) -> Result<(), Fault> {
     match namespace::setns(opened.file.as_fd(), clone_flag(opened.kind)) {
         // setns(2): to join the user namespace one is in already is an error.
-        Err(Errno::INVAL) if opened.kind == NamespaceType::User && is_own_user(opened) => Ok(()),
+        Err(Errno::INVAL) if opened.kind == NamespaceType::User && is_own(opened) => Ok(()),
         done => done.at(Step::Namespace, opened.index, "setns"),
     }
 }
 
-fn is_own_user(opened: &Opened) -> bool {
-    let own =
-        rustix::fs::open(c"/proc/self/ns/user", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+/// Whether it is the one that this process is in, and the host as far as the caller is concerned.
+pub fn is_own(opened: &Opened) -> bool {
+    let name = match opened.kind {
+        NamespaceType::Mount => c"/proc/self/ns/mnt",
+        NamespaceType::Network => c"/proc/self/ns/net",
+        NamespaceType::Pid => c"/proc/self/ns/pid",
+        NamespaceType::Ipc => c"/proc/self/ns/ipc",
+        NamespaceType::Uts => c"/proc/self/ns/uts",
+        NamespaceType::User => c"/proc/self/ns/user",
+        NamespaceType::Cgroup => c"/proc/self/ns/cgroup",
+        NamespaceType::Time => c"/proc/self/ns/time",
+    };
+    let own = rustix::fs::open(name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     own.is_ok_and(|own| {
         super::resolve::same_file(own.as_fd(), opened.file.as_fd()).unwrap_or(false)
     })
+}
+
+/// Refuses what would change a namespace that is named as one to join, but is the host's.
+pub fn check_host_is_spared(opened: &[Opened], plan: &LaunchPlan) -> Result<()> {
+    for namespace in opened.iter().filter(|namespace| changes(namespace.kind, plan).is_some()) {
+        let Some(property) = changes(namespace.kind, plan).filter(|_| is_own(namespace)) else {
+            continue;
+        };
+        let (index, kind) = (namespace.index, namespace.kind.name());
+        return Err(Error::invalid(
+            property,
+            format_args!(
+                "would change the host: linux.namespaces[{index}].path is the {kind} namespace of the host"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// The property that changes a namespace of this kind.
+fn changes(kind: NamespaceType, plan: &LaunchPlan) -> Option<String> {
+    if let Some(sysctl) = plan.sysctls.iter().find(|sysctl| sysctl.kind == kind) {
+        return Some(format!("linux.sysctl ({}={})", sysctl.key, sysctl.value));
+    }
+    let property = match kind {
+        NamespaceType::Mount => "root.path",
+        NamespaceType::Uts if plan.hostname.is_some() => "hostname",
+        NamespaceType::Uts if plan.domainname.is_some() => "domainname",
+        NamespaceType::Network if !plan.net_devices.is_empty() => "linux.netDevices",
+        _ => return None,
+    };
+    Some(property.to_owned())
 }

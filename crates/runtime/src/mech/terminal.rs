@@ -102,12 +102,17 @@ pub fn send_master(socket: BorrowedFd<'_>, master: &OwnedFd) -> Result<(), Fault
     wire::send_fd(socket, b"/dev/ptmx", master.as_fd()).at(Step::Terminal, 0, "sendmsg")
 }
 
-/// Makes the terminal the controlling one of this session and its standard streams.
-pub fn take(slave: &OwnedFd) -> Result<(), Fault> {
-    rustix::process::ioctl_tiocsctty(slave).at(Step::Terminal, 0, "ioctl TIOCSCTTY")?;
+/// Makes the terminal the standard streams.
+pub fn become_streams(slave: &OwnedFd) -> Result<(), Fault> {
     rustix::stdio::dup2_stdin(slave).at(Step::Stdio, 0, "dup2")?;
     rustix::stdio::dup2_stdout(slave).at(Step::Stdio, 1, "dup2")?;
     rustix::stdio::dup2_stderr(slave).at(Step::Stdio, 2, "dup2")
+}
+
+/// Makes the terminal that is standard input the controlling one of this session.
+pub fn control() -> Result<(), Fault> {
+    let terminal = rustix::stdio::stdin();
+    rustix::process::ioctl_tiocsctty(terminal).at(Step::Terminal, 0, "ioctl TIOCSCTTY")
 }
 
 /// Gives pipes and terminals that are standard streams to the process's user, so

@@ -1,7 +1,7 @@
 //! From a document and facts about the host to the steps that make a container.
 //!
 //! Everything here is pure: nothing is opened, nothing is made. What comes out
-//! is executed by [`crate::launch`] and [`crate::enter`] without another look at the document.
+//! is executed by [`crate::launch`] and [`crate::exec`] without another look at the document.
 
 pub mod annotation;
 mod cgroup_mount;
@@ -124,6 +124,15 @@ pub struct Root {
     pub propagation: Option<Propagation>,
 }
 
+/// Name of the session keyring of a container; None where its processes keep the caller's.
+pub fn session_keyring(id: &str, no_new_keyring: bool) -> Result<Option<CString>> {
+    match no_new_keyring {
+        true => Ok(None),
+        // The name is runc's, which tools look for.
+        false => cstring("id", &format!("_ses.{id}")).map(Some),
+    }
+}
+
 impl LaunchPlan {
     /// Plans one container.
     pub fn new(spec: &Spec, request: &Request, host: &Host) -> Result<Self> {
@@ -173,10 +182,7 @@ impl LaunchPlan {
             domainname: identity::hostname(spec.domainname.as_deref(), "domainname", &namespaces)?,
             hooks: hook::plan(spec.hooks.as_ref())?,
             net_devices: identity::net_devices(linux, &namespaces)?,
-            keyring: match request.no_new_keyring {
-                true => None,
-                false => Some(cstring("id", &format!("_ses.{}", request.id))?),
-            },
+            keyring: session_keyring(&request.id, request.no_new_keyring)?,
             namespaces,
             user_namespace,
             mounts,

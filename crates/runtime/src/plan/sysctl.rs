@@ -16,6 +16,8 @@ pub struct Sysctl {
     pub path: CString,
     /// What is written.
     pub value: String,
+    /// The kind of namespace that it belongs to.
+    pub kind: NamespaceType,
 }
 
 /// Keys of System V IPC and of POSIX message queues, ipc_namespaces(7).
@@ -57,7 +59,7 @@ pub(super) fn plan(
             if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
                 return Err(Error::invalid(&property, "not a sysctl"));
             }
-            Ok(Sysctl { path: cstring(&property, &path)?, value: value.clone(), key })
+            Ok(Sysctl { path: cstring(&property, &path)?, value: value.clone(), key, kind })
         })
         .collect()
 }

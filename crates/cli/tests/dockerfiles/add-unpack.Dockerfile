@@ -1,0 +1,3 @@
+FROM base:1
+ADD --unpack=false packed.tar.gz /a/
+ADD --chmod=700 package.json /b

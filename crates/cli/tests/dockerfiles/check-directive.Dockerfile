@@ -1,0 +1,3 @@
+# check=skip=all
+FROM base:1
+RUN echo checked > /c

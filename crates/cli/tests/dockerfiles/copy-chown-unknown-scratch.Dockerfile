@@ -1,0 +1,2 @@
+FROM scratch
+COPY --chown=nobody package.json /a

@@ -1,0 +1,4 @@
+FROM base:1
+COPY *.json /json/
+COPY src/*.[cg]* /sources/
+COPY */*.conf /conf/

@@ -1,0 +1,3 @@
+FROM base:1
+COPY *.json /json/
+COPY package?.json /none/

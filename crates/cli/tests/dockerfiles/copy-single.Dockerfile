@@ -1,0 +1,5 @@
+FROM base:1
+COPY package.json /a
+COPY package.json /b/
+COPY package.json /c/d
+COPY ["package.json", "go.mod", "/e/"]

@@ -1,0 +1,3 @@
+FROM base:1
+ONBUILD RUN echo hello
+ONBUILD COPY . /app

@@ -1,0 +1,4 @@
+FROM base:1
+USER nobody
+WORKDIR /made
+RUN id

@@ -1,0 +1,7 @@
+FROM base:1
+WORKDIR /a
+WORKDIR b
+WORKDIR ../c
+ENV DIR=/d
+WORKDIR $DIR/e
+RUN pwd > here
