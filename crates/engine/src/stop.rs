@@ -66,16 +66,17 @@ fn stop_locked(home: &Home, container: &Container, request: &StopRequest) -> Res
     if state.status != Status::Running {
         return Ok(());
     }
+    let waiting = begin_wait(container)?;
     let sent = signal(home, container, request.signal(container));
     if state.paused {
         // Frozen processes take no signal.
         pause::thaw(home, container)?;
     }
     let until = Instant::now() + request.timeout(container);
-    if sent.is_ok() && wait_end(container, Some(until))?.is_some() {
+    if sent.is_ok() && wait_this_end(container, waiting.as_ref(), Some(until))?.is_some() {
         return Ok(());
     }
-    kill_and_wait(home, container)
+    kill_and_wait_by(home, container, waiting.as_ref())
 }
 
 /// Stops a container and starts it again; one that does not run is started. `notice` gets
@@ -129,13 +130,22 @@ pub fn kill(home: &Home, container: &Container, name: &str) -> Result<()> {
 /// # Errors
 /// What the runtime refused.
 pub(crate) fn kill_and_wait(home: &Home, container: &Container) -> Result<()> {
+    let waiting = begin_wait(container)?;
+    kill_and_wait_by(home, container, waiting.as_ref())
+}
+
+fn kill_and_wait_by(
+    home: &Home,
+    container: &Container,
+    waiting: Option<&Attachment>,
+) -> Result<()> {
     let paused = container.state().is_ok_and(|state| state.paused);
     let killed = signal(home, container, "KILL");
     if paused && killed.is_ok() {
         // It dies when it is thawed (cgroup v1).
         let _ = pause::thaw(home, container);
     }
-    match wait_end(container, Some(Instant::now() + LIMIT))? {
+    match wait_this_end(container, waiting, Some(Instant::now() + LIMIT))? {
         Some(_) => Ok(()),
         None => killed.and_then(|()| {
             let name = &container.record.name;
@@ -207,14 +217,38 @@ enum Told {
     TimedOut,
 }
 
+/// A connection that is told the end of the program that runs now: made before a signal is sent,
+/// since the monitor may start the program again at once.
+fn begin_wait(container: &Container) -> Result<Option<Attachment>> {
+    let attachment = Attachment::connect(&container.run)?;
+    Ok(attachment.filter(|attachment| attachment.send(&Request::Wait).is_ok()))
+}
+
+/// As [`wait_end`], for the end that `waiting` is told of.
+fn wait_this_end(
+    container: &Container,
+    waiting: Option<&Attachment>,
+    until: Option<Instant>,
+) -> Result<Option<State>> {
+    match waiting.map(|attachment| told(attachment, until)).transpose()? {
+        Some(Told::Exited(exit_code)) => {
+            let ended = State { status: Status::Exited, exit_code, ..State::default() };
+            Ok(Some(ended))
+        }
+        Some(Told::TimedOut) => Ok(None),
+        Some(Told::Lost | Told::NoMonitor) | None => wait_end(container, until),
+    }
+}
+
 /// Waits for what the monitor says of the end.
 fn told_end(container: &Container, until: Option<Instant>) -> Result<Told> {
-    let Some(attachment) = Attachment::connect(&container.run)? else {
-        return Ok(Told::NoMonitor);
-    };
-    if attachment.send(&Request::Wait).is_err() {
-        return Ok(Told::Lost);
+    match begin_wait(container)? {
+        Some(attachment) => told(&attachment, until),
+        None => Ok(Told::NoMonitor),
     }
+}
+
+fn told(attachment: &Attachment, until: Option<Instant>) -> Result<Told> {
     loop {
         let received = attachment.receive_until(until);
         match received.map_err(file("read from", "the container's monitor"))? {
