@@ -11,6 +11,7 @@
 #![deny(clippy::print_stderr, clippy::print_stdout, reason = "both panic when the reader is gone")]
 
 mod archive;
+mod attach;
 mod build;
 mod color;
 mod command;

@@ -37,7 +37,7 @@ const NO_DAEMON: &str = "is not supported: husk has no daemon to connect to";
 
 /// Flags: their letter where Docker has one, a slash, and their name. That is also the id, which
 /// no flag of husk's own has.
-const FLAGS: [(Commands, &str, Kind); 72] = [
+const FLAGS: [(Commands, &str, Kind); 71] = [
     (&[""], "D/debug", HarmlessBool(true, "")),
     (&[""], "l/log-level", Harmless(&["debug", "info", "warn", "error", "fatal"], LOG_LEVELS)),
     (&[""], "c/context", Harmless(&["default"], NO_DAEMON)),
@@ -99,7 +99,6 @@ const FLAGS: [(Commands, &str, Kind); 72] = [
     (BUILD, "/compress", Switch),
     (BUILD, "/squash", Switch),
     (&["update"], "/restart", Harmless(&["no"], "is not supported yet (only \"no\")")),
-    (&["exec"], "/detach-keys", Value),
     (&["logs"], "/details", Switch),
     (&["rm"], "l/link", Switch),
     // An image has no untagged parents here.

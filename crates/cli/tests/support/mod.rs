@@ -337,6 +337,15 @@ impl Drop for Engine {
     }
 }
 
+/// A file system that is unmounted at the end.
+pub(crate) struct Mounted(pub(crate) String);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").args(["-l", &self.0]).status();
+    }
+}
+
 /// Waits for something that another process does.
 pub(crate) fn wait_for(what: &str, mut there: impl FnMut() -> bool) {
     for _ in 0..2000 {

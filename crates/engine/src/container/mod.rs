@@ -353,11 +353,6 @@ impl Container {
         home.run.join("containers").join(id).join("monitor.lock")
     }
 
-    /// There while `restart` is between its stop and its start: `--rm` waits.
-    pub fn restart_mark(&self) -> PathBuf {
-        self.run.join("restarting")
-    }
-
     /// Another name. The caller holds the lock.
     ///
     /// # Errors
