@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::mutate::mutate;
+use super::mutate::mutate;
 
 /// Most processor time that one input may take, in nanoseconds. A thousand
 /// times what the slowest takes.

@@ -37,17 +37,6 @@ pub(crate) fn command() -> Command {
     command
 }
 
-/// Says with which C library husk-oci is linked: crates/runtime/build.rs.
-pub(crate) const MUSL: &str = "HUSK_MUSL";
-
-/// Where Debian's musl-dev puts it; empty without it, which stands for glibc. Not asked for
-/// on other machines than the library is known to serve.
-pub(crate) fn musl() -> &'static str {
-    const DIRECTORY: &str = "/usr/lib/x86_64-linux-musl";
-    let there = Path::new(DIRECTORY).join("rcrt1.o").exists();
-    if cfg!(target_arch = "x86_64") && there { DIRECTORY } else { "" }
-}
-
 #[derive(Deserialize)]
 struct Message {
     reason: String,
@@ -75,8 +64,6 @@ pub(crate) fn build(
 ) -> anyhow::Result<BTreeMap<String, PathBuf>> {
     let mut command = command();
     command.args(["build", "--bins"]);
-    // The tests, too, are of what is released.
-    command.env(MUSL, musl());
     match profile {
         // One package alone would have its dependencies built anew, with the features that
         // it alone asks for; the tests have built them with those of the whole workspace.

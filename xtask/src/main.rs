@@ -9,6 +9,7 @@ mod demo;
 mod fuzz;
 mod interrupt;
 mod process;
+mod release;
 mod scratch;
 mod test;
 mod vm;
@@ -25,6 +26,7 @@ cargo xtask COMMAND [OPTIONS]
   vm            run tests, or any command, in a virtual machine with systemd and cgroup v2
   conformance   run the conformance suite on husk-oci, runc and crun; write the counts
   fuzz          feed documents, kernel files and messages to the parsers, led by coverage
+  release       build husk and husk-oci as they are released, with musl
   bench         husk-oci beside runc, crun and the floor
 
 cargo xtask COMMAND --help says more of each.
@@ -49,6 +51,7 @@ fn dispatch() -> anyhow::Result<ExitCode> {
             Some("vm") => vm::command(arguments),
             Some("conformance") => conformance::command(arguments),
             Some("fuzz") => fuzz::command(arguments),
+            Some("release") => release::command(arguments),
             Some("bench") => bench::command(arguments),
             _ => anyhow::bail!("no command {command:?}: cargo xtask --help lists them"),
         },

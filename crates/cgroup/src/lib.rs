@@ -13,6 +13,11 @@ mod delegation;
 mod devices;
 mod error;
 mod freeze;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
+#[cfg(test)]
+mod fuzz_smoke;
 mod kernfs;
 mod layout;
 mod limit;

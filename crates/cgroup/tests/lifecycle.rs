@@ -5,6 +5,7 @@
 
 mod host;
 
+use std::io::Write as _;
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
@@ -401,7 +402,11 @@ impl Guarded<'_> {
 fn a_device_program_that_is_loaded_serves_the_same_rules() {
     let Some(host) = host("lifecycle-known") else { return };
     if !host.layout.v1.is_empty() || !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: the guard is a program with cgroup v2 alone, and root's to load");
+        // Past the test harness, which keeps what it captures of tests that pass.
+        let _ = writeln!(
+            std::io::stderr(),
+            "skipped: the guard is a program with cgroup v2 alone, and root's to load"
+        );
         return;
     }
     let memory = std::env::temp_dir().join(format!("husk-known-{}", std::process::id()));

@@ -167,6 +167,8 @@ fn monitor_call() -> Option<(Home, String)> {
 }
 
 fn run_monitor(home: &Home, id: &str) -> Result<u8> {
+    // First of all: nothing is open yet but what the caller has left open.
+    husk_engine::monitor::leave_caller()?;
     // ps(1) would show `exe`, as it was executed by /proc/self/exe.
     let _ = rustix::thread::set_name(c"husk-monitor");
     let _inside = rootless::enter(home)?;
@@ -335,6 +337,7 @@ fn needs_ids(command: &Command) -> bool {
             | Command::Completion(_)
             | Command::Man(_)
             | Command::HoldNamespace
+            | Command::Monitor { .. }
     )
 }
 
@@ -394,10 +397,10 @@ fn run(cli: Cli) -> Result<u8> {
         Command::Network(network) => network.run(&home),
         Command::Volume(volume) => volume.run(&home),
         Command::Completion(completion) => completion.run(&help::extend(Cli::command())),
-        Command::Complete(complete) => complete.run(&home, &help::extend(Cli::command())),
+        Command::Complete(complete) => complete.run(&help::extend(Cli::command())),
         Command::Man(man) => man.run(help::extend(Cli::command())),
         Command::HoldNamespace => rootless::hold_namespace(&home).map(|()| 0),
-        Command::Monitor { id } => husk_engine::monitor::run(&home, &id).map(|()| 0),
+        Command::Monitor { id } => run_monitor(&home, &id),
     }
 }
 

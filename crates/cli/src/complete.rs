@@ -1,6 +1,8 @@
 //! What the shells' completion asks: `husk __complete -- WORDS...`, of which the last is the one
 //! that is typed. Each line of the answer is a candidate, a tab, and what it is.
 
+use std::path::PathBuf;
+
 use clap::{Arg, ArgAction, Args, Command};
 
 use super::output;
@@ -33,7 +35,26 @@ enum Wanted<'a> {
 }
 
 impl Complete {
-    pub(super) fn run(&self, home: &Home, table: &Command) -> Result<u8> {
+    /// Where the command that is typed looks.
+    fn home(&self) -> Result<Home> {
+        let value = |flag: &str| {
+            let attached = format!("{flag}=");
+            let found = self.words.iter().enumerate().filter_map(|(at, word)| {
+                match word.strip_prefix(&attached) {
+                    Some(value) => Some(value.to_owned()),
+                    None if word == flag => self.words.get(at + 1).cloned(),
+                    None => None,
+                }
+            });
+            found.last().map(PathBuf::from)
+        };
+        let home = Home::new(value("--root"), value("--runroot"))?;
+        home.check_owner()?;
+        Ok(home)
+    }
+
+    pub(super) fn run(&self, table: &Command) -> Result<u8> {
+        let home = &self.home()?;
         let (typed, before) = match self.words.split_last() {
             Some((typed, before)) => (typed.as_str(), before),
             None => ("", &[][..]),

@@ -1,22 +1,23 @@
 //! Commands that change containers.
 
-use std::os::fd::AsFd;
 use std::time::Duration;
 
 use clap::Args;
-use husk_image::user::Identity;
-use rustix::fs::{Mode, OFlags};
 
+use super::attach::{self, End, Options};
 use super::{flags, for_each, output};
-use husk_engine::attach::{self, End, Options};
 use husk_engine::container::state::Status;
 use husk_engine::container::sweep;
 use husk_engine::container::{Container, Source};
-use husk_engine::error::{Error, Result, file};
+use husk_engine::error::{Error, Result};
+use husk_engine::exec::{self, ExecRequest, ExecStart};
 use husk_engine::home::Home;
+use husk_engine::launch::{self, StartRequest};
 use husk_engine::monitor::protocol::Attachment;
-use husk_engine::runtime::Runtime;
-use husk_engine::{launch, remove};
+use husk_engine::notice::notice;
+use husk_engine::remove::{self, RemoveRequest};
+use husk_engine::stop::{self, StopRequest};
+use husk_engine::{pause, top};
 
 /// Containers.
 #[derive(Debug, Args)]
@@ -48,7 +49,8 @@ impl Start {
         if !self.attach && !self.interactive {
             return for_each(&self.containers, |name| {
                 let container = Container::find(home, name)?;
-                match launch::start(home, &container, None) {
+                let request = StartRequest::default();
+                match launch::start(home, &container, &request, &mut |text| notice(text)) {
                     // Docker's: one that runs is left running.
                     Ok(_) | Err(Error::Running(_)) => output::line(name),
                     Err(error) => Err(error),
@@ -68,28 +70,26 @@ impl Start {
             detach_keys: attach::parse_keys(&self.detach_keys)?,
             signals: true,
         };
-        match launch::start(home, &container, Some(&options)) {
-            Ok(started) => {
-                attach::attend(&started.attachment, started.signals.as_ref(), &options).map(code)
+        let request = options.start_request();
+        match launch::start(home, &container, &request, &mut |text| notice(text)) {
+            Ok(attachment) => {
+                let signals = options.block_signals()?;
+                attach::serve(&attachment, signals.as_ref(), &options).map(code)
             }
-            Err(Error::Running(_)) => stand_at(&container, &options),
+            Err(Error::Running(_)) => attach_running(&container, &options),
             Err(error) => Err(error),
         }
     }
 }
 
 /// Attaches to a container that runs.
-fn stand_at(container: &Container, options: &Options) -> Result<u8> {
-    let attachment = Attachment::connect(&container.run)?.ok_or_else(|| {
-        let name = &container.record.name;
-        Error::other(format_args!("the monitor of container {name} is not running"))
-    })?;
-    let signals = match options.signals {
-        true => Some(husk_sys::signal::block_all_into_fd().map_err(file("make", "a signalfd"))?),
-        false => None,
-    };
+fn attach_running(container: &Container, options: &Options) -> Result<u8> {
+    let name = || container.record.name.clone();
+    let attachment =
+        Attachment::connect(&container.run)?.ok_or_else(|| Error::NoMonitor(name()))?;
+    let signals = options.block_signals()?;
     attach::begin(&attachment, options)?;
-    attach::attend(&attachment, signals.as_ref(), options).map(code)
+    attach::serve(&attachment, signals.as_ref(), options).map(code)
 }
 
 fn code(end: End) -> u8 {
@@ -120,17 +120,23 @@ impl Stop {
         {
             return Err(Error::flag("--signal", signal, "is not a signal name or number"));
         }
+        let request = StopRequest {
+            signal: self.signal.clone(),
+            timeout: self.time.map(Duration::from_secs),
+        };
         if again {
             return for_each(&self.containers, |name| {
-                self.one(home, name, true)?;
+                let container = Container::find(home, name)?;
+                stop::restart(home, &container, &request, &mut |text| notice(text))?;
                 output::line(name)
             });
         }
+        let stop_one = |name: &str| stop::stop(home, &Container::find(home, name)?, &request);
         // All at once, as Docker: a patient one does not keep the others waiting.
         let stopped: Vec<Result<()>> = std::thread::scope(|scope| {
             let mut threads = Vec::new();
             for name in &self.containers {
-                threads.push(scope.spawn(move || self.one(home, name, false)));
+                threads.push(scope.spawn(|| stop_one(name)));
             }
             let panicked = |_| Err(Error::other("a thread has panicked"));
             threads.into_iter().map(|thread| thread.join().unwrap_or_else(panicked)).collect()
@@ -140,30 +146,6 @@ impl Stop {
             stopped.next().unwrap_or(Ok(()))?;
             output::line(name)
         })
-    }
-
-    fn one(&self, home: &Home, name: &str, again: bool) -> Result<()> {
-        let mut container = Container::find(home, name)?;
-        if let Some(signal) = &self.signal {
-            container.record.config.stop_signal.clone_from(signal);
-        }
-        let patience = self.time.or(container.record.config.stop_timeout).unwrap_or(10);
-        {
-            let _lock = container.lock()?;
-            let mark = container.restart_mark();
-            if again && container.state()?.status == Status::Running {
-                std::fs::write(&mark, b"").map_err(file("write", &mark))?;
-            }
-            let stopped = remove::stop(home, &container, Duration::from_secs(patience));
-            stopped.inspect_err(|_| {
-                // It goes on, and at its own end --rm is not to wait.
-                let _ = std::fs::remove_file(&mark);
-            })?;
-        }
-        match again {
-            true => launch::start(home, &container, None).map(drop),
-            false => Ok(()),
-        }
     }
 }
 
@@ -182,7 +164,7 @@ impl Kill {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
         for_each(&self.containers, |name| {
             let container = Container::find(home, name)?;
-            remove::signal(home, &container, &self.signal)?;
+            stop::kill(home, &container, &self.signal)?;
             output::line(name)
         })
     }
@@ -230,20 +212,12 @@ impl Rm {
             }
             found => found?,
         };
-        if self.force && container.state()?.status == Status::Running {
-            // At once, also where a stop that has the lock is patient.
-            let _ = remove::signal(home, &container, "KILL");
-        }
-        let removed = container
-            .lock()
-            .and_then(|_lock| remove::remove(home, &container, self.volumes, self.force));
-        match removed {
-            // One of --rm: its monitor did it.
-            Ok(true) | Err(Error::NoContainer(_)) => Ok(()),
-            Ok(false) => Err(Error::other(format_args!(
+        let request = RemoveRequest { force: self.force, volumes: self.volumes };
+        match remove::remove_container(home, &container, &request) {
+            Err(Error::Running(_)) => Err(Error::other(format_args!(
                 "container {name} is running: stop it first, or use -f"
             ))),
-            Err(error) => Err(error),
+            other => other,
         }
     }
 }
@@ -251,30 +225,21 @@ impl Rm {
 fn running(container: &Container) -> Result<()> {
     match container.state()?.status {
         Status::Running => Ok(()),
-        _ => Err(Error::other(format_args!("container {} is not running", container.record.name))),
+        _ => Err(Error::NotRunning(container.record.name.clone())),
     }
 }
 
 impl Several {
     pub(super) fn pause(&self, home: &Home) -> Result<u8> {
         for_each(&self.containers, |name| {
-            let container = Container::find(home, name)?;
-            let _lock = container.lock()?;
-            running(&container)?;
-            Runtime::of(home, &container)?.output(&["pause", container.id()])?;
-            let mark = container.run.join("paused");
-            std::fs::write(&mark, b"").map_err(file("write", &mark))?;
+            pause::pause(home, &Container::find(home, name)?)?;
             output::line(name)
         })
     }
 
     pub(super) fn unpause(&self, home: &Home) -> Result<u8> {
         for_each(&self.containers, |name| {
-            let container = Container::find(home, name)?;
-            let _lock = container.lock()?;
-            running(&container)?;
-            Runtime::of(home, &container)?.output(&["resume", container.id()])?;
-            let _ = std::fs::remove_file(container.run.join("paused"));
+            pause::unpause(home, &Container::find(home, name)?)?;
             output::line(name)
         })
     }
@@ -282,7 +247,7 @@ impl Several {
     pub(super) fn wait(&self, home: &Home) -> Result<u8> {
         for_each(&self.containers, |name| {
             let container = Container::find(home, name)?;
-            output::line(remove::wait_exit_code(&container)?)
+            output::line(stop::wait(&container)?)
         })
     }
 }
@@ -316,7 +281,7 @@ impl Attach {
             detach_keys: attach::parse_keys(&self.detach_keys)?,
             signals: self.sig_proxy,
         };
-        stand_at(&container, &options)
+        attach_running(&container, &options)
     }
 }
 
@@ -332,6 +297,9 @@ pub(super) struct Exec {
     /// Allocate a pseudo-TTY
     #[arg(short, long)]
     tty: bool,
+    /// Key sequence for detaching from the command
+    #[arg(long, default_value = "ctrl-p,ctrl-q")]
+    detach_keys: String,
     /// Set an environment variable: NAME[=VALUE]
     #[arg(short, long)]
     env: Vec<String>,
@@ -371,75 +339,40 @@ impl Exec {
     }
 
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
-        let container = Container::find(home, &self.container)?;
-        running(&container)?;
-        if container.state()?.paused {
-            let name = &container.record.name;
-            return Err(Error::other(format_args!("container {name} is paused: unpause it first")));
-        }
+        let options = Options {
+            stdin: self.interactive,
+            stdout: true,
+            stderr: true,
+            tty: self.tty,
+            detach_keys: attach::parse_keys(&self.detach_keys)?,
+            signals: true,
+        };
         if self.tty && !self.detach && !std::io::IsTerminal::is_terminal(&std::io::stdin()) {
             return Err(Error::NotTerminal);
         }
-        let log = container.run.join(format!("exec-{}.log", std::process::id()));
-        let mut ended = None;
-        let runtime = Runtime::of(home, &container)?;
-        let mut command = runtime.command();
-        command.arg("--log").arg(&log).args(["--log-format", "json"]);
-        if runtime.is_own() {
-            command.arg("--log-only");
+        let container = Container::find(home, &self.container)?;
+        let request = ExecRequest {
+            args: self.command.clone(),
+            env: self.environment()?,
+            working_dir: self.workdir.clone(),
+            user: self.user.clone(),
+            tty: self.tty,
+            stdin: self.interactive && !self.detach,
+            privileged: self.privileged,
+        };
+        let id = exec::create(&container, &request)?;
+        let start = ExecStart {
+            attach: !self.detach,
+            stdin: self.interactive,
+            size: attach::terminal_size().filter(|_| self.tty),
+        };
+        let attachment = exec::start(&container, &id, &start, &mut |text| notice(text))?;
+        if self.detach {
+            return Ok(0);
         }
-        command.arg("exec");
-        for (given, flag) in [(self.detach, "--detach"), (self.tty, "--tty")] {
-            if given {
-                command.arg(flag);
-            }
-        }
-        if let Some(directory) = &self.workdir {
-            command.arg("--cwd").arg(directory);
-        }
-        if let Some(user) = &self.user {
-            let identity = identity(&container, user)?;
-            command.arg("--user").arg(format!("{}:{}", identity.uid, identity.gid));
-            for group in identity.groups {
-                command.arg("--additional-gids").arg(group.to_string());
-            }
-        }
-        for entry in self.environment()? {
-            command.arg("--env").arg(entry);
-        }
-        if self.privileged {
-            for name in husk_engine::spec::capability::resolve(true, &[], &[]) {
-                command.arg("--cap").arg(name);
-            }
-        }
-        command.arg(container.id()).args(&self.command);
-        if !self.interactive && !self.tty {
-            command.stdin(std::process::Stdio::null());
-        }
-        if let Ok(status) = command.status() {
-            ended = status.code();
-        }
-        let (warnings, failure) = husk_engine::runtime::outcome(&log);
-        let _ = std::fs::remove_file(&log);
-        for warning in warnings {
-            husk_engine::notice::notice(warning);
-        }
-        match (failure, ended) {
-            (Some(failure), _) if runtime.is_own() => Err(failure),
-            // It has said so itself.
-            (Some(failure), _) => Ok(failure.status()),
-            (None, Some(code)) => Ok(u8::try_from(code).unwrap_or(255)),
-            (None, None) => Err(Error::other("husk-oci exec was killed")),
-        }
+        let signals = options.block_signals()?;
+        attach::serve(&attachment, signals.as_ref(), &options).map(code)
     }
-}
-
-/// Who `user[:group]` is by the running container's files, mounts over them included.
-fn identity(container: &Container, user: &str) -> Result<Identity> {
-    let path = format!("/proc/{}/root", container.state()?.pid);
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = rustix::fs::open(&path, flags, Mode::empty()).map_err(file("open", &path))?;
-    Ok(husk_image::user::lookup(root.as_fd(), user, &[])?)
 }
 
 /// `top`.
@@ -455,10 +388,7 @@ pub(super) struct Top {
 impl Top {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
         let container = Container::find(home, &self.container)?;
-        running(&container)?;
-        let mut arguments = vec!["ps".to_owned(), container.id().to_owned()];
-        arguments.extend(self.options.iter().cloned());
-        output::print(&Runtime::of(home, &container)?.output(&arguments)?)?;
+        output::print(&top::top(home, &container, &self.options)?)?;
         Ok(0)
     }
 }

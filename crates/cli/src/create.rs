@@ -8,14 +8,15 @@ use husk_image::facts::Facts;
 use husk_image::platform::Platform;
 use husk_image::store::ImageRecord;
 
+use super::attach::{self, End, Options};
 use super::flags::Flags;
 use super::{embedded, output, registry};
-use husk_engine::attach::{self, End, Options};
 use husk_engine::container::{Container, Parts, Source, name};
 use husk_engine::error::{Error, Result, file};
 use husk_engine::home::Home;
+use husk_engine::launch::{self, StartRequest};
 use husk_engine::notice::notice;
-use husk_engine::{launch, remove};
+use husk_engine::remove;
 
 /// `run`.
 #[derive(Debug, Args)]
@@ -186,9 +187,12 @@ impl Run {
             signals: self.sig_proxy,
         };
         let container = make(home, flags)?;
-        let attached = (!self.detach).then_some(&options);
-        let started = match launch::start(home, &container, attached) {
-            Ok(started) => started,
+        let request = match self.detach {
+            true => StartRequest::default(),
+            false => options.start_request(),
+        };
+        let attachment = match launch::start(home, &container, &request, &mut |text| notice(text)) {
+            Ok(attachment) => attachment,
             Err(error) => {
                 if flags.remove
                     && let Err(why) = remove_again(home, &container)
@@ -205,7 +209,8 @@ impl Run {
             output::line(container.id())?;
             return Ok(0);
         }
-        match attach::attend(&started.attachment, started.signals.as_ref(), &options)? {
+        let signals = options.block_signals()?;
+        match attach::serve(&attachment, signals.as_ref(), &options)? {
             End::Exited(code) => Ok(u8::try_from(code & 0xff).unwrap_or(255)),
             End::Detached => Ok(0),
         }

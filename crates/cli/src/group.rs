@@ -99,7 +99,7 @@ impl ContainerGroup {
 #[derive(Debug, Subcommand)]
 pub(super) enum ImageGroup {
     /// Build an image from a Dockerfile
-    Build(build::Build),
+    Build(Box<build::Build>),
     /// Show the history of an image
     History(image::History),
     /// Create an image from a tar archive of a file system

@@ -82,10 +82,12 @@ impl Inspect {
 fn is_absent(error: &Error) -> bool {
     match error {
         Error::NoContainer(_) | Error::NoVolume(_) | Error::Reference(_) => true,
-        Error::Net(error) => matches!(
-            error,
-            husk_net::Error::NoSuchNetwork { .. } | husk_net::Error::NetworkName { .. }
-        ),
+        Error::Net(error) => {
+            matches!(
+                error,
+                husk_net::Error::NoSuchNetwork { .. } | husk_net::Error::NetworkName { .. }
+            )
+        }
         Error::Store(error) => matches!(
             **error,
             husk_image::store::StoreError::NoImage(_) | husk_image::store::StoreError::Reference(_)

@@ -13,7 +13,7 @@ use husk_engine::container::state::{State, Status};
 use husk_engine::container::{Container, name};
 use husk_engine::error::{Error, Result};
 use husk_engine::home::Home;
-use husk_engine::{rootfs, usage};
+use husk_engine::usage;
 
 /// `ps`.
 #[derive(Debug, Default, Args)]
@@ -247,7 +247,7 @@ impl Ps {
         };
         let size = match self.size || self.format.as_deref().is_some_and(|f| f.contains(".Size")) {
             true => {
-                let own = usage::tree(&rootfs::upper_of(container));
+                let own = usage::changes(container);
                 let whole = own + super::image::size_of(home, container);
                 format!("{} (virtual {})", output::size(own), output::size(whole))
             }
@@ -361,7 +361,7 @@ pub(super) fn usage(home: &Home) -> Result<Vec<Value>> {
     for container in Container::all(home)? {
         let state = container.state()?;
         let mut row = ps.row(home, &container, &state, &[]);
-        row["Size"] = output::size(usage::tree(&rootfs::upper_of(&container))).into();
+        row["Size"] = output::size(usage::changes(&container)).into();
         rows.push(row);
     }
     Ok(rows)

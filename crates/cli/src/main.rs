@@ -3,9 +3,15 @@
 //! Flags become requests, answers become text, errors become exit codes; what a command does
 //! is the library's.
 
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    rustdoc::invalid_html_tags,
+    reason = "comments of flags are --help: brackets mean what is optional"
+)]
 #![deny(clippy::print_stderr, clippy::print_stdout, reason = "both panic when the reader is gone")]
 
 mod archive;
+mod attach;
 mod build;
 mod color;
 mod command;
@@ -17,6 +23,8 @@ mod diff;
 mod embedded;
 mod filter;
 mod flags;
+#[cfg(test)]
+mod fuzz_smoke;
 mod group;
 mod help;
 mod image;

@@ -1,5 +1,6 @@
 //! `network`.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use clap::{Args, Subcommand};
@@ -218,6 +219,16 @@ impl Create {
     }
 }
 
+/// Prints which networks exist and cannot be listed.
+fn report_damaged(nets: &husk_net::Networks) -> Result<()> {
+    for (name, error) in nets.damaged()? {
+        notice::notice(format_args!(
+            "network {name}: {error}; \"husk network rm {name}\" removes it"
+        ));
+    }
+    Ok(())
+}
+
 /// One line of `network ls`.
 struct Listed {
     id: String,
@@ -226,19 +237,9 @@ struct Listed {
     created: u64,
     internal: bool,
     ipv6: bool,
-    labels: std::collections::BTreeMap<String, String>,
+    labels: BTreeMap<String, String>,
     /// Made by a person, and not always there.
     custom: bool,
-}
-
-/// Says which networks are there and cannot be listed.
-fn damaged(nets: &husk_net::Networks) -> Result<()> {
-    for (name, error) in nets.damaged()? {
-        notice::notice(format_args!(
-            "network {name}: {error}; \"husk network rm {name}\" removes it"
-        ));
-    }
-    Ok(())
 }
 
 fn listed(nets: &husk_net::Networks) -> Result<Vec<Listed>> {
@@ -256,14 +257,14 @@ fn listed(nets: &husk_net::Networks) -> Result<Vec<Listed>> {
             labels: network.labels,
         })
         .collect();
-    all.extend(nets.built_in().into_iter().map(|network| Listed {
+    all.extend(nets.built_in().map(|network| Listed {
         id: network.id,
         name: network.name.to_owned(),
         driver: network.driver,
         created: 0,
         internal: false,
         ipv6: false,
-        labels: std::collections::BTreeMap::new(),
+        labels: BTreeMap::new(),
         custom: false,
     }));
     all.sort_by(|a, b| a.name.cmp(&b.name));
@@ -276,7 +277,7 @@ impl Ls {
     fn run(&self, home: &Home) -> Result<u8> {
         let filters = filter::parse(&self.filter, &FILTERS)?;
         let nets = home.networks()?;
-        damaged(&nets)?;
+        report_damaged(&nets)?;
         let mut networks = Vec::new();
         for network in listed(&nets)? {
             let passes = filter::all_pass(&filters, |filter| match filter.name {
@@ -333,7 +334,7 @@ impl Inspect {
 
 /// The id of a network by its name.
 pub(super) fn id(nets: &husk_net::Networks, name: &str) -> Result<String> {
-    match nets.built_in().into_iter().find(|network| network.name == name) {
+    match built_in(nets, name) {
         Some(network) => Ok(network.id),
         None => Ok(nets.inspect(name)?.id),
     }
@@ -341,10 +342,9 @@ pub(super) fn id(nets: &husk_net::Networks, name: &str) -> Result<String> {
 
 /// `host` or `none`, by its name or the beginning of its id.
 fn built_in(nets: &husk_net::Networks, wanted: &str) -> Option<husk_net::BuiltIn> {
-    let is = |network: &husk_net::BuiltIn| {
-        network.name == wanted || (wanted.len() >= 4 && network.id.starts_with(wanted))
-    };
-    nets.built_in().into_iter().find(is)
+    nets.built_in()
+        .into_iter()
+        .find(|one| one.name == wanted || (wanted.len() >= 3 && one.id.starts_with(wanted)))
 }
 
 /// What Docker says of a network beside its name, id, driver and addresses.

@@ -1,12 +1,12 @@
 //! What is printed: errors, tables, `--format`.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 use serde_json::Value;
 
 use crate::color;
 use crate::template::{self, Template};
-use husk_engine::error::{Error, Result};
+use husk_engine::error::{Error, Result, file};
 use husk_engine::notice::{self, printable};
 
 /// One line on standard error; of a build also the line of the Dockerfile and its place there.
@@ -39,7 +39,20 @@ pub(super) fn error_line(text: &str) {
 /// # Errors
 /// [`Error::ReaderGone`], or the errno of write(2).
 pub(super) fn print(text: &str) -> Result<()> {
-    husk_engine::attach::write_output(text.as_bytes())
+    write(text.as_bytes())
+}
+
+/// Bytes on standard output, at once.
+///
+/// # Errors
+/// [`Error::ReaderGone`] where that is a pipe that nobody reads, else the errno of write(2).
+pub(super) fn write(data: &[u8]) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(data).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(Error::ReaderGone),
+        Err(error) => Err(file("write to", "standard output")(error)),
+        Ok(()) => Ok(()),
+    }
 }
 
 /// A line on standard output, of something that is done: that its reader has gone is no

@@ -90,14 +90,6 @@ fn agreed(force: bool, what: &str) -> Result<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-/// What was removed, as Docker lists it.
-fn list_deleted(kind: &str, names: &[String]) -> Result<()> {
-    if names.is_empty() {
-        return Ok(());
-    }
-    output::line(format_args!("Deleted {kind}:\n{}\n", names.join("\n")))
-}
-
 /// What may be pruned.
 const FILTERS: [&str; 2] = ["until", "label"];
 
@@ -129,6 +121,7 @@ impl Plain {
         if agreed(self.common.force, "all networks not used by at least one container")? {
             let mut pruning = Pruning::default();
             pruning.networks(home, &filters)?;
+            pruning.end_list()?;
             return Ok(u8::from(pruning.failed));
         }
         Ok(0)
@@ -222,33 +215,50 @@ impl Everything {
     }
 }
 
-/// Prunes one object after another: a failure is reported and does not keep the others.
-/// `freed` is in bytes; `failed` tells whether anything failed.
+/// Prunes one object after another: one that cannot be removed is told, and must not keep the
+/// others. Gives the bytes that were freed; `failed` is the first failure.
 #[derive(Default)]
 struct Pruning {
     freed: u64,
     failed: bool,
+    /// The kind of what was removed last, whose list is open.
+    listed: Option<&'static str>,
 }
 
 impl Pruning {
-    /// Notes the outcome of a removal: `Ok(None)` where the object is in use.
-    fn note(
-        &mut self,
-        deleted: &mut Vec<String>,
-        outcome: Result<Option<(u64, String)>>,
-    ) -> Result<()> {
+    /// Takes the outcome of a removal: `Ok(None)` where the object is in use.
+    fn take(&mut self, what: &'static str, outcome: Result<Option<(u64, String)>>) -> Result<()> {
         match outcome {
             Ok(Some((bytes, name))) => {
                 self.freed += bytes;
-                deleted.push(name);
+                self.deleted(what, name)
             }
-            Ok(None) => {}
-            // One that another command removes at the same time is gone as well.
-            Err(Error::NoContainer(_) | Error::NoVolume(_) | Error::VolumeInUse { .. }) => {}
-            Err(error @ Error::ReaderGone) => return Err(error),
-            Err(error) => self.fail(&error),
+            Ok(None) => Ok(()),
+            // One that another removes at the same time is gone as well.
+            Err(Error::NoContainer(_) | Error::NoVolume(_) | Error::VolumeInUse { .. }) => Ok(()),
+            Err(error @ Error::ReaderGone) => Err(error),
+            Err(error) => {
+                self.fail(&error);
+                Ok(())
+            }
         }
-        Ok(())
+    }
+
+    /// Lists what was removed as Docker does: under its kind, an empty line after the last.
+    fn deleted(&mut self, kind: &'static str, name: String) -> Result<()> {
+        if self.listed != Some(kind) {
+            self.end_list()?;
+            output::line(format_args!("Deleted {kind}:"))?;
+            self.listed = Some(kind);
+        }
+        output::line(name)
+    }
+
+    fn end_list(&mut self) -> Result<()> {
+        match self.listed.take() {
+            Some(_) => output::line(""),
+            None => Ok(()),
+        }
     }
 
     fn fail(&mut self, error: &Error) {
@@ -256,7 +266,7 @@ impl Pruning {
         self.failed = true;
     }
 
-    /// Adds the bytes of a step that may fail as a whole, and then must not keep the next.
+    /// The bytes of a step that may fail as a whole, and then must not keep the next.
     fn add(&mut self, freed: Result<u64>) -> Result<()> {
         match freed {
             Ok(freed) => self.freed += freed,
@@ -266,7 +276,8 @@ impl Pruning {
         Ok(())
     }
 
-    fn report(&self) -> Result<u8> {
+    fn report(&mut self) -> Result<u8> {
+        self.end_list()?;
         let freed = output::size(self.freed);
         output::line(format_args!("Total reclaimed space: {freed}"))?;
         Ok(u8::from(self.failed))
@@ -275,7 +286,6 @@ impl Pruning {
     fn containers(&mut self, home: &Home, filters: &[Filter<'_>]) -> Result<()> {
         let swept = sweep(home);
         self.add(swept)?;
-        let mut deleted = Vec::new();
         for container in Container::all(home)? {
             let created = clock::instant(&container.record.created);
             if !passes(filters, created, &container.record.config.labels)? {
@@ -285,9 +295,9 @@ impl Pruning {
             let removed =
                 container.lock().and_then(|_lock| remove::remove(home, &container, true, false));
             let id = container.id().to_owned();
-            self.note(&mut deleted, removed.map(|gone| gone.then_some((bytes, id))))?;
+            self.take("Containers", removed.map(|gone| gone.then_some((bytes, id))))?;
         }
-        list_deleted("Containers", &deleted)
+        Ok(())
     }
 
     fn networks(&mut self, home: &Home, filters: &[Filter<'_>]) -> Result<()> {
@@ -296,13 +306,13 @@ impl Pruning {
         for container in Container::all(home)? {
             used.extend(container.record.config.networks);
         }
-        let mut deleted = Vec::new();
         for network in nets.list()? {
-            let created = clock::instant(&husk_image::compose::rfc3339(network.created, 0));
-            if used.iter().any(|value| husk_net::network_name(value) == network.name)
-                || network.name == "bridge"
-                || !passes(filters, created, &network.labels)?
-            {
+            let is_used = used.iter().any(|value| husk_net::network_name(value) == network.name);
+            if is_used || network.name == "bridge" {
+                continue;
+            }
+            let created = clock::seconds(&network.created.to_string());
+            if !passes(filters, created, &network.labels)? {
                 continue;
             }
             let removed = match nets.remove(&network.name) {
@@ -311,9 +321,9 @@ impl Pruning {
                 ) => Ok(None),
                 removed => removed.map(|()| Some((0, network.name))).map_err(Error::from),
             };
-            self.note(&mut deleted, removed)?;
+            self.take("Networks", removed)?;
         }
-        list_deleted("Networks", &deleted)
+        Ok(())
     }
 
     fn volumes(&mut self, home: &Home, all: bool, filters: &[Filter<'_>]) -> Result<()> {
@@ -321,13 +331,12 @@ impl Pruning {
         if let Some((id, _)) = damaged.first() {
             let id = husk_engine::container::name::short(id);
             notice::notice(format_args!(
-                "no volume is removed: the record of container {id} is damaged, and which volumes \
-                 it uses is not known (\"husk rm -f {id}\" removes it)"
+                "volumes stay: the record of container {id} is damaged, and which it has is not \
+                 known (\"husk rm -f {id}\" removes it)"
             ));
             return Ok(());
         }
         self.add(Volume::sweep(home))?;
-        let mut deleted = Vec::new();
         for volume in Volume::all(home)? {
             // What one was made for is lost with its record.
             let wanted = all || volume.anonymous;
@@ -339,9 +348,9 @@ impl Pruning {
             }
             let bytes = usage::tree(&husk_engine::volume::data(home, &volume.name));
             let removed = Volume::remove(home, &volume.name);
-            self.note(&mut deleted, removed.map(|()| Some((bytes, volume.name))))?;
+            self.take("Volumes", removed.map(|()| Some((bytes, volume.name))))?;
         }
-        list_deleted("Volumes", &deleted)
+        Ok(())
     }
 
     fn images(&mut self, home: &Home, all: bool, filters: &[Filter<'_>]) -> Result<()> {
@@ -354,10 +363,9 @@ impl Pruning {
         let damaged = store.damaged()?;
         if let (Some(error), false) = (damaged.first(), all) {
             // An image whose name cannot be read looks like one without.
-            notice::notice(format_args!("no image is removed: {error}"));
+            notice::notice(format_args!("images stay: {error}"));
             return Ok(());
         }
-        let mut deleted = Vec::new();
         let pinned: Vec<_> = store.pins()?.into_iter().map(|(_, manifest)| manifest).collect();
         for image in store.images()? {
             if pinned.contains(&image.record.manifest) || !(all || image.names.is_empty()) {
@@ -380,12 +388,15 @@ impl Pruning {
                 }
                 Ok(removals) => removals,
             };
-            deleted.extend(removals.into_iter().map(|removal| match removal {
-                Removal::Untagged(name) => format!("untagged: {}", name.familiar()),
-                Removal::Deleted(id) => format!("deleted: {id}"),
-            }));
+            for removal in removals {
+                match removal {
+                    Removal::Untagged(name) => {
+                        self.deleted("Images", format!("untagged: {}", name.familiar()))?;
+                    }
+                    Removal::Deleted(id) => self.deleted("Images", format!("deleted: {id}"))?,
+                }
+            }
         }
-        list_deleted("Images", &deleted)?;
         self.freed += before.saturating_sub(usage::store(&store)?);
         Ok(())
     }

@@ -140,44 +140,6 @@ impl Df {
     }
 }
 
-/// `system check`.
-#[derive(Debug, Args)]
-pub(super) struct Check {
-    /// Repair what can be derived again, and remove records and blobs that are of no use
-    #[arg(long)]
-    repair: bool,
-    /// Verify records and blobs only, not the files of unpacked layers
-    #[arg(long)]
-    quick: bool,
-}
-
-impl Check {
-    /// Exits with 1 where something is still damaged in the end.
-    fn run(&self, home: &Home) -> Result<u8> {
-        let options = check::Options { repair: self.repair, layers: !self.quick };
-        let (mut found, mut standing) = (0, 0);
-        check::check(home, options, &mut |finding| {
-            found += 1;
-            standing += u32::from(finding.stands());
-            let outcome = match &finding.repaired {
-                Some(Ok(())) => "repaired".to_owned(),
-                Some(Err(error)) => format!("not repaired: {error}; {}", finding.remedy),
-                None => finding.remedy.clone(),
-            };
-            let text = format!("{}: {}: {outcome}", finding.object, finding.problem);
-            output::line(printable(&text))
-        })?;
-        let summary = match (found, standing) {
-            (0, _) => "no damage found".to_owned(),
-            (_, 0) => format!("{found} damaged, all repaired"),
-            (_, _) if self.repair => format!("{found} damaged, {standing} not repaired"),
-            _ => format!("{found} damaged (\"husk system check --repair\" repairs what it can)"),
-        };
-        output::line(summary)?;
-        Ok(u8::from(standing > 0))
-    }
-}
-
 impl Df {
     /// `-v`.
     fn list(&self, home: &Home) -> Result<u8> {
@@ -240,6 +202,44 @@ const CONTAINER_USAGE: [(&str, &str); 8] = [
     ("STATUS", "Status"),
     ("NAMES", "Names"),
 ];
+
+/// `system check`.
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// Repair what can be derived again, and remove records and blobs that are of no use
+    #[arg(long)]
+    repair: bool,
+    /// Verify records and blobs only, not the files of unpacked layers
+    #[arg(long)]
+    quick: bool,
+}
+
+impl Check {
+    /// Exits with 1 where something is still damaged in the end.
+    fn run(&self, home: &Home) -> Result<u8> {
+        let options = check::Options { repair: self.repair, layers: !self.quick };
+        let (mut found, mut standing) = (0, 0);
+        check::check(home, options, &mut |finding| {
+            found += 1;
+            standing += u32::from(finding.stands());
+            let outcome = match &finding.repaired {
+                Some(Ok(())) => "repaired".to_owned(),
+                Some(Err(error)) => format!("not repaired: {error}; {}", finding.remedy),
+                None => finding.remedy.clone(),
+            };
+            let text = format!("{}: {}: {outcome}", finding.object, finding.problem);
+            output::line(printable(&text))
+        })?;
+        let summary = match (found, standing) {
+            (0, _) => "no damage found".to_owned(),
+            (_, 0) => format!("{found} damaged, all repaired"),
+            (_, _) if self.repair => format!("{found} damaged, {standing} not repaired"),
+            _ => format!("{found} damaged (\"husk system check --repair\" repairs what it can)"),
+        };
+        output::line(summary)?;
+        Ok(u8::from(standing > 0))
+    }
+}
 
 /// `info`.
 #[derive(Debug, Args)]

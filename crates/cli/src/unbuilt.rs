@@ -37,7 +37,7 @@ const NO_DAEMON: &str = "is not supported: husk has no daemon to connect to";
 
 /// Flags: their letter where Docker has one, a slash, and their name. That is also the id, which
 /// no flag of husk's own has.
-const FLAGS: [(Commands, &str, Kind); 85] = [
+const FLAGS: [(Commands, &str, Kind); 71] = [
     (&[""], "D/debug", HarmlessBool(true, "")),
     (&[""], "l/log-level", Harmless(&["debug", "info", "warn", "error", "fatal"], LOG_LEVELS)),
     (&[""], "c/context", Harmless(&["default"], NO_DAEMON)),
@@ -71,7 +71,6 @@ const FLAGS: [(Commands, &str, Kind); 85] = [
     ),
     (RUN, "/link", Refused("is Docker's legacy feature; put both containers on one network")),
     (RUN, "/link-local-ip", Refused("is not supported; --ip sets an address on the network")),
-    (RUN, "/network-alias", Refused("needs name resolution, which is not supported yet")),
     (
         &["run", "create", "update"],
         "/storage-opt",
@@ -80,13 +79,9 @@ const FLAGS: [(Commands, &str, Kind); 85] = [
     (RUN, "/volume-driver", Harmless(&["local"], "must be local, the only volume driver")),
     (RUN, "/use-api-socket", RefusedSwitch("cannot be honored: there is no daemon, and no socket")),
     (BUILD, "/add-host", Value),
-    (BUILD, "/allow", Value),
     (BUILD, "/annotation", Value),
     (BUILD, "/attest", Value),
-    (BUILD, "/build-context", Value),
     (BUILD, "/builder", Value),
-    (BUILD, "/cache-from", Value),
-    (BUILD, "/cache-to", Value),
     (BUILD, "/call", Value),
     (BUILD, "/cgroup-parent", Value),
     (BUILD, "/cpu-period", Value),
@@ -96,23 +91,14 @@ const FLAGS: [(Commands, &str, Kind); 85] = [
     (BUILD, "/cpuset-mems", Value),
     (BUILD, "m/memory", Value),
     (BUILD, "/memory-swap", Value),
-    (BUILD, "/metadata-file", Value),
     (BUILD, "/no-cache-filter", Value),
-    (BUILD, "o/output", Value),
-    (BUILD, "/provenance", Harmless(&["false", "0"], "is not supported yet")),
-    (BUILD, "/sbom", Harmless(&["false", "0"], "is not supported yet")),
     (BUILD, "/security-opt", Value),
     (BUILD, "/shm-size", Value),
-    (BUILD, "/ssh", Value),
     (BUILD, "/ulimit", Value),
     (BUILD, "/check", Switch),
     (BUILD, "/compress", Switch),
-    // The image goes to the local store in any case.
-    (BUILD, "/load", HarmlessBool(true, "")),
-    (BUILD, "/push", Switch),
     (BUILD, "/squash", Switch),
     (&["update"], "/restart", Harmless(&["no"], "is not supported yet (only \"no\")")),
-    (&["exec"], "/detach-keys", Value),
     (&["logs"], "/details", Switch),
     (&["rm"], "l/link", Switch),
     // An image has no untagged parents here.
@@ -128,7 +114,6 @@ const FLAGS: [(Commands, &str, Kind); 85] = [
     (NETWORK_CREATE, "/config-only", Switch),
     (NETWORK_CREATE, "/attachable", Switch),
     (NETWORK_CREATE, "/ingress", Switch),
-    (&["network connect"], "/alias", Value),
     (&["network connect"], "/driver-opt", Value),
     (&["network connect"], "/link", Value),
     (&["network connect"], "/link-local-ip", Value),

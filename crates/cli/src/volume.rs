@@ -180,8 +180,8 @@ pub(super) fn parse_mount(text: &str) -> Result<Mount> {
     let bad = |problem: String| Error::flag("--mount", text, problem);
     let (mut typ, mut source, mut target) = ("volume", "", "");
     let (mut read_only, mut propagation, mut tmpfs) = (false, String::new(), Vec::new());
-    let mut recursive = BindRecursive::Enabled;
     let mut no_copy = false;
+    let mut recursive = BindRecursive::Enabled;
     for word in text.split(',') {
         let (key, value) = word.split_once('=').unwrap_or((word, "true"));
         match key {
@@ -224,8 +224,8 @@ pub(super) fn parse_mount(text: &str) -> Result<Mount> {
             std::fs::metadata(&source).map_err(file("stat --mount source", &source))?;
             let source =
                 source.to_str().ok_or_else(|| bad("the source is not UTF-8".to_owned()))?;
-            let source = source.to_owned();
             let read_only = read_only || recursive == BindRecursive::Readonly;
+            let source = source.to_owned();
             let resolved = String::new();
             Ok(Mount::Bind { source, target, read_only, propagation, recursive, resolved })
         }

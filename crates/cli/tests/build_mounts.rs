@@ -158,7 +158,7 @@ fn a_secret_reaches_the_step_and_no_layer() {
         ("src=/x", "has no id"),
         ("id=a,src=/nonexistent", "open --secret /nonexistent"),
         ("id=a,env=HUSK_NO_SUCH", "names a variable that is not set"),
-        ("id=a,what=b", "has a key that is none of"),
+        ("id=a,what=b", "has a key that is not one of"),
         ("id=a,src=/dev/zero", "over the limit of 500 KiB"),
     ] {
         let done = build(&engine, needed, &["--secret", flag]);
@@ -193,7 +193,7 @@ fn mounts_that_cannot_be_are_refused_at_their_place() {
 #[test]
 fn an_ordinary_user_has_them_too() {
     if let Some(why) = obstacle() {
-        eprintln!("skipped: {why}");
+        support::skip(&why);
         return;
     }
     let engine = Engine::of_user("husktester:5000000:65536\n");

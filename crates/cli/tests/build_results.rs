@@ -111,6 +111,34 @@ fn the_side_that_failed_is_named() {
 }
 
 #[test]
+fn parents_are_kept_where_asked() {
+    let engine = with_tools(engine!(new));
+    let dockerfile = "FROM tools\nCOPY --parents a/b/c.txt ./a/d/ /one/\nCOPY --parents a/./b/*.txt /two\nCOPY --parents **/*.txt /three/\nRUN find /one /two /three -type f | sort > /all; stat -c %a /one/a >> /all\n";
+    let path = context(&engine, "parents", dockerfile);
+    for (name, content) in [("a/b/c.txt", "c"), ("a/d/e", "e"), ("a/d/f.txt", "f"), ("g.txt", "g")]
+    {
+        let file = path.join(name);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, content).unwrap();
+    }
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o750);
+    std::fs::set_permissions(path.join("a"), mode).unwrap();
+    ok(build(&engine, &path, &["-t", "parents"]));
+    let all = engine.ok(&["run", "--rm", "--network", "none", "parents", "cat", "/all"]);
+    let expected = [
+        "/one/a/b/c.txt",
+        "/one/a/d/e",
+        "/one/a/d/f.txt",
+        "/three/a/b/c.txt",
+        "/three/a/d/f.txt",
+        "/three/g.txt",
+        "/two/b/c.txt",
+        "750",
+    ];
+    assert_eq!(all.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
 fn results_go_where_output_says() {
     let engine = with_tools(engine!(new));
     let path = context(&engine, "out", "FROM scratch\nCOPY --chown=3:4 f /dir/f\n");
@@ -294,7 +322,7 @@ fn files_come_from_urls() {
 fn repositories_are_checked_out() {
     let engine = with_tools(engine!(new));
     if !Path::new("/usr/bin/git").exists() && !Path::new("/usr/local/bin/git").exists() {
-        eprintln!("skipped: no git");
+        support::skip("no git");
         return;
     }
     let www = engine.path("www");

@@ -326,7 +326,8 @@ impl Drop for Registry {
 fn what_is_missing_is_pulled() {
     let engine = engine!(new);
     if !std::path::Path::new("/usr/bin/docker-registry").is_file() {
-        eprintln!("skipped: no docker-registry");
+        // Past the test harness, which keeps what it captures of tests that pass.
+        let _ = writeln!(std::io::stderr(), "skipped: no docker-registry");
         return;
     }
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -104,7 +104,7 @@ fn block_devices_are_limited() {
     let devices = std::fs::read_dir("/sys/block").unwrap().flatten();
     let mut devices = devices.map(|entry| entry.file_name().into_string().unwrap());
     let Some(name) = devices.find(|name| std::path::Path::new("/dev").join(name).exists()) else {
-        eprintln!("skipped: no block device");
+        support::skip("no block device");
         return;
     };
     let number = std::fs::read_to_string(format!("/sys/block/{name}/dev")).unwrap();
@@ -311,7 +311,7 @@ fn what_cannot_be_honoured_is_refused_with_its_reason() {
     for (flags, reason) in [
         (&["--link", "db"][..], "put both containers on one network"),
         (&["--gpus", "all"], "pass the device nodes with --device"),
-        (&["--network-alias", "x"], "not supported yet"),
+        (&["--network-alias", "x"], "needs --network with a network of yours"),
         (&["--storage-opt", "size=1g"], "quotas"),
         (&["--kernel-memory", "1g"], "no longer in the kernel"),
         (&["--isolation", "process"], "is for Windows"),
@@ -403,11 +403,7 @@ fn flags_of_the_other_commands() {
             1,
             "exec --detach-keys is not supported yet",
         ),
-        (
-            &["network", "connect", "--alias", "a", "bridge", "told"],
-            1,
-            "network connect --alias is not",
-        ),
+        (&["network", "connect", "--alias", "a", "bridge", "told"], 1, "takes no alias"),
         (&["network", "create", "--subnet", "10.0.0.0/8", "--gateway", "1.1.1.1", "n"], 1, ""),
         (&["volume", "create", "-o", "type=nfs", "v"], 1, "--opt is not supported"),
         (&["volume", "create", "-d", "nfs", "v"], 1, "must be local"),

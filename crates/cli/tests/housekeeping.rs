@@ -218,7 +218,7 @@ fn inspect_knows_volumes_and_networks() {
         assert_eq!(engine.ok(&format), name);
     }
     for (arguments, expected) in [
-        (&["inspect", "nothing"][..], "no such container, image, network or volume: nothing"),
+        (&["inspect", "nothing"][..], "no such object: nothing"),
         (&["inspect", "--type", "volume", "app"], "no such volume: app"),
         (&["inspect", "--type", "network", "data"], "data"),
         (
@@ -246,7 +246,7 @@ fn prunes_and_removals_beside_each_other_succeed() {
         let prune = ["system", "prune", "-a", "-f", "--volumes"];
         let spawn = |arguments: &[&str]| {
             let mut command = engine.command(arguments);
-            command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
             command.spawn().unwrap()
         };
         let mut children: Vec<_> = (0..3).map(|_| spawn(&prune)).collect();

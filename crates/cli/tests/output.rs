@@ -111,7 +111,7 @@ fn bars_on_a_terminal_and_lines_elsewhere() {
     let engine = engine!(new);
     for program in ["/usr/bin/docker-registry", "/usr/bin/script"] {
         if !Path::new(program).is_file() {
-            eprintln!("skipped: no {program}");
+            support::skip(&format!("no {program}"));
             return;
         }
     }

@@ -22,7 +22,7 @@ fn engine(ranges: &str) -> Option<Engine> {
     let missing = ["newuidmap", "newgidmap", "setpriv", "bash"];
     let missing = missing.iter().find(|name| !on_path(name)).map(|name| format!("no {name}"));
     if let Some(why) = obstacle().or(missing) {
-        eprintln!("skipped: {why}");
+        support::skip(&why);
         return None;
     }
     let engine = Engine::of_user(ranges);
@@ -33,7 +33,7 @@ fn engine(ranges: &str) -> Option<Engine> {
 fn has_pasta() -> bool {
     let has = on_path("pasta") && Path::new("/dev/net/tun").exists();
     if !has {
-        eprintln!("skipped: needs pasta (Debian package: passt) and /dev/net/tun");
+        support::skip("needs pasta (Debian package: passt) and /dev/net/tun");
     }
     has
 }

@@ -31,7 +31,7 @@ fn engine(ranges: &str, image: impl FnOnce() -> FakeImage) -> Option<(Engine, Re
         .iter()
         .find(|name| !std::env::split_paths(&path).any(|directory| directory.join(name).is_file()));
     if let Some(why) = obstacle().or(missing.map(|name| format!("no {name}"))) {
-        eprintln!("skipped: {why}");
+        support::skip(&why);
         return None;
     }
     let engine = Engine::of_user(ranges);
@@ -82,7 +82,7 @@ fn lines(text: &str) -> BTreeSet<String> {
 #[test]
 fn a_debian_image_has_its_owners_and_set_id_files() {
     let Some(tar) = std::env::var_os("HUSK_DEBIAN_TAR") else {
-        eprintln!("skipped: no HUSK_DEBIAN_TAR (cargo xtask test makes one)");
+        support::skip("no HUSK_DEBIAN_TAR (cargo xtask test makes one)");
         return;
     };
     let image = || FakeImage::of(&[std::fs::read(&tar).unwrap()]);

@@ -120,7 +120,7 @@ fn a_full_disk() {
     let script = "dd if=/dev/zero bs=1k count=2000 2>/dev/null | cat; exit 3";
     let logged = engine.run(&["run", "--rm", "--network", "none", "bb", "sh", "-c", script]);
     assert_eq!((logged.code, logged.out.len()), (3, 2_048_000), "{}", logged.err);
-    assert!(logged.err.contains("the log ends here"), "{}", logged.err);
+    assert!(logged.err.contains("the log misses output"), "{}", logged.err);
     let kept = ["run", "-d", "--network", "none", "--name", "kept", "bb", "sh", "-c"];
     engine.ok(&[&kept[..], &["trap 'exit 4' TERM; while :; do sleep 0.1; done"]].concat());
     fill();

@@ -24,8 +24,9 @@ use crate::container::config::{Config, LogOptions};
 use crate::container::{Container, Parts, Source, name};
 use crate::error::{Error, Result, file};
 use crate::home::{Home, make_directory};
-use crate::monitor::protocol::{Attachment, Event, Request};
-use crate::{launch, notice, remove};
+use crate::launch::{self, StartRequest};
+use crate::monitor::protocol::{Event, Request};
+use crate::{notice, remove};
 pub use interrupt::Interrupt;
 use mount_points::MountPoints;
 
@@ -139,12 +140,9 @@ impl Steps<'_> {
 
     /// Starts the container and shows what it writes until it has ended.
     fn attend(&mut self, container: &Container) -> Result<i32> {
-        let begin = |attachment: &Attachment| {
-            let sent = attachment.send(&Request::Attach { stdin: false });
-            sent.and_then(|()| attachment.send(&Request::Own))
-                .map_err(file("write to", "the monitor"))
-        };
-        let attachment = launch::start_with(self.home, container, &begin)?;
+        let request = StartRequest { attach: true, owned: true, ..StartRequest::default() };
+        let attachment =
+            launch::start(self.home, container, &request, &mut |text| notice::notice(text))?;
         let mut kept = VecDeque::new();
         loop {
             let mut fds = vec![PollFd::new(&attachment.0, PollFlags::IN)];

@@ -65,6 +65,12 @@ pub fn local(text: &str) -> String {
 /// Seconds and nanoseconds since 1970.
 pub type Instant = (u64, u32);
 
+/// How long it is until then; nothing where that is over.
+pub fn until(instant: Instant) -> std::time::Duration {
+    let since_1970 = |(seconds, nanoseconds)| std::time::Duration::new(seconds, nanoseconds);
+    since_1970(instant).saturating_sub(since_1970(now()))
+}
+
 /// RFC 3339, with its fraction.
 pub fn instant(text: &str) -> Option<Instant> {
     let seconds = parse(text)?;

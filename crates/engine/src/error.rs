@@ -83,6 +83,21 @@ pub enum Error {
     /// A malformed command line.
     #[error("{0}")]
     Usage(String),
+    /// A container that does not run where a running one is needed.
+    #[error("container {0} is not running")]
+    NotRunning(String),
+    /// A paused container where a running one is needed.
+    #[error("container {0} is paused: unpause it first")]
+    Paused(String),
+    /// A container whose monitor is gone, or of a version that cannot do what is asked for.
+    #[error(
+        "the monitor of container {0} was killed, or is that of an older husk: restart the \
+         container to give it a new one"
+    )]
+    NoMonitor(String),
+    /// No exec session of the container has the id.
+    #[error("no such exec session: {0}")]
+    NoExec(String),
     /// The runtime failed.
     #[error("{message}")]
     Runtime {
@@ -147,6 +162,14 @@ impl Error {
     /// A flag's value that cannot be honoured.
     pub fn flag(flag: &'static str, value: impl fmt::Display, problem: impl fmt::Display) -> Self {
         Self::Flag { flag, value: value.to_string(), problem: problem.to_string() }
+    }
+
+    /// Whether the container that is named is not there, or not in a state for what is asked.
+    pub fn is_about_container(&self) -> bool {
+        matches!(
+            self,
+            Self::NoContainer(_) | Self::NotRunning(_) | Self::Paused(_) | Self::NoMonitor(_)
+        )
     }
 
     /// The exit code of `run`, `create`, `start` and `exec`.

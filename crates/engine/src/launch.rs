@@ -1,79 +1,102 @@
 //! Starting containers: the monitor's other side.
 
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use crate::attach::{self, Options};
 use crate::container::Container;
 use crate::container::state::Status;
 use crate::error::{ENGINE_FAILED, Error, Result, file};
 use crate::home::Home;
-use crate::monitor::protocol::{Attachment, Event, pair};
-use crate::notice::notice;
+use crate::monitor::protocol::{Attachment, Event, Request, pair};
 
-/// A started container, with us attached.
-#[derive(Debug)]
-pub struct Started {
-    /// Our end of the socket.
-    pub attachment: Attachment,
-    /// The signals that are passed on.
-    pub signals: Option<OwnedFd>,
+/// How a container is started.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StartRequest {
+    /// Whether the connection gets the program's output, from the first byte.
+    pub attach: bool,
+    /// Whether it sends the program's input.
+    pub stdin: bool,
+    /// The terminal's rows and columns at the program's first instruction.
+    pub size: Option<(u16, u16)>,
+    /// Kill the container when the connection ends.
+    pub owned: bool,
 }
 
-/// Starts a container that does not run. With `attach` the output is ours from its first
-/// byte.
-///
-/// # Errors
-/// Why it could not be started, with the exit code that Docker gives for it.
-pub fn start(home: &Home, container: &Container, attach: Option<&Options>) -> Result<Started> {
-    let attachment = start_with(home, container, &|attachment| match attach {
-        Some(options) => attach::begin(attachment, options),
-        None => Ok(()),
-    })?;
-    // After the monitor is made, which would inherit the mask.
-    let signals = match attach.filter(|options| options.signals) {
-        Some(_) => Some(husk_sys::signal::block_all_into_fd().map_err(file("make", "a signalfd"))?),
-        None => None,
-    };
-    Ok(Started { attachment, signals })
+impl StartRequest {
+    fn send(self, attachment: &Attachment) -> Result<()> {
+        let attach = self.attach.then_some(Request::Attach { stdin: self.stdin });
+        let size = self.size.map(|(rows, columns)| Request::Size(rows, columns));
+        let own = self.owned.then_some(Request::Own);
+        for request in [attach, size, own].into_iter().flatten() {
+            attachment.send(&request).map_err(file("write to", "the monitor"))?;
+        }
+        Ok(())
+    }
 }
 
-/// Starts a container that does not run; what `begin` sends counts from its first byte of
-/// output.
+/// Starts a container that does not run. `notice` gets remarks.
 ///
 /// # Errors
-/// Why it could not be started, with the exit code that Docker gives for it.
-pub fn start_with(
+/// [`Error::Running`]; else why it could not be started, with the exit code that Docker gives
+/// for it.
+pub fn start(
     home: &Home,
     container: &Container,
-    begin: &dyn Fn(&Attachment) -> Result<()>,
+    request: &StartRequest,
+    notice: &mut dyn FnMut(String),
 ) -> Result<Attachment> {
     let _lock = container.lock()?;
+    start_locked(home, container, request, notice)
+}
+
+/// The same where the caller holds the container's lock.
+pub(crate) fn start_locked(
+    home: &Home,
+    container: &Container,
+    request: &StartRequest,
+    notice: &mut dyn FnMut(String),
+) -> Result<Attachment> {
     if container.state()?.status == Status::Running {
         return Err(Error::Running(container.record.name.clone()));
     }
     let (ours, theirs) = pair().map_err(file("make", "a socket pair"))?;
     let attachment = Attachment(ours);
-    begin(&attachment)?;
+    request.send(&attachment)?;
+    spawn_monitor(home, container, theirs)?;
+    match await_start(&attachment, notice) {
+        // By a monitor that another has started, and that nobody waited for.
+        Err(Error::Runtime { .. }) if container.state()?.status == Status::Running => {
+            Err(Error::Running(container.record.name.clone()))
+        }
+        started => started.map(|()| attachment),
+    }
+}
+
+fn spawn_monitor(home: &Home, container: &Container, socket: OwnedFd) -> Result<()> {
     // `/proc/self/exe` and not its name: the very program that runs now, also while it is
     // being upgraded.
     let mut monitor = Command::new("/proc/self/exe");
+    monitor.arg0("husk-monitor");
     monitor.arg("--root").arg(&home.root).arg("--runroot").arg(&home.run);
     monitor.args(["monitor", container.id()]);
-    monitor.stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
-    let spawned = monitor.spawn().map_err(file("execute", "/proc/self/exe"))?;
+    monitor.stdin(Stdio::from(socket)).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut spawned = monitor.spawn().map_err(file("execute", "/proc/self/exe"))?;
     drop(monitor);
-    // It is not waited for: it outlives us, and init reaps it.
-    drop(spawned);
+    // It forks at once, and its child is not ours.
+    spawned.wait().map_err(file("wait for", "the monitor"))?;
+    Ok(())
+}
+
+/// Waits until the program runs.
+///
+/// # Errors
+/// Why it does not.
+pub(crate) fn await_start(attachment: &Attachment, notice: &mut dyn FnMut(String)) -> Result<()> {
     loop {
-        let event = attachment.receive().map_err(file("read from", "the monitor"))?;
-        match event {
+        match attachment.receive().map_err(file("read from", "the monitor"))? {
             Some(Event::Notice(text)) => notice(text),
-            Some(Event::Started) => return Ok(attachment),
-            // By a monitor that another has started, and that nobody waited for.
-            Some(Event::Failed(..)) if container.state()?.status == Status::Running => {
-                return Err(Error::Running(container.record.name.clone()));
-            }
+            Some(Event::Started) => return Ok(()),
             Some(Event::Failed(status, message)) => return Err(Error::Runtime { message, status }),
             Some(_) => {}
             None => {

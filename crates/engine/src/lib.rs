@@ -6,7 +6,6 @@
 
 #![deny(clippy::print_stderr, clippy::print_stdout, reason = "both panic where nobody reads")]
 
-pub mod attach;
 pub mod bind_source;
 pub mod build;
 pub mod changes;
@@ -17,16 +16,21 @@ pub mod container;
 pub mod copy_up;
 pub mod device;
 pub mod error;
+pub mod exec;
 pub mod home;
 pub mod launch;
 pub mod lock;
+pub mod logs;
 pub mod monitor;
 pub mod notice;
+pub mod pause;
 pub mod remove;
 pub mod rootfs;
 pub mod rootless;
 pub mod runtime;
 pub mod spec;
+pub mod stop;
+pub mod top;
 pub mod usage;
 pub mod view;
 pub mod volume;

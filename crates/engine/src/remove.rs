@@ -1,23 +1,50 @@
-//! Stopping and removing containers.
+//! Removing containers.
 
 use std::time::{Duration, Instant};
 
 use crate::connection;
 use crate::container::config::Mount;
 use crate::container::state::Status;
-use crate::container::{Container, remove_directory, state::State};
+use crate::container::{Container, remove_directory};
 use crate::error::{Error, Result};
 use crate::home::{Home, make_directory};
 use crate::lock::Lock;
-use crate::monitor::protocol::{Attachment, Event, Request};
 use crate::rootfs;
 use crate::runtime::Runtime;
+use crate::stop::{kill, kill_and_wait, wait_end};
 use crate::volume::Volume;
 
 /// How long is waited for an end that must come.
 const LIMIT: Duration = Duration::from_secs(10);
-/// Between two looks.
-const RETRY: Duration = Duration::from_millis(2);
+/// How long a monitor is waited for before the container is looked at again.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How a container is removed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RemoveRequest {
+    /// Kill it where it runs.
+    pub force: bool,
+    /// Remove its anonymous volumes, too.
+    pub volumes: bool,
+}
+
+/// Removes a container. One of `--rm` that is removed by its monitor meanwhile is removed, too.
+///
+/// # Errors
+/// [`Error::Running`] without `force`; what could not be undone.
+pub fn remove_container(home: &Home, container: &Container, request: &RemoveRequest) -> Result<()> {
+    if request.force && container.state()?.status == Status::Running {
+        // At once, also where a stop that has the lock is patient.
+        let _ = kill(home, container, "KILL");
+    }
+    let removed =
+        container.lock().and_then(|_lock| remove(home, container, request.volumes, request.force));
+    match removed {
+        Ok(true) | Err(Error::NoContainer(_)) => Ok(()),
+        Ok(false) => Err(Error::Running(container.record.name.clone())),
+        Err(error) => Err(error),
+    }
+}
 
 /// Removes a container; with `force` one that runs too. False where it runs and is left alone.
 /// The caller has its lock.
@@ -32,7 +59,7 @@ pub fn remove(home: &Home, container: &Container, volumes: bool, force: bool) ->
         if !force {
             return Ok(false);
         }
-        kill(home, container)?;
+        kill_and_wait(home, container)?;
     }
 }
 
@@ -49,7 +76,7 @@ fn rest(container: &Container) -> Result<Option<Lock>> {
                     "the monitor of container {name} did not end within 10 s"
                 )));
             }
-            std::thread::sleep(RETRY);
+            wait_end(container, Some(until.min(Instant::now() + LOOK)))?;
             continue;
         };
         if !container.directory.join("container.json").exists() {
@@ -87,98 +114,4 @@ pub fn remove_stopped(home: &Home, container: &Container, volumes: bool) -> Resu
         }
     }
     forgotten
-}
-
-/// Waits until the container has ended and its monitor has taken everything apart, at most
-/// `limit`. `None` where it still runs then.
-///
-/// # Errors
-/// What keeps us from looking.
-pub fn wait_end(container: &Container, limit: Option<Duration>) -> Result<Option<State>> {
-    let until = limit.map(|limit| Instant::now() + limit);
-    loop {
-        let Ok(state) = container.state() else {
-            // Removed at its end.
-            return Ok(Some(State { status: Status::Exited, ..State::default() }));
-        };
-        if state.status != Status::Running && !Lock::is_held(&container.monitor_lock()) {
-            return Ok(Some(state));
-        }
-        if until.is_some_and(|until| Instant::now() >= until) {
-            return Ok(None);
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// Waits for the end, without a limit, and gives the exit status.
-///
-/// # Errors
-/// What keeps us from looking.
-pub fn wait_exit_code(container: &Container) -> Result<i32> {
-    if let Some(attachment) = Attachment::connect(&container.run)?
-        && attachment.send(&Request::Wait).is_ok()
-    {
-        while let Ok(Some(event)) = attachment.receive() {
-            if let Event::Exited(code) = event {
-                return Ok(code);
-            }
-        }
-    }
-    // No monitor: what is written down is what there is to know.
-    let ended = wait_end(container, None)?;
-    Ok(ended.map_or(255, |state| state.exit_code))
-}
-
-/// Sends a signal to the container's process.
-///
-/// # Errors
-/// It does not run.
-pub fn signal(home: &Home, container: &Container, signal: &str) -> Result<()> {
-    if container.state()?.status != Status::Running {
-        let name = &container.record.name;
-        return Err(Error::other(format_args!("container {name} is not running")));
-    }
-    Runtime::of(home, container)?.output(&["kill", container.id(), signal]).map(drop)
-}
-
-/// Stops a container: its stop signal, then KILL after `patience`. One that does not run
-/// is left alone.
-///
-/// # Errors
-/// What the runtime refused.
-pub fn stop(home: &Home, container: &Container, patience: Duration) -> Result<()> {
-    let state = container.state()?;
-    if state.status != Status::Running {
-        return Ok(());
-    }
-    let wanted = &container.record.config.stop_signal;
-    let wanted = if wanted.is_empty() { "TERM" } else { wanted };
-    let sent = signal(home, container, wanted);
-    if state.paused {
-        // Frozen processes take no signal.
-        Runtime::of(home, container)?.output(&["resume", container.id()])?;
-        let _ = std::fs::remove_file(container.run.join("paused"));
-    }
-    if sent.is_ok() && wait_end(container, Some(patience))?.is_some() {
-        return Ok(());
-    }
-    kill(home, container)
-}
-
-/// Kills a container and waits for its end.
-///
-/// # Errors
-/// What the runtime refused.
-pub fn kill(home: &Home, container: &Container) -> Result<()> {
-    let killed = signal(home, container, "KILL");
-    match wait_end(container, Some(LIMIT))? {
-        Some(_) => Ok(()),
-        None => killed.and_then(|()| {
-            let name = &container.record.name;
-            Err(Error::other(format_args!(
-                "container {name} did not end within 10 s after SIGKILL"
-            )))
-        }),
-    }
 }

@@ -40,7 +40,7 @@ impl Runtime {
             None => return Self::find(home),
             Some(path) if path.contains('/') => PathBuf::from(path),
             Some(name) => husk_userns::find_program(name)
-                .ok_or_else(|| Error::flag("--runtime", name, "not found in PATH"))?,
+                .ok_or_else(|| Error::flag("--runtime", name, "is in no directory of PATH"))?,
         };
         Ok(Self { program, root: home.oci(), own: false })
     }
@@ -64,7 +64,9 @@ impl Runtime {
             .filter(|beside| beside.is_file())
             .or_else(|| husk_userns::find_program("husk-oci"))
             .ok_or_else(|| {
-                Error::other("husk-oci was found neither beside husk nor in PATH: install it")
+                Error::other(
+                    "husk-oci is neither beside husk nor in a directory of PATH; install it",
+                )
             })
     }
 
@@ -155,7 +157,7 @@ impl Logged {
 }
 
 fn status_of(line: &Line) -> u8 {
-    // A name that is not found in PATH has no errno, but the words of one.
+    // A name that not found in PATH has no errno, but the words of one.
     let absent = line.errno == Some(ENOENT) || line.msg.contains("no such file or directory");
     match (line.code.as_deref(), absent) {
         (Some("exec"), true) => NOT_FOUND,

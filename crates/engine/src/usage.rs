@@ -8,7 +8,10 @@ use husk_image::store::Store;
 use husk_rootfs::walk::identity;
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 
+use crate::container::Container;
 use crate::error::Result;
+use crate::rootfs;
+use crate::spec::FILES;
 
 /// Bytes on the disk of a directory and all below it; what cannot be read counts nothing.
 /// A container may change it meanwhile: no link is followed.
@@ -28,6 +31,20 @@ pub fn tree(path: &Path) -> u64 {
         });
     }
     bytes
+}
+
+/// Bytes of what a container has changed: of its image, and of the engine's own files.
+pub fn changes(container: &Container) -> u64 {
+    let upper = tree(&rootfs::upper_of(container));
+    let own = FILES.iter().map(|(_, name)| beyond_a_block(&container.directory.join(name)));
+    upper + own.sum::<u64>()
+}
+
+/// What a program has added to a file of the engine's; up to a block is what the engine writes.
+fn beyond_a_block(path: &Path) -> u64 {
+    const BLOCK: u64 = 4096;
+    let bytes = std::fs::symlink_metadata(path).map_or(0, |meta| meta.len());
+    if bytes > BLOCK { bytes } else { 0 }
 }
 
 /// Bytes of an image store.

@@ -29,6 +29,11 @@ pub mod config;
 pub mod digest;
 pub mod document;
 pub mod facts;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
+#[cfg(test)]
+mod fuzz_smoke;
 pub mod overlay;
 pub mod pack;
 pub mod platform;

@@ -9,6 +9,7 @@ mod layer;
 mod peers;
 mod tree;
 
+use std::io::Write as _;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -86,7 +87,11 @@ fn a_debian_image() {
         return;
     }
     let Some(tar) = std::env::var_os("HUSK_DEBIAN_TAR") else {
-        eprintln!("skipped: a_debian_image: no HUSK_DEBIAN_TAR (cargo xtask test makes one)");
+        // Past the test harness, which keeps what it captures of tests that pass.
+        let _ = writeln!(
+            std::io::stderr(),
+            "skipped: a_debian_image: no HUSK_DEBIAN_TAR (cargo xtask test makes one)"
+        );
         return;
     };
     let base = std::fs::read(tar).unwrap();

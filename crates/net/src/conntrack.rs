@@ -28,7 +28,7 @@ const CTA_ZONE: u16 = 18;
 const AF_INET6: u8 = 10;
 
 /// One direction of a connection: the four values that matter here.
-struct Tuple<'a> {
+pub(crate) struct Tuple<'a> {
     source: Option<&'a [u8]>,
     destination: Option<&'a [u8]>,
     protocol: Option<u8>,
@@ -36,7 +36,7 @@ struct Tuple<'a> {
 }
 
 impl<'a> Tuple<'a> {
-    fn read(attributes: &'a [u8], which: u16, ipv6: bool) -> Option<Self> {
+    pub(crate) fn read(attributes: &'a [u8], which: u16, ipv6: bool) -> Option<Self> {
         let tuple = attribute(attributes, which)?;
         let ip = attribute(tuple, CTA_TUPLE_IP)?;
         let proto = attribute(tuple, CTA_TUPLE_PROTO)?;

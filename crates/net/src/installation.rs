@@ -97,6 +97,11 @@ impl Installation {
         id
     }
 
+    /// Whether [`Self::claim_runtime`] has nothing to do.
+    pub(crate) fn has_claimed_runtime(&self) -> bool {
+        fs::read_to_string(self.runtime.join(FILE)).is_ok_and(|owner| owner == self.tag)
+    }
+
     /// Makes the runtime directory this installation's own. The caller holds a lock
     /// of that directory; `is_idle` says that no container has anything in it.
     ///

@@ -71,6 +71,11 @@ mod error;
 pub mod etc_files;
 mod firewall;
 mod forwarding;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
+#[cfg(test)]
+mod fuzz_smoke;
 mod guard;
 mod installation;
 mod json_file;

@@ -69,7 +69,7 @@ fn emit(message: &impl Emitable) -> Vec<u8> {
     bytes
 }
 
-fn read(body: &[u8]) -> Option<Link> {
+pub(crate) fn read(body: &[u8]) -> Option<Link> {
     let header: &[u8; IFINFOMSG] = body.first_chunk()?;
     let attrs = &body[IFINFOMSG..];
     let word = |at: usize| {

@@ -278,15 +278,15 @@ pub(crate) fn push_header(out: &mut Vec<u8>, length: usize, kind: u16, flags: u1
     out.extend_from_slice(&0u32.to_ne_bytes());
 }
 
-struct Message<'a> {
-    kind: u16,
+pub(crate) struct Message<'a> {
+    pub(crate) kind: u16,
     flags: u16,
     sequence: u32,
-    body: &'a [u8],
+    pub(crate) body: &'a [u8],
 }
 
 /// Cuts what one recv returned into messages; a length that does not fit ends it.
-fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
+pub(crate) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
     std::iter::from_fn(move || {
         let header: [u8; HEADER] = bytes.get(..HEADER)?.try_into().ok()?;
         let field = |at: usize| [header[at], header[at + 1], header[at + 2], header[at + 3]];
@@ -304,7 +304,7 @@ fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
 }
 
 /// The error of an NLMSG_ERROR or NLMSG_DONE; code 0 is an acknowledgement.
-fn refusal(message: &Message<'_>) -> std::result::Result<(), Refusal> {
+pub(crate) fn refusal(message: &Message<'_>) -> std::result::Result<(), Refusal> {
     let code = message
         .body
         .first_chunk::<4>()
@@ -312,7 +312,11 @@ fn refusal(message: &Message<'_>) -> std::result::Result<(), Refusal> {
     if code == 0 {
         return Ok(());
     }
-    let errno = Errno::from_raw_os_error(code as i32);
+    // rustix takes nothing but what the kernel can mean (MAX_ERRNO).
+    let errno = match code {
+        1..=4095 => Errno::from_raw_os_error(code as i32),
+        _ => Errno::BADMSG,
+    };
     let mut at = 4;
     if message.kind == NLMSG_ERROR {
         let request = message.body.get(4..8).and_then(|b| b.first_chunk::<4>());

@@ -54,7 +54,7 @@ fn a_flushed_ruleset_opens_nothing_and_is_back_at_once() {
         return;
     }
     if !has_program("nft") {
-        eprintln!("a_flushed_ruleset: skipped: needs nft");
+        skip("a_flushed_ruleset: needs nft");
         return;
     }
     let host = Host::new();
@@ -148,7 +148,7 @@ fn what_an_administrator_drops_stays_dropped() {
         return;
     }
     if !has_program("iptables-nft") {
-        eprintln!("what_an_administrator_drops: skipped: needs iptables-nft");
+        skip("what_an_administrator_drops: needs iptables-nft");
         return;
     }
     let iptables = |args: &str| run("iptables-nft", args);
@@ -278,7 +278,7 @@ fn a_container_does_not_take_anothers_address() {
         return;
     }
     if !bridges_have_packet_filters() {
-        eprintln!("a_container_does_not_take: skipped: the kernel has no nf_tables for bridges");
+        skip("a_container_does_not_take: the kernel has no nf_tables for bridges");
         return;
     }
     let host = Host::new();

@@ -5,6 +5,7 @@
 mod support;
 
 use std::fs;
+use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -330,7 +331,8 @@ fn a_dropping_forward_chain_is_passed_or_said() {
         return;
     }
     if !has_program("nft") {
-        eprintln!("a_dropping_forward_chain: skipped: needs nft");
+        // Past the test harness, which keeps what it captures of tests that pass.
+        let _ = writeln!(std::io::stderr(), "skipped: a_dropping_forward_chain: needs nft");
         return;
     }
     let host = Host::new();

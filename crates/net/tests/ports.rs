@@ -246,7 +246,8 @@ fn flushed_rules_are_put_back() {
         return;
     }
     if !has_program("nft") {
-        eprintln!("flushed_rules: skipped: needs nft");
+        // Past the test harness, which keeps what it captures of tests that pass.
+        let _ = writeln!(std::io::stderr(), "skipped: flushed_rules: needs nft");
         return;
     }
     let host = Host::new();

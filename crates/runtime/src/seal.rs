@@ -7,8 +7,7 @@
 //! mount is read-only already, nothing is needed: a caller that keeps such a
 //! copy saves the second execution.
 //!
-//! On most machines [`husk_sys::entry`] has done so before the first line of Rust;
-//! here is who makes sure of it, and who knows another way and has words for it.
+//! It is the first that a command does which a container's process could reach.
 
 use std::ffi::CString;
 use std::io::{Read, Write};
@@ -29,7 +28,7 @@ const OWN: &std::ffi::CStr = c"/proc/self/exe";
 pub fn ensure() -> Result<()> {
     let failed =
         |op: &'static str| move |errno| Error::kernel("sealing the own executable", op, errno);
-    if husk_sys::entry::is_sealed() || is_sealed().map_err(failed("statvfs"))? {
+    if is_sealed().map_err(failed("statvfs"))? {
         return Ok(());
     }
     let sealed = match readonly_copy_of_mount() {

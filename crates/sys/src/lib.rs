@@ -10,7 +10,6 @@ pub mod arguments;
 pub mod bpf;
 mod call;
 pub mod clone;
-pub mod entry;
 pub mod exec;
 pub mod heap;
 pub mod interface;
@@ -18,8 +17,6 @@ pub mod keyring;
 pub mod landlock;
 pub mod local_time;
 pub mod mount;
-#[cfg(all(target_env = "gnu", target_arch = "x86_64"))]
-mod musl;
 pub mod namespace;
 pub mod netlink;
 pub mod schedule;
@@ -28,7 +25,6 @@ pub mod shared;
 pub mod signal;
 pub mod signal_name;
 pub mod spawn;
-pub mod startup;
 pub mod text;
 pub mod trace;
 

@@ -28,14 +28,22 @@ fn set_mask(mask: KernelSet) -> Result<(), Errno> {
 /// Blocks every signal that can be blocked and returns a signalfd (close-on-exec,
 /// non-blocking) on which they arrive.
 pub fn block_all_into_fd() -> Result<OwnedFd, Errno> {
-    let all: KernelSet = !0;
-    set_mask(all)?;
+    block_into_fd(!0)
+}
+
+/// The same for SIGCHLD alone; every other signal is unblocked.
+pub fn children_into_fd() -> Result<OwnedFd, Errno> {
+    block_into_fd(1 << (libc::SIGCHLD - 1))
+}
+
+fn block_into_fd(signals: KernelSet) -> Result<OwnedFd, Errno> {
+    set_mask(signals)?;
     // SAFETY: the kernel reads the 8 bytes of the mask.
     let fd = check(unsafe {
         libc::syscall(
             libc::SYS_signalfd4,
             -1,
-            &raw const all,
+            &raw const signals,
             mem::size_of::<KernelSet>(),
             libc::SFD_CLOEXEC | libc::SFD_NONBLOCK,
         )
@@ -62,11 +70,12 @@ pub fn pending(signalfd: BorrowedFd<'_>) -> impl Iterator<Item = i32> {
     infos.into_iter().take(read).map(|info| info.ssi_signo as i32)
 }
 
-/// What a program expects at its start: no signal blocked, and SIGPIPE, which
-/// Rust's start-up code ignores, back at its default.
+/// What a program expects at its start: every signal at its default action, and none blocked.
+///
+/// Ignored signals are inherited over execve(2), so this undoes nohup(1), a shell's `&`,
+/// Rust's own SIGPIPE, and the 32 and 33 that glibc's posix_spawn(3) ignores.
 pub fn restore_defaults() -> Result<(), Errno> {
-    // SAFETY: SIG_DFL installs no code of ours.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    reset_actions();
     set_mask(0)
 }
 
@@ -86,6 +95,36 @@ pub fn end_on_termination() {
                 libc::signal(signal, libc::SIG_IGN);
             }
         }
+    }
+}
+
+/// The same for a process that goes on: SIGPIPE stays ignored, as Rust's start-up code has it.
+pub fn restore_own_defaults() -> Result<(), Errno> {
+    reset_actions();
+    // SAFETY: SIG_IGN installs no code of ours.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    set_mask(0)
+}
+
+/// Best effort: where a seccomp filter denies rt_sigaction(2), the actions stay as they are.
+fn reset_actions() {
+    /// The last real-time signal, signal(7).
+    const LAST: i32 = 64;
+    /// A kernel `struct sigaction` of zeros is SIG_DFL with no flags and an empty mask, whatever
+    /// the order of its fields, of which no architecture has more than four words.
+    const DEFAULT: [u64; 4] = [0; 4];
+    for signal in 1..=LAST {
+        // By the system call, as the C library hides 32 and 33. KILL and STOP give EINVAL.
+        // SAFETY: the kernel reads at most the 32 bytes; SIG_DFL installs no code of ours.
+        let _ = check(unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                DEFAULT.as_ptr(),
+                ptr::null_mut::<u64>(),
+                mem::size_of::<KernelSet>(),
+            )
+        });
     }
 }
 

@@ -18,7 +18,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::containerd::Containerd;
 use super::floor;
 use super::statistics::Summary;
-use crate::cargo::{self, Profile};
+use crate::release;
 use crate::scratch::{Scratch, Tmpfs};
 use crate::test::debian_root;
 use crate::{interrupt, process};
@@ -107,7 +107,7 @@ pub(super) fn measure(rounds: usize) -> anyhow::Result<()> {
     interrupt::note()?;
     let scratch = Scratch::new("bench-engine")?;
     let _run = Tmpfs::mount(&scratch.path().join("run"))?;
-    let mut built = cargo::build(&["husk-runtime", "husk-cli"], Profile::Release)?;
+    let mut built = release::programs(&["husk-runtime", "husk-cli"])?.0;
     let husk = built.remove("husk").context("package husk-cli has no program husk")?;
     let image = image(scratch.path())?;
     fs::write(scratch.path().join("containers.conf"), PODMAN_SETTINGS)?;

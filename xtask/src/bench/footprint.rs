@@ -30,11 +30,6 @@ impl Instruments {
         })
     }
 
-    /// The single-stepper.
-    pub(crate) fn step(&self) -> &Path {
-        &self.step
-    }
-
     /// The greatest resident set of any process of one `run`, in bytes.
     ///
     /// # Errors

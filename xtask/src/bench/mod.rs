@@ -7,7 +7,6 @@ mod floor;
 mod footprint;
 mod measure;
 mod options;
-mod order;
 mod peer;
 mod plot;
 mod pull;
@@ -25,9 +24,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 
-use crate::cargo::{self, Profile};
 use crate::process::Words;
-use crate::{debian, interrupt, process};
+use crate::{debian, interrupt, process, release};
 use footprint::Instruments;
 use measure::{MEASURES, Measure};
 use options::Options;
@@ -60,24 +58,15 @@ pub(crate) fn command(arguments: lexopt::Parser) -> anyhow::Result<ExitCode> {
     }
     if !options.inside {
         debian::provide(debian::BENCH);
-        if options.order {
-            order::build()?;
-        } else if options.subject.is_none() {
+        if options.subject.is_none() {
             // Built out here, so that a build that fails says so before anything is mounted.
-            cargo::build_one("husk-runtime", "husk-oci", Profile::Release)?;
+            release::program("husk-runtime", "husk-oci")?;
         }
         let arguments: Vec<_> = std::env::args_os().skip(2).collect();
         return Err(site::enter_namespace(&arguments));
     }
     interrupt::note()?;
     let mut site = Site::prepare(options.host_cgroups)?;
-    if options.order {
-        let mapped = order::build()?;
-        let subject = Peer::runtime("husk-oci", &mapped.program)?;
-        site.make_bundles(&subject.path)?;
-        order::write(&site, &subject, &mapped)?;
-        return Ok(ExitCode::SUCCESS);
-    }
     let mut peers = assemble(&options, &site)?;
     let subject = peers
         .iter()
@@ -122,7 +111,7 @@ fn assemble(options: &Options, site: &Site) -> anyhow::Result<Vec<Peer>> {
     }
     let subject = match &options.subject {
         Some(path) => path.clone(),
-        None => cargo::build_one("husk-runtime", "husk-oci", Profile::Release)?,
+        None => release::program("husk-runtime", "husk-oci")?.0,
     };
     let name = subject.file_name().unwrap_or_default().to_string_lossy().into_owned();
     peers.push(Peer::runtime(&name, &subject).context("the runtime under test")?);

@@ -22,7 +22,7 @@ Prints a table; writes results.json, table.md and plots to bench/results/.
                      engine (husk run beside podman and ctr) or pull (husk pull beside podman)
   --peer NAME=PATH   another runtime to compare with; repeatable
   --no-path          leave out the runtimes that are on PATH
-  --subject PATH     the runtime under test, instead of a release build of husk-oci
+  --subject PATH     the runtime under test, instead of husk-oci as it is released
   --alive N          containers alive at once (1000)
   --host-cgroups     no cgroup v2 of the run's own: the host's hierarchies as they are, with
                      limits of memory, cpu, pids and devices for containers that stay. Without
@@ -30,8 +30,6 @@ Prints a table; writes results.json, table.md and plots to bench/results/.
   --runs N           runs of each width of the throughput (400)
   --instructions S   seconds a peer gets for its instructions to be counted (120)
   --results DIR      where to write (bench/results)
-  --order            measure nothing: find out which functions a start executes, and write
-                     the order in which the linker places them (crates/runtime/start-order.ld)
 
 A quick look: cargo xtask bench --rounds 10 --only run,exec
 ";
@@ -62,8 +60,6 @@ pub(super) struct Options {
     pub(super) patience: Duration,
     /// Where to write.
     pub(super) results: PathBuf,
-    /// Whether only the order of functions is to be found.
-    pub(super) order: bool,
     /// Whether the host's cgroup hierarchies are used as they are.
     pub(super) host_cgroups: bool,
     /// Whether we are in our own mount namespace already.
@@ -86,7 +82,6 @@ impl Options {
             runs: 400,
             patience: Duration::from_secs(120),
             results: cargo::workspace().join("bench/results"),
-            order: false,
             host_cgroups: false,
             inside: false,
         };
@@ -117,7 +112,6 @@ impl Options {
                 "no-path" => options.search = false,
                 "subject" => options.subject = Some(value()?.into()),
                 "results" => options.results = value()?.into(),
-                "order" => options.order = true,
                 "host-cgroups" => options.host_cgroups = true,
                 "inside-namespace" => options.inside = true,
                 "help" => return Ok(None),
@@ -136,10 +130,8 @@ impl Options {
             bail!("--only {part} is a table of its own: ask for it alone");
         }
         options.rounds = rounds.unwrap_or(if options.is_pull() { 3 } else { 100 });
-        if options.host_cgroups && (options.order || options.is_engine() || options.is_pull()) {
-            bail!(
-                "--host-cgroups is for a comparison of runtimes, not for --order, engine or pull"
-            );
+        if options.host_cgroups && (options.is_engine() || options.is_pull()) {
+            bail!("--host-cgroups is for a comparison of runtimes, not for engine or pull");
         }
         Ok(Some(options))
     }
@@ -179,8 +171,8 @@ mod tests {
     fn the_hosts_cgroups_are_for_comparisons_of_runtimes() {
         let options = parse(&["--host-cgroups", "--only", "alive"]).expect("parse").expect("help");
         assert!(options.host_cgroups);
-        for other in [&["--host-cgroups", "--order"][..], &["--host-cgroups", "--only", "engine"]] {
-            let error = parse(other).err().expect("refused").to_string();
+        for other in ["engine", "pull"].map(|part| ["--host-cgroups", "--only", part]) {
+            let error = parse(&other).err().expect("refused").to_string();
             assert!(error.contains("--host-cgroups"), "{error}");
         }
     }

@@ -16,8 +16,8 @@ use anyhow::{Context, bail};
 use super::engine::Subject;
 use super::floor;
 use super::statistics::Summary;
-use crate::cargo::{self, Profile};
 use crate::process::{self, Words};
+use crate::release;
 use crate::scratch::Scratch;
 use crate::{debian, interrupt};
 
@@ -77,7 +77,7 @@ impl Drop for Registry {
 pub(super) fn measure(rounds: usize) -> anyhow::Result<()> {
     interrupt::note()?;
     debian::provide(debian::PULL);
-    let mut built = cargo::build(&["husk-runtime", "husk-cli"], Profile::Release)?;
+    let mut built = release::programs(&["husk-runtime", "husk-cli"])?.0;
     let husk = built.remove("husk").context("package husk-cli has no program husk")?;
     let scratch = Scratch::new("bench-pull")?;
     let peak = floor::compile("peak", scratch.path())?;

@@ -2,6 +2,7 @@
 
 mod ceiling;
 pub(crate) mod debian_root;
+mod deny;
 mod edge;
 mod profile;
 mod runner;
@@ -24,6 +25,9 @@ Installs what is missing (as root), builds, and runs the tests. Without a PART a
 
   format     cargo fmt --check
   lint       cargo clippy, no warning allowed
+  doc        cargo doc, no warning allowed
+  deny       cargo deny: licences, advisories, sources; skipped without cargo-deny, and
+             advisories without their database
   unit       unit, golden and documentation tests of the workspace
   blackbox   the suites in tests/, against the built programs; a suite's own name
              (conformance, lifecycle, engines, ...) runs that one alone
@@ -40,7 +44,8 @@ The last line counts the tests: `N passed, N failed`, and `, N skipped` where a 
 why it could not run here.
 ";
 
-const PARTS: [&str; 7] = ["format", "lint", "unit", "blackbox", "edges", "ceilings", "vm"];
+const PARTS: [&str; 9] =
+    ["format", "lint", "doc", "deny", "unit", "blackbox", "edges", "ceilings", "vm"];
 
 /// What was asked for.
 struct Options {
@@ -111,6 +116,16 @@ fn run(options: &Options, metadata: &Metadata, suites: &[String]) -> anyhow::Res
         command.args(["clippy", "--workspace", "--all-targets", "--quiet"]);
         command.args(["--", "--deny", "warnings"]);
         tally.check("lint", process::run(&mut command));
+    }
+    interrupt::check()?;
+    if options.wants("doc") {
+        let mut command = cargo::command();
+        command.args(["doc", "--workspace", "--no-deps", "--quiet"]);
+        command.env("RUSTDOCFLAGS", "--deny warnings");
+        tally.check("doc", process::run(&mut command));
+    }
+    if options.wants("deny") {
+        deny::check(&mut tally);
     }
     interrupt::check()?;
     if options.wants("edges") {

@@ -9,7 +9,7 @@ mod name;
 mod placeholder;
 mod property;
 mod variant;
-mod wire;
+pub(crate) mod wire;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

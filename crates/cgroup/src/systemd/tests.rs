@@ -405,7 +405,8 @@ fn a_real_bus_understands_us() {
         .stderr(std::process::Stdio::null())
         .spawn();
     let Ok(mut daemon) = daemon else {
-        eprintln!("skipped: no dbus-daemon");
+        // Past the test harness, which keeps what it captures of tests that pass.
+        let _ = writeln!(std::io::stderr(), "skipped: no dbus-daemon");
         std::fs::remove_dir_all(&directory).unwrap();
         return;
     };

@@ -4,7 +4,7 @@
 /// Largest message taken; systemd's answers have some hundred bytes.
 const LARGEST: usize = 1 << 20;
 /// Length of the fixed part of a header, up to the length of its fields.
-pub(super) const PREFIX: usize = 16;
+pub(crate) const PREFIX: usize = 16;
 
 #[cfg(target_endian = "little")]
 const ENDIAN: u8 = b'l';
@@ -205,7 +205,7 @@ pub(super) fn call(serial: u32, target: Target, signature: &str, body: Writer) -
 
 /// A message that has come in, with what its readers here need.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Message {
+pub(crate) struct Message {
     pub(super) kind: u8,
     pub(super) reply_to: u32,
     pub(super) interface: String,
@@ -213,12 +213,12 @@ pub(super) struct Message {
     pub(super) error_name: String,
     /// Its unique name on the bus; a manager's own socket names none.
     pub(super) sender: String,
-    pub(super) signature: String,
-    pub(super) body: Vec<u8>,
+    pub(crate) signature: String,
+    pub(crate) body: Vec<u8>,
 }
 
 /// The length of a message whose first [`PREFIX`] bytes are given.
-pub(super) fn length(prefix: &[u8]) -> Result<usize, &'static str> {
+pub(crate) fn length(prefix: &[u8]) -> Result<usize, &'static str> {
     let mut reader = Reader { bytes: prefix, at: 0 };
     if reader.byte()? != ENDIAN {
         return Err("not in this machine's byte order");
@@ -237,7 +237,7 @@ pub(super) fn length(prefix: &[u8]) -> Result<usize, &'static str> {
 }
 
 /// Takes a whole message apart.
-pub(super) fn parse(bytes: &[u8]) -> Result<Message, &'static str> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Message, &'static str> {
     let mut reader = Reader { bytes, at: 1 };
     let mut message = Message { kind: reader.byte()?, ..Message::default() };
     reader.at = 12;
@@ -273,7 +273,7 @@ const SHORT: &str = "shorter than it says";
 
 impl Message {
     /// The arguments as text, numbers written out; none but `s`, `o`, `u` and `v` of `s`.
-    pub(super) fn arguments(&self) -> Result<Vec<String>, &'static str> {
+    pub(crate) fn arguments(&self) -> Result<Vec<String>, &'static str> {
         let mut reader = Reader { bytes: &self.body, at: 0 };
         let mut arguments = Vec::new();
         for kind in self.signature.chars() {

@@ -12,7 +12,6 @@ use std::net::IpAddr;
 use clap::Args;
 use husk_image::facts::Facts;
 
-use husk_engine::attach;
 use husk_engine::container::config::Config;
 use husk_engine::error::{Error, Result};
 use husk_engine::home::Home;
@@ -92,7 +91,8 @@ pub(super) struct Flags {
     /// Drop a capability, or ALL
     #[arg(long, value_name = "CAPABILITY")]
     cap_drop: Vec<String>,
-    /// Security option: no-new-privileges, seccomp=unconfined|FILE|+io_uring|+af_alg, apparmor=PROFILE,
+    /// Security option: no-new-privileges, apparmor=PROFILE,
+    /// seccomp=unconfined|FILE|+io_uring|+af_alg|+af_vsock,
     /// label=LABEL, systempaths=unconfined
     #[arg(long, value_name = "OPTION")]
     security_opt: Vec<String>,
@@ -251,7 +251,7 @@ impl Flags {
         if !workdir.starts_with('/') {
             return Err(Error::flag("--workdir", workdir, "must be an absolute path"));
         }
-        attach::parse_keys(&self.detach_keys)?;
+        crate::attach::parse_keys(&self.detach_keys)?;
         if let Some(policy) = self.restart.as_deref().filter(|one| !matches!(*one, "" | "no")) {
             return Err(Error::flag("--restart", policy, "is not supported yet (only \"no\")"));
         }

@@ -109,8 +109,9 @@ fn networks(nets: &husk_net::Networks, record: &husk_engine::container::Record) 
         [] => &default,
         asked => asked,
     };
-    for name in asked.iter().filter(|name| !name.starts_with("container:")) {
-        networks.insert(name.clone(), endpoint(None));
+    let asked = asked.iter().map(|value| husk_net::network_name(value));
+    for name in asked.filter(|name| !name.starts_with("container:")) {
+        networks.insert(name.to_owned(), endpoint(None));
     }
     for one in nets.endpoints(None)?.into_iter().filter(|one| one.container == record.id) {
         networks.insert(one.network.clone(), endpoint(Some(&one)));
@@ -274,7 +275,7 @@ fn host_config(container: &Container) -> Result<Value> {
         "Binds": list(&binds(container)),
         "ContainerIDFile": "",
         "LogConfig": log,
-        "NetworkMode": config.networks.first().map_or("bridge", String::as_str),
+        "NetworkMode": config.networks.first().map_or("bridge", |value| husk_net::network_name(value)),
         "PortBindings": bindings(config)?,
         "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 },
         "AutoRemove": config.auto_remove,
@@ -335,7 +336,7 @@ fn host_config(container: &Container) -> Result<Value> {
         "CpuPercent": 0,
         "IOMaximumIOps": 0,
         "IOMaximumBandwidth": 0,
-        "MaskedPaths": if unmasked { nil(Nil::List) } else { json!(spec::MASKED) },
+        "MaskedPaths": if unmasked { nil(Nil::List) } else { json!(spec::masked::masked_paths()) },
         "ReadonlyPaths": if unmasked { nil(Nil::List) } else { json!(spec::READONLY) },
     });
     let mut omitted = json!({
@@ -435,7 +436,7 @@ pub(super) fn document(home: &Home, container: &Container, size: bool) -> Result
         OMITTED: { "SizeRw": null, "SizeRootFs": null },
     });
     if size {
-        let own = usage::tree(&rootfs::upper_of(container));
+        let own = usage::changes(container);
         shown["SizeRw"] = own.into();
         shown["SizeRootFs"] = (own + crate::image::size_of(home, container)).into();
     }

@@ -44,6 +44,12 @@ pub(crate) fn obstacle() -> Option<String> {
     (!Path::new(BUSYBOX).is_file()).then(|| format!("no {BUSYBOX} (busybox-static)"))
 }
 
+/// Says why a test does nothing, past the test harness, which keeps what it captures of tests
+/// that pass.
+pub(crate) fn skip(reason: &str) {
+    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("skipped: {reason}\n"));
+}
+
 /// An engine made by a function of [`Engine`]'s; where none can be, the test is over and
 /// says why.
 #[allow(unused_macros, reason = "each file of tests uses a part of it")]
@@ -51,7 +57,7 @@ macro_rules! engine {
     ($make:ident) => {
         match crate::support::obstacle() {
             Some(why) => {
-                eprintln!("skipped: {why}");
+                crate::support::skip(&why);
                 return;
             }
             None => crate::support::Engine::$make(),
@@ -328,6 +334,15 @@ impl Drop for Engine {
         if arguments.len() > 3 {
             self.run(&arguments);
         }
+    }
+}
+
+/// A file system that is unmounted at the end.
+pub(crate) struct Mounted(pub(crate) String);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").args(["-l", &self.0]).status();
     }
 }
 

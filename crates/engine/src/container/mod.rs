@@ -68,6 +68,9 @@ pub struct Record {
     pub config: Config,
 }
 
+/// The id of a container whose record cannot be read, and why.
+pub type Damaged = (String, Error);
+
 /// One container.
 #[derive(Clone, Debug)]
 pub struct Container {
@@ -195,7 +198,7 @@ impl Container {
     ///
     /// # Errors
     /// A directory that cannot be read.
-    pub fn survey(home: &Home) -> Result<(Vec<Self>, Vec<(String, Error)>)> {
+    pub fn survey(home: &Home) -> Result<(Vec<Self>, Vec<Damaged>)> {
         let (mut all, mut damaged) = (Vec::new(), Vec::new());
         for id in Self::ids(home)? {
             match Self::open(home, &id) {
@@ -348,11 +351,6 @@ impl Container {
     /// The same of a container that is known by its whole id alone.
     pub fn monitor_lock_of(home: &Home, id: &str) -> PathBuf {
         home.run.join("containers").join(id).join("monitor.lock")
-    }
-
-    /// There while `restart` is between its stop and its start: `--rm` waits.
-    pub fn restart_mark(&self) -> PathBuf {
-        self.run.join("restarting")
     }
 
     /// Another name. The caller holds the lock.

@@ -34,6 +34,8 @@ pub struct State {
     pub boot: String,
     /// The monitor's pid, for inspect.
     pub monitor: i32,
+    /// What that monitor understands (monitor/protocol.rs).
+    pub protocol: u32,
     /// RFC 3339; empty where it was never started.
     pub started: String,
     /// RFC 3339; empty where it has not ended.

@@ -15,17 +15,17 @@
 //! take everything back. Another runtime (`--runtime`), and a network that takes the
 //! container's process (pasta), are served in the steps of runtime.md: create, connect, start.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use husk_net::Service;
-use rustix::fs::OFlags;
 use rustix::io::FdFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
+use super::streams::{Streams, listen_for_terminal};
 use crate::connection::Connection;
 use crate::container::Container;
 use crate::container::config::Limits;
@@ -42,16 +42,6 @@ pub(super) struct Executed {
     pub(super) pid: Pid,
     pub(super) streams: Streams,
     pub(super) proxy: Option<Service>,
-}
-
-/// Our ends of the program's standard streams.
-#[derive(Debug)]
-pub(super) struct Streams {
-    /// A pipe, or the terminal.
-    pub(super) stdin: Option<OwnedFd>,
-    /// A pipe, or the terminal.
-    pub(super) stdout: OwnedFd,
-    pub(super) stderr: Option<OwnedFd>,
 }
 
 /// Makes the container of the bundle in its run directory, which is the current one, connects
@@ -82,32 +72,22 @@ pub(super) fn execute(
 struct Call<'a> {
     runtime: &'a Runtime,
     container: &'a Container,
-    /// Where the terminal is received; else our ends of the pipes.
-    ours: Ours,
+    /// Our ends of the pipes, or those of the terminal to come.
+    streams: Streams,
+    /// Where the terminal is received.
+    console: Option<UnixListener>,
     /// The program's ends, until they are handed on.
     theirs: Option<[Stdio; 3]>,
-}
-
-enum Ours {
-    Terminal(UnixListener),
-    Pipes(Streams),
 }
 
 impl<'a> Call<'a> {
     fn new(runtime: &'a Runtime, container: &'a Container) -> Result<Self> {
         let config = &container.record.config;
-        let (ours, theirs) = match config.tty {
-            true => {
-                let _ = std::fs::remove_file(CONSOLE);
-                let listener = UnixListener::bind(CONSOLE).map_err(file("bind", CONSOLE))?;
-                (Ours::Terminal(listener), [Stdio::null(), Stdio::null(), Stdio::null()])
-            }
-            false => {
-                let (ours, theirs) = pipes(config.interactive)?;
-                (Ours::Pipes(ours), theirs)
-            }
+        let (console, (streams, theirs)) = match config.tty {
+            true => (Some(listen_for_terminal(CONSOLE)?), Streams::awaiting_terminal()),
+            false => (None, Streams::pipes(config.interactive)?),
         };
-        Ok(Self { runtime, container, ours, theirs: Some(theirs) })
+        Ok(Self { runtime, container, streams, console, theirs: Some(theirs) })
     }
 
     /// `create`.
@@ -154,23 +134,18 @@ impl<'a> Call<'a> {
             }
             call.args(command).arg("--bundle").arg(&container.run);
             call.arg("--pid-file").arg(container.run.join("pid"));
-            if matches!(self.ours, Ours::Terminal(_)) {
+            if self.console.is_some() {
                 call.args(["--console-socket", CONSOLE]);
             }
             call.arg(container.id()).stdin(stdin).stdout(stdout).stderr(stderr);
         })
     }
 
-    fn streams(self) -> Result<Streams> {
-        let streams = match self.ours {
-            Ours::Terminal(listener) => terminal(&listener)?,
-            Ours::Pipes(streams) => streams,
-        };
-        let all = [streams.stdin.as_ref(), Some(&streams.stdout), streams.stderr.as_ref()];
-        for stream in all.into_iter().flatten() {
-            set_nonblocking(stream)?;
+    fn streams(mut self) -> Result<Streams> {
+        if let Some(console) = &self.console {
+            self.streams.take_terminal(console)?;
         }
-        Ok(streams)
+        Ok(self.streams)
     }
 }
 
@@ -178,47 +153,8 @@ fn no_streams() -> Error {
     Error::other("the runtime is called once with the program's streams")
 }
 
-/// The pipes of a program without a terminal: ours and its.
-fn pipes(interactive: bool) -> Result<(Streams, [Stdio; 3])> {
-    let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(file("make", "a pipe"));
-    let (stdin, theirs_in) = match interactive {
-        true => pipe().map(|(read, write)| (Some(write), Stdio::from(read)))?,
-        false => (None, Stdio::null()),
-    };
-    let (stdout, theirs_out) = pipe()?;
-    let (stderr, theirs_err) = pipe()?;
-    let streams = Streams { stdin, stdout, stderr: Some(stderr) };
-    Ok((streams, [theirs_in, theirs_out.into(), theirs_err.into()]))
-}
-
-fn set_nonblocking(stream: &OwnedFd) -> Result<()> {
-    let flags = rustix::fs::fcntl_getfl(stream);
-    flags
-        .and_then(|flags| rustix::fs::fcntl_setfl(stream, flags | OFlags::NONBLOCK))
-        .map_err(file("set O_NONBLOCK on", "a standard stream"))
-}
-
 fn read_pid(path: &Path) -> Result<Pid> {
     let text = std::fs::read_to_string(path).map_err(file("read", path))?;
     let pid = text.trim().parse().ok().and_then(Pid::from_raw);
     pid.ok_or_else(|| Error::other(format_args!("{}: not a process id: {text:?}", path.display())))
-}
-
-/// The terminal's master, which the runtime has sent (runc's "console socket").
-fn terminal(listener: &UnixListener) -> Result<Streams> {
-    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-    let (stream, _) = listener.accept().map_err(file("accept on", "console.sock"))?;
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut name = [0; 256];
-    let mut buffers = [std::io::IoSliceMut::new(&mut name)];
-    recvmsg(&stream, &mut buffers, &mut ancillary, RecvFlags::CMSG_CLOEXEC)
-        .map_err(file("receive on", "console.sock"))?;
-    let mut sent = ancillary.drain().filter_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-        _ => None,
-    });
-    let master = sent.next().ok_or_else(|| Error::other("the runtime sent no terminal"))?;
-    let stdin = master.try_clone().map_err(file("duplicate", "the terminal"))?;
-    Ok(Streams { stdin: Some(stdin), stdout: master, stderr: None })
 }

@@ -1,9 +1,24 @@
-//! What a monitor and those attached to it tell each other, one packet a message
-//! (SOCK_SEQPACKET, unix(7)).
+//! The protocol between a monitor and its clients, one packet a message (SOCK_SEQPACKET,
+//! unix(7)).
+//!
+//! A connection is about the container's own program until it names an exec session:
+//!
+//! ```text
+//! attach    Attach                          -> Stdout, Stderr, ...          Exited
+//! wait      Wait                            ->                              Exited
+//! start     Attach, Size (inherited socket) -> Notice, Started, Stdout, ... Exited
+//! restart   Restart                         -> Exited, Notice, Started
+//! exec      Session, Attach, Start          -> Started, Stdout, ...         Exited
+//! ```
+//!
+//! `Failed` comes in place of `Started`. A monitor ignores what it does not know, so new
+//! requests are only sent to one whose [`VERSION`] (in state.json) has them.
 
-use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use rustix::io::Errno;
 use rustix::net::{
@@ -12,31 +27,40 @@ use rustix::net::{
 
 use crate::error::{Result, file};
 
+/// What a monitor understands: 0 has neither `Session`, `Start` nor `Restart`.
+pub const VERSION: u32 = 1;
+
 /// Most bytes of data in a message.
 pub const MAX_DATA: usize = 16 << 10;
 
 /// To the monitor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Send me the output; `stdin`: what I send is the program's input.
+    /// Send the program's output from now on.
     Attach {
-        /// Whether input is sent.
+        /// Whether this connection sends the program's input.
         stdin: bool,
     },
-    /// Tell me the exit status only.
+    /// Send the exit status only.
     Wait,
-    /// Input.
+    /// Input for the program.
     Input(Vec<u8>),
     /// The input has ended.
     EndOfInput,
-    /// The terminal has this many rows and columns.
+    /// Resize the terminal to so many rows and columns.
     Size(u16, u16),
     /// Send this signal to the program.
     Signal(i32),
-    /// I go; the program keeps its input.
+    /// This connection ends, and the program keeps its input.
     Detach,
-    /// The container is mine: kill it when I am gone.
+    /// Kill the container when this connection ends.
     Own,
+    /// This connection is about the exec session with this id.
+    Session(String),
+    /// Run the program of the exec session.
+    Start,
+    /// Run the container's program again when it has ended.
+    Restart,
 }
 
 /// From the monitor.
@@ -46,13 +70,13 @@ pub enum Event {
     Stdout(Vec<u8>),
     /// Standard error.
     Stderr(Vec<u8>),
-    /// Something that the person should see.
+    /// A remark for the user.
     Notice(String),
     /// The program runs.
     Started,
-    /// It could not be started: the exit code for the engine, and why.
+    /// The program could not be started: the exit code for the engine, and why.
     Failed(u8, String),
-    /// It has ended.
+    /// The program has ended with this exit status.
     Exited(i32),
 }
 
@@ -68,7 +92,7 @@ fn number(data: &[u8]) -> Option<i32> {
 }
 
 impl Request {
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         match self {
             Self::Attach { stdin } => with(b'A', &[u8::from(*stdin)]),
             Self::Wait => with(b'W', &[]),
@@ -82,10 +106,13 @@ impl Request {
             Self::Signal(signal) => with(b'k', &signal.to_le_bytes()),
             Self::Detach => with(b'd', &[]),
             Self::Own => with(b'o', &[]),
+            Self::Session(id) => with(b'S', id.as_bytes()),
+            Self::Start => with(b'r', &[]),
+            Self::Restart => with(b'R', &[]),
         }
     }
 
-    fn decode(packet: &[u8]) -> Option<Self> {
+    pub(super) fn decode(packet: &[u8]) -> Option<Self> {
         let (tag, data) = packet.split_first()?;
         Some(match (tag, data) {
             (b'A', [stdin]) => Self::Attach { stdin: *stdin == 1 },
@@ -98,13 +125,16 @@ impl Request {
             (b'k', data) => Self::Signal(number(data)?),
             (b'd', []) => Self::Detach,
             (b'o', []) => Self::Own,
+            (b'S', id) => Self::Session(String::from_utf8(id.to_vec()).ok()?),
+            (b'r', []) => Self::Start,
+            (b'R', []) => Self::Restart,
             _ => return None,
         })
     }
 }
 
 impl Event {
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         match self {
             Self::Stdout(data) => with(b'1', data),
             Self::Stderr(data) => with(b'2', data),
@@ -119,7 +149,7 @@ impl Event {
         }
     }
 
-    fn decode(packet: &[u8]) -> Option<Self> {
+    pub(super) fn decode(packet: &[u8]) -> Option<Self> {
         let (tag, data) = packet.split_first()?;
         let text = |data: &[u8]| String::from_utf8_lossy(data).into_owned();
         Some(match tag {
@@ -141,9 +171,20 @@ fn clip(text: &str) -> &[u8] {
     text.as_bytes().get(..MAX_DATA).unwrap_or(text.as_bytes())
 }
 
-/// The end of whoever is attached.
+/// A client's end of a connection.
 #[derive(Debug)]
 pub struct Attachment(pub OwnedFd);
+
+/// What [`Attachment::receive_until`] has received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// The next event.
+    Event(Event),
+    /// The monitor is gone.
+    End,
+    /// The time has come before an event.
+    TimedOut,
+}
 
 impl Attachment {
     /// Sends a request, waiting where the monitor is slow.
@@ -159,6 +200,20 @@ impl Attachment {
         }
     }
 
+    /// Sends a request, or nothing where the monitor does not read.
+    ///
+    /// # Errors
+    /// EAGAIN then; EPIPE where the monitor is gone.
+    pub fn try_send(&self, request: &Request) -> Result<(), Errno> {
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        loop {
+            match send(&self.0, &request.encode(), flags) {
+                Err(Errno::INTR) => {}
+                other => return other.map(drop),
+            }
+        }
+    }
+
     /// Waits for the next event; `None` where the monitor is gone.
     ///
     /// # Errors
@@ -167,14 +222,36 @@ impl Attachment {
         let mut packet = vec![0; MAX_DATA + 16];
         loop {
             match recv(&self.0, &mut packet[..], RecvFlags::empty()) {
-                Ok((0, _)) | Err(Errno::CONNRESET) => return Ok(None),
+                Ok((0, _)) => return Ok(None),
                 Ok((length, _)) => {
                     if let Some(event) = packet.get(..length).and_then(Event::decode) {
                         return Ok(Some(event));
                     }
                 }
+                // The monitor has gone without reading all that was sent to it. That is told
+                // once, and before the events that are still to be read.
+                Err(Errno::INTR | Errno::CONNRESET) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+
+    /// The same, until a time at most; `None` for ever.
+    ///
+    /// # Errors
+    /// The errno of poll(2) or recv(2).
+    pub fn receive_until(&self, until: Option<Instant>) -> Result<Received, Errno> {
+        loop {
+            let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+            let rest = until.map(|until| until.saturating_duration_since(Instant::now()));
+            let spec = rest.and_then(|rest| Timespec::try_from(rest).ok());
+            match poll(&mut fds, spec.as_ref()) {
+                Ok(0) => return Ok(Received::TimedOut),
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno),
+                Ok(_) => {
+                    return Ok(self.receive()?.map_or(Received::End, Received::Event));
+                }
             }
         }
     }
@@ -230,86 +307,6 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
     rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
 }
 
-/// The monitor's end of one attached.
-#[derive(Debug)]
-pub struct Client {
-    /// Its socket.
-    pub socket: OwnedFd,
-    pending: VecDeque<Vec<u8>>,
-    /// Wants the output.
-    pub output: bool,
-    /// What it sends is the program's input.
-    pub stdin: bool,
-    /// The container ends with it.
-    pub owner: bool,
-    /// Gone.
-    pub closed: bool,
-}
-
-impl Client {
-    /// One who has just connected.
-    pub fn new(socket: OwnedFd) -> Self {
-        Self {
-            socket,
-            pending: VecDeque::new(),
-            output: false,
-            stdin: false,
-            owner: false,
-            closed: false,
-        }
-    }
-
-    /// Whether something waits to be taken.
-    pub fn is_behind(&self) -> bool {
-        !self.pending.is_empty() && !self.closed
-    }
-
-    /// Sends, or keeps for later.
-    pub fn send(&mut self, event: &Event) {
-        self.pending.push_back(event.encode());
-        self.flush();
-    }
-
-    /// Sends what can be sent without waiting.
-    pub fn flush(&mut self) {
-        while let Some(packet) = self.pending.front() {
-            match send(&self.socket, packet, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
-                Ok(_) => drop(self.pending.pop_front()),
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return,
-                Err(_) => {
-                    self.closed = true;
-                    self.pending.clear();
-                }
-            }
-        }
-    }
-
-    /// The next request, if one is there.
-    pub fn receive(&mut self) -> Option<Request> {
-        let mut packet = vec![0; MAX_DATA + 16];
-        loop {
-            match recv(&self.socket, &mut packet[..], RecvFlags::DONTWAIT) {
-                Ok((0, _)) => {
-                    self.closed = true;
-                    return None;
-                }
-                Ok((length, _)) => {
-                    if let Some(request) = packet.get(..length).and_then(Request::decode) {
-                        return Some(request);
-                    }
-                }
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return None,
-                Err(_) => {
-                    self.closed = true;
-                    return None;
-                }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -325,6 +322,9 @@ mod tests {
             Request::Signal(15),
             Request::Detach,
             Request::Own,
+            Request::Session("0123".to_owned()),
+            Request::Start,
+            Request::Restart,
         ];
         for request in requests {
             assert_eq!(Request::decode(&request.encode()), Some(request));
@@ -342,5 +342,19 @@ mod tests {
         }
         assert_eq!(Request::decode(b"k1"), None);
         assert_eq!(Event::decode(b""), None);
+        assert_eq!(Request::decode(b"?of a later version"), None);
+        assert_eq!(Request::decode(b"S\xff"), None);
+    }
+
+    #[test]
+    fn an_exit_status_is_read_though_input_was_in_flight() {
+        let (ours, theirs) = pair().unwrap();
+        let attachment = Attachment(ours);
+        attachment.send(&Request::Input(b"more".to_vec())).unwrap();
+        send(&theirs, &Event::Exited(3).encode(), SendFlags::NOSIGNAL).unwrap();
+        // With a request unread, which resets the connection.
+        drop(theirs);
+        assert_eq!(attachment.receive(), Ok(Some(Event::Exited(3))));
+        assert_eq!(attachment.receive(), Ok(None));
     }
 }

@@ -1,355 +1,515 @@
-//! The monitor's loop: output to the log and those attached, their input to the program.
+//! The monitor's connections and what they ask for, while the container's program runs.
 
+mod sessions;
+
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
-use rustix::termios::Winsize;
+use rustix::process::{Pid, WaitOptions, WaitStatus};
 
-use super::execute::Streams;
+use husk_net::Service;
+
+use super::client::{Client, Target};
+use super::event_loop::EventLoop;
+use super::failed;
 use super::log::Log;
-use super::protocol::{Client, Event, MAX_DATA, Request};
-use super::start::Running;
+use super::protocol::{Event, Request};
+use super::session::Session;
+use super::streams::{Stream, Streams};
 use crate::container::Container;
-use crate::error::Result;
+use crate::error::{Result, file};
+use crate::runtime::Runtime;
 
 const SIGKILL: i32 = 9;
 
-/// Input that the program has not read yet; beyond it those attached wait.
-const MAX_PENDING: usize = 256 << 10;
+/// How long no connection is accepted after the process has run out of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// What is read of a stream after the program's end, where another process still writes to it
-/// (pipe(7): the most that a pipe of an ordinary user can hold).
-const MAX_DRAINED: usize = 1 << 20;
-
-/// After so long without an event a monitor gives back what it does not need to wait.
-const QUIET: Duration = Duration::from_secs(1);
-
-/// poll(2). As many as there are containers wait here, each of a program that did much at the
-/// start: what that has used comes back from the page cache when it is used again. After the
-/// rest begins only this function is executed.
-fn wait(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> Result<usize, Errno> {
-    let spec = |limit: Duration| Timespec::try_from(limit).ok();
-    let first = limit.map_or(QUIET, |limit| limit.min(QUIET));
-    match poll(fds, spec(first).as_ref()) {
-        Ok(0) if limit.is_none_or(|limit| limit > first) => {}
-        other => return other,
-    }
-    let rest = limit.map(|limit| limit - first).and_then(spec);
-    husk_sys::heap::trim();
-    let _ = husk_sys::text::forget();
-    poll(fds, rest.as_ref())
+/// What the event loop reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Token {
+    /// SIGCHLD: first, so that an exit is seen before what it makes readable.
+    Children,
+    Program(Target, Stream),
+    Client(u32),
+    Listener,
+    Proxy,
+    AcceptAgain,
 }
 
+/// The container's program, once it runs.
 #[derive(Debug)]
-pub(super) struct Serving {
-    listener: OwnedFd,
-    clients: Vec<Client>,
+pub(super) struct Program {
+    pub(super) pid: Pid,
+    pub(super) pidfd: OwnedFd,
+    pub(super) streams: Streams,
+    pub(super) proxy: Option<Service>,
+}
+
+/// Connections, sessions and the program.
+#[derive(Debug)]
+pub(super) struct Server {
+    container: Container,
+    runtime: Runtime,
+    events: EventLoop<Token>,
+    listener: Rc<OwnedFd>,
+    children: Rc<OwnedFd>,
+    clients: BTreeMap<u32, Client>,
+    sessions: BTreeMap<u32, Session>,
+    /// Exits of processes that nobody knew when they were reaped.
+    strays: Vec<(Pid, i32)>,
+    next: u32,
     log: Option<Log>,
-    pending: Vec<u8>,
-    close_input: bool,
-    size: Option<Winsize>,
+    program: Option<Program>,
+    /// What came before the program ran.
+    early: Early,
+    /// The terminal's size, as it was last asked for.
+    size: Option<(u16, u16)>,
+    exit: Option<i32>,
+    has_run: bool,
+}
+
+#[derive(Debug, Default)]
+struct Early {
+    input: Vec<u8>,
+    input_ended: bool,
     signals: Vec<i32>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Source {
-    Process,
-    Listener,
-    Stdout,
-    Stderr,
-    Stdin,
-    Proxy,
-    Client(usize),
-}
-
-impl Serving {
-    pub(super) fn new(container: &Container, listener: OwnedFd) -> Result<Self> {
-        let log = Log::open(&container.directory, &container.record.config.log)?;
-        Ok(Self {
-            listener,
-            clients: Vec::new(),
-            log,
-            pending: Vec::new(),
-            close_input: false,
+impl Server {
+    pub(super) fn new(container: &Container, runtime: Runtime, listener: OwnedFd) -> Result<Self> {
+        let children = husk_sys::signal::children_into_fd().map_err(file("make", "a signalfd"))?;
+        let mut server = Self {
+            container: container.clone(),
+            runtime,
+            events: EventLoop::new(),
+            listener: Rc::new(listener),
+            children: Rc::new(children),
+            clients: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            strays: Vec::new(),
+            next: 0,
+            log: Log::open(&container.directory, &container.record.config.log)?,
+            program: None,
+            early: Early::default(),
             size: None,
-            signals: Vec::new(),
-        })
-    }
-
-    pub(super) fn add(&mut self, client: Client) {
-        self.clients.push(client);
-    }
-
-    /// Until the container's process has ended and its output is drained.
-    pub(super) fn serve(&mut self, running: &mut Running) {
-        let Running { pidfd, streams, proxy, .. } = running;
-        let mut open = Open { stdout: true, stderr: streams.stderr.is_some() };
-        self.apply(streams, pidfd);
-        loop {
-            let behind = self.clients.iter().any(|client| client.output && client.is_behind());
-            let mut sources =
-                vec![(Source::Process, PollFlags::IN), (Source::Listener, PollFlags::IN)];
-            if open.stdout && !behind {
-                sources.push((Source::Stdout, PollFlags::IN));
-            }
-            if open.stderr && !behind {
-                sources.push((Source::Stderr, PollFlags::IN));
-            }
-            if !self.pending.is_empty() && streams.stdin.is_some() {
-                sources.push((Source::Stdin, PollFlags::OUT));
-            }
-            if proxy.is_some() {
-                sources.push((Source::Proxy, PollFlags::IN));
-            }
-            for (index, client) in self.clients.iter().enumerate() {
-                let mut flags = PollFlags::empty();
-                if self.pending.len() < MAX_PENDING {
-                    flags |= PollFlags::IN;
-                }
-                if client.is_behind() {
-                    flags |= PollFlags::OUT;
-                }
-                sources.push((Source::Client(index), flags));
-            }
-            let mut fds = Vec::with_capacity(sources.len());
-            for (source, flags) in &sources {
-                let fd = match source {
-                    Source::Process => pidfd.as_fd(),
-                    Source::Listener => self.listener.as_fd(),
-                    Source::Stdout => streams.stdout.as_fd(),
-                    Source::Stderr => streams.stderr.as_ref().unwrap_or(&streams.stdout).as_fd(),
-                    Source::Stdin => streams.stdin.as_ref().unwrap_or(&streams.stdout).as_fd(),
-                    Source::Proxy => match proxy.as_ref() {
-                        Some(proxy) => proxy.as_fd(),
-                        None => continue,
-                    },
-                    Source::Client(index) => self.clients[*index].socket.as_fd(),
-                };
-                fds.push(PollFd::from_borrowed_fd(fd, *flags));
-            }
-            let limit = proxy.as_ref().and_then(husk_net::Service::timeout);
-            match wait(&mut fds, limit) {
-                Ok(_) | Err(Errno::INTR) => {}
-                // Nothing that polling could be told; the process is waited for instead.
-                Err(_) => return,
-            }
-            let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
-            drop(fds);
-            let mut ended = false;
-            for ((source, _), ready) in sources.into_iter().zip(ready) {
-                if !ready {
-                    continue;
-                }
-                match source {
-                    Source::Process => ended = true,
-                    Source::Listener => self.accept(),
-                    Source::Stdout => open.stdout = self.read_output(&streams.stdout, false),
-                    Source::Stderr => {
-                        if let Some(stderr) = &streams.stderr {
-                            open.stderr = self.read_output(stderr, true);
-                        }
-                    }
-                    Source::Stdin => self.write_input(streams),
-                    Source::Proxy => {}
-                    Source::Client(index) => self.hear(index),
-                }
-            }
-            if let Some(served) = proxy {
-                // It tries again by itself.
-                let _ = served.dispatch();
-            }
-            if self.clients.iter().any(|client| client.owner && client.closed) {
-                self.signals.push(SIGKILL);
-            }
-            self.apply(streams, pidfd);
-            self.clients.retain(|client| !client.closed);
-            if ended {
-                self.drain(streams, open);
-                return;
-            }
-        }
-    }
-
-    /// The rest of the output. Who is attached and does not read (a stopped shell job) is not
-    /// waited for here: the container could not be removed before. It is no more than a pipe
-    /// holds, and kept for them until [`Serving::farewell`].
-    fn drain(&mut self, streams: &Streams, open: Open) {
-        for (stream, is_open, stderr) in [
-            (Some(&streams.stdout), open.stdout, false),
-            (streams.stderr.as_ref(), open.stderr, true),
-        ] {
-            let Some(stream) = stream.filter(|_| is_open) else { continue };
-            let mut total = 0;
-            while total < MAX_DRAINED {
-                let mut buffer = [0; MAX_DATA];
-                match rustix::io::read(stream, &mut buffer[..]) {
-                    Ok(length @ 1..) => {
-                        total += length;
-                        self.output(stderr, &buffer[..length]);
-                    }
-                    Err(Errno::INTR) => {}
-                    // AGAIN: another process still holds the stream; it is not waited for.
-                    _ => break,
-                }
-            }
-        }
-        if let Some(log) = &mut self.log {
-            let _ = log.finish();
-        }
-    }
-
-    fn accept(&mut self) {
-        while let Ok(socket) = accept_with(&self.listener, SocketFlags::CLOEXEC) {
-            self.clients.push(Client::new(socket));
-        }
-    }
-
-    /// False where the stream has ended.
-    fn read_output(&mut self, stream: &OwnedFd, stderr: bool) -> bool {
-        let mut buffer = [0; MAX_DATA];
-        match rustix::io::read(stream, &mut buffer[..]) {
-            Ok(0) => false,
-            Ok(length) => {
-                self.output(stderr, &buffer[..length]);
-                true
-            }
-            Err(Errno::AGAIN | Errno::INTR) => true,
-            // EIO: the last process has closed the terminal's other side.
-            Err(_) => false,
-        }
-    }
-
-    fn output(&mut self, stderr: bool, data: &[u8]) {
-        if let Some(log) = &mut self.log
-            && let Err(error) = log.write(stderr, data)
-        {
-            // A full disk must not stop the program; who is attached sees why.
-            self.log = None;
-            self.notice(&format!("the log ends here: {error}"));
-        }
-        let event = match stderr {
-            true => Event::Stderr(data.to_vec()),
-            false => Event::Stdout(data.to_vec()),
+            exit: None,
+            has_run: false,
         };
-        for client in self.clients.iter_mut().filter(|client| client.output) {
-            client.send(&event);
+        server.events.watch(Token::Children, &server.children, PollFlags::IN);
+        server.events.watch(Token::Listener, &server.listener, PollFlags::IN);
+        Ok(server)
+    }
+
+    fn number(&mut self) -> u32 {
+        self.next = self.next.wrapping_add(1);
+        self.next
+    }
+
+    /// Takes a connection over, with what it has asked for by now; it is told of the start.
+    pub(super) fn add(&mut self, mut client: Client) {
+        client.awaits_start = true;
+        let number = self.number();
+        self.clients.insert(number, client);
+        self.hear(number);
+    }
+
+    /// The size that the terminal is to have from the program's first instruction on.
+    pub(super) fn initial_size(&self) -> Option<(u16, u16)> {
+        self.size
+    }
+
+    /// Whether the program has run at all.
+    pub(super) fn has_run(&self) -> bool {
+        self.has_run
+    }
+
+    /// Whether somebody waits for the program to be started again. Who has left meanwhile does
+    /// not count: a stop that failed has no restart after it.
+    pub(super) fn is_restart_awaited(&mut self) -> bool {
+        let numbers: Vec<u32> = self.clients.keys().copied().collect();
+        numbers.into_iter().for_each(|number| self.hear(number));
+        self.clients.values().any(|client| client.awaits_start && !client.closed)
+    }
+
+    /// Tells those who wait for the start.
+    pub(super) fn tell_starters(&mut self, event: &Event) {
+        for client in self.clients.values_mut().filter(|client| client.awaits_start) {
+            client.send(event);
         }
     }
 
     /// Tells everyone.
     pub(super) fn notice(&mut self, text: &str) {
         let notice = Event::Notice(text.to_owned());
-        self.clients.iter_mut().for_each(|client| client.send(&notice));
+        self.clients.values_mut().for_each(|client| client.send(&notice));
     }
 
-    fn hear(&mut self, index: usize) {
-        // Taken out, so that what it asks can change everything else.
-        let mut client = self.clients.remove(index);
-        client.flush();
-        while self.pending.len() < MAX_PENDING
-            && let Some(request) = client.receive()
-        {
-            self.handle(&mut client, request);
+    /// The program runs: tells so, and hands it what came before.
+    pub(super) fn started(&mut self, program: Program) {
+        self.tell_starters(&Event::Started);
+        self.clients.values_mut().for_each(|client| client.awaits_start = false);
+        self.has_run = true;
+        let early = std::mem::take(&mut self.early);
+        let program = self.program.insert(program);
+        program.streams.push_input(&early.input);
+        if early.input_ended {
+            program.streams.end_input();
         }
-        if client.closed && client.stdin {
-            // As with `docker run -i`: the input ends with who gave it.
-            self.close_input = true;
+        for signal in early.signals {
+            let _ = husk_sys::signal::send(program.pidfd.as_fd(), signal);
         }
-        self.clients.insert(index, client);
+        // Shared with the event loop by a duplicate: it is the same epoll instance.
+        let proxy = program.proxy.as_ref().map(|proxy| proxy.as_fd().try_clone_to_owned());
+        if let Some(Ok(epoll)) = proxy {
+            self.events.watch(Token::Proxy, &Rc::new(epoll), PollFlags::IN);
+        }
     }
 
-    /// Takes a request; what needs the running program is kept for
-    /// [`Serving::apply`].
-    pub(super) fn handle(&mut self, client: &mut Client, request: Request) {
-        match request {
-            Request::Attach { stdin } => {
-                client.output = true;
-                client.stdin = stdin;
+    /// Serves until the container's program has ended and its output is drained. Gives its exit
+    /// status; its connections and its published ports are closed then.
+    pub(super) fn serve(&mut self) -> i32 {
+        // A program that has ended by now sent its signal before there was a descriptor for it.
+        self.reap();
+        while self.exit.is_none() {
+            self.register();
+            match self.events.wait() {
+                Ok(ready) => ready.into_iter().for_each(|token| self.dispatch(token)),
+                // poll(2) wants memory that is not there; the exit status must not be lost.
+                Err(_) => self.wait_for_program(),
             }
-            Request::Wait => client.output = false,
-            Request::Input(data) if client.stdin => self.pending.extend(data),
-            Request::EndOfInput if client.stdin => self.close_input = true,
-            Request::Input(_) | Request::EndOfInput => {}
-            Request::Size(rows, columns) => {
-                self.size =
-                    Some(Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 });
+            if self.clients.values().any(|client| client.owner && client.closed) {
+                self.signal(SIGKILL);
             }
-            Request::Signal(signal) => self.signals.push(signal),
-            Request::Detach => {
-                client.stdin = false;
-                client.closed = true;
-            }
-            Request::Own => client.owner = true,
+            self.keep_clients(|client| !client.closed && (!client.leaving || client.is_behind()));
         }
+        self.drain();
+        // The published ports' connections and descriptors, too: what follows needs some.
+        self.program = None;
+        self.events.forget(Token::Proxy);
+        self.register();
+        self.exit.take().unwrap_or(255)
     }
 
-    fn apply(&mut self, streams: &mut Streams, pidfd: &OwnedFd) {
-        let terminal = streams.stderr.is_none();
-        if let Some(size) = self.size.take()
-            && terminal
-        {
-            let _ = rustix::termios::tcsetwinsize(&streams.stdout, size);
-        }
-        for signal in self.signals.drain(..) {
-            let _ = husk_sys::signal::send(pidfd.as_fd(), signal);
-        }
-        if !self.pending.is_empty() {
-            self.write_input(streams);
-        }
-        // A terminal has no end of its own: who detaches leaves it open.
-        if self.close_input && self.pending.is_empty() && !terminal {
-            streams.stdin = None;
-        }
+    fn keep_clients(&mut self, keeps: impl Fn(&Client) -> bool) {
+        let events = &mut self.events;
+        self.clients.retain(|number, client| {
+            let kept = keeps(client);
+            if !kept {
+                events.forget(Token::Client(*number));
+            }
+            kept
+        });
     }
 
-    fn write_input(&mut self, streams: &mut Streams) {
-        let Some(stdin) = &streams.stdin else {
-            self.pending.clear();
-            return;
+    /// Asks to be woken for what can be done now.
+    fn register(&mut self) {
+        let events = &mut self.events;
+        let behind = |clients: &BTreeMap<u32, Client>, target| {
+            clients.values().any(|one| one.target == target && one.output && one.is_behind())
         };
-        while !self.pending.is_empty() {
-            match rustix::io::write(stdin, &self.pending) {
-                Ok(length) => drop(self.pending.drain(..length)),
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return,
-                // EPIPE: the program has closed its input.
+        let nothing = Streams::default();
+        let streams = self.program.as_ref().map_or(&nothing, |program| &program.streams);
+        let target = Target::Container;
+        let token = |stream| Token::Program(target, stream);
+        streams.register(events, token, behind(&self.clients, target));
+        for (number, session) in &self.sessions {
+            let target = Target::Session(*number);
+            let token = |stream| Token::Program(target, stream);
+            let streams = if session.is_running() { &session.streams } else { &nothing };
+            streams.register(events, token, behind(&self.clients, target));
+        }
+        for (number, client) in &self.clients {
+            let is_full = match client.target {
+                Target::Container => streams.is_full(),
+                Target::Session(number) => {
+                    self.sessions.get(&number).is_some_and(|session| session.streams.is_full())
+                }
+            };
+            let mut interest = PollFlags::empty();
+            if !is_full && !client.leaving {
+                interest |= PollFlags::IN;
+            }
+            if client.is_behind() {
+                interest |= PollFlags::OUT;
+            }
+            events.watch_if(Token::Client(*number), Some(&client.socket), interest);
+        }
+        let proxy = self.program.as_ref().and_then(|program| program.proxy.as_ref());
+        let limit = proxy.and_then(Service::timeout);
+        events.set_timer(Token::Proxy, limit.map(|limit| Instant::now() + limit));
+    }
+
+    fn dispatch(&mut self, token: Token) {
+        match token {
+            Token::Children => {
+                let _ = husk_sys::signal::pending(self.children.as_fd()).count();
+                self.reap();
+            }
+            Token::Program(Target::Container, stream) => {
+                let Some(program) = &mut self.program else { return };
+                let (log, clients) = (&mut self.log, &mut self.clients);
+                program.streams.serve(stream, &mut |stderr, data| {
+                    deliver(log.as_mut(), clients, Target::Container, stderr, data);
+                });
+            }
+            Token::Program(target @ Target::Session(number), stream) => {
+                let Some(session) = self.sessions.get_mut(&number) else { return };
+                let clients = &mut self.clients;
+                session.streams.serve(stream, &mut |stderr, data| {
+                    deliver(None, clients, target, stderr, data);
+                });
+            }
+            Token::Client(number) => self.hear(number),
+            Token::Listener => self.accept(),
+            Token::AcceptAgain => {
+                self.events.watch(Token::Listener, &self.listener, PollFlags::IN);
+            }
+            Token::Proxy => {
+                if let Some(proxy) = self.program.as_mut().and_then(|one| one.proxy.as_mut()) {
+                    // It tries again by itself.
+                    let _ = proxy.dispatch();
+                }
+            }
+        }
+    }
+
+    fn accept(&mut self) {
+        loop {
+            match accept_with(&self.listener, SocketFlags::CLOEXEC) {
+                Ok(socket) => {
+                    let number = self.number();
+                    self.clients.insert(number, Client::new(socket));
+                }
+                Err(Errno::AGAIN | Errno::INTR) => return,
+                Err(Errno::CONNABORTED) => {}
+                // Out of descriptors or memory: the listener stays readable, and asking at once
+                // would only spin.
                 Err(_) => {
-                    self.pending.clear();
-                    streams.stdin = None;
+                    self.events.forget(Token::Listener);
+                    let again = Instant::now() + ACCEPT_PAUSE;
+                    self.events.set_timer(Token::AcceptAgain, Some(again));
                     return;
                 }
             }
         }
     }
 
-    /// Tells everyone the exit status, and waits until it and the output before it are
-    /// taken, or those who were to take it are gone.
-    pub(super) fn farewell(&mut self, exit_code: i32) {
-        self.accept();
-        for client in &mut self.clients {
-            client.send(&Event::Exited(exit_code));
+    /// Takes what a connection has asked for.
+    fn hear(&mut self, number: u32) {
+        // Taken out, so that what it asks can change everything else.
+        let Some(mut client) = self.clients.remove(&number) else { return };
+        client.flush();
+        while !self.is_full(client.target)
+            && !client.leaving
+            && let Some(request) = client.receive()
+        {
+            self.handle(&mut client, request);
         }
+        if client.closed {
+            self.events.forget(Token::Client(number));
+            if client.stdin {
+                // As with `docker run -i`: the input ends with who gave it.
+                self.end_input(client.target);
+            }
+        }
+        self.clients.insert(number, client);
+    }
+
+    fn is_full(&self, target: Target) -> bool {
+        match target {
+            Target::Container => {
+                self.program.as_ref().is_some_and(|program| program.streams.is_full())
+            }
+            Target::Session(number) => {
+                self.sessions.get(&number).is_some_and(|session| session.streams.is_full())
+            }
+        }
+    }
+
+    fn handle(&mut self, client: &mut Client, request: Request) {
+        match request {
+            Request::Attach { stdin } => {
+                client.output = true;
+                client.stdin = stdin;
+                self.tell_known_end(client);
+            }
+            Request::Wait => {
+                client.output = false;
+                self.tell_known_end(client);
+            }
+            Request::Input(data) if client.stdin => self.push_input(client.target, &data),
+            Request::EndOfInput if client.stdin => self.end_input(client.target),
+            Request::Input(_) | Request::EndOfInput => {}
+            Request::Size(rows, columns) => self.resize(client.target, rows, columns),
+            Request::Signal(signal) => match client.target {
+                Target::Container => self.signal(signal),
+                Target::Session(number) => {
+                    if let Some(session) = self.sessions.get_mut(&number) {
+                        session.signal(signal);
+                    }
+                }
+            },
+            Request::Detach => {
+                client.stdin = false;
+                client.closed = true;
+            }
+            Request::Own => client.owner = true,
+            Request::Session(id) => match self.session(&id) {
+                Ok(number) => client.target = Target::Session(number),
+                Err(error) => client.send_last(&failed(&error)),
+            },
+            Request::Start => {
+                if let Target::Session(number) = client.target {
+                    self.start_session(client, number);
+                }
+            }
+            Request::Restart => client.awaits_start = true,
+        }
+    }
+
+    fn push_input(&mut self, target: Target, data: &[u8]) {
+        match (target, &mut self.program) {
+            (Target::Session(number), _) => {
+                if let Some(session) = self.sessions.get_mut(&number) {
+                    session.streams.push_input(data);
+                }
+            }
+            (Target::Container, Some(program)) => program.streams.push_input(data),
+            (Target::Container, None) => self.early.input.extend_from_slice(data),
+        }
+    }
+
+    fn end_input(&mut self, target: Target) {
+        match (target, &mut self.program) {
+            (Target::Session(number), _) => {
+                if let Some(session) = self.sessions.get_mut(&number) {
+                    session.streams.end_input();
+                }
+            }
+            (Target::Container, Some(program)) => program.streams.end_input(),
+            (Target::Container, None) => self.early.input_ended = true,
+        }
+    }
+
+    fn resize(&mut self, target: Target, rows: u16, columns: u16) {
+        if let Target::Session(number) = target {
+            if let Some(session) = self.sessions.get_mut(&number) {
+                session.resize(rows, columns);
+            }
+            return;
+        }
+        self.size = Some((rows, columns));
+        if let Some(program) = &self.program {
+            program.streams.resize(rows, columns);
+        }
+    }
+
+    fn signal(&mut self, signal: i32) {
+        match &self.program {
+            Some(program) => {
+                let _ = husk_sys::signal::send(program.pidfd.as_fd(), signal);
+            }
+            None => self.early.signals.push(signal),
+        }
+    }
+
+    /// Reaps what has ended: the program, sessions, and what was left to us as the subreaper.
+    fn reap(&mut self) {
+        let mut ended = Vec::new();
+        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+            ended.push((pid, exit_code(status)));
+        }
+        self.take_ends(ended);
+    }
+
+    /// Waits for the program and nothing else.
+    fn wait_for_program(&mut self) {
+        while self.exit.is_none() {
+            match rustix::process::wait(WaitOptions::empty()) {
+                Ok(Some((pid, status))) => self.take_ends(vec![(pid, exit_code(status))]),
+                Ok(None) | Err(Errno::INTR) => {}
+                // ECHILD: someone else reaped it; nobody knows its status.
+                Err(_) => self.exit = Some(255),
+            }
+        }
+    }
+
+    /// The rest of the output. Those attached who do not read (a stopped shell job) are not
+    /// waited for here: the container could not be removed before. It is no more than a pipe
+    /// holds, and kept for them until [`Server::farewell`].
+    fn drain(&mut self) {
+        let Some(program) = &mut self.program else { return };
+        let (log, clients) = (&mut self.log, &mut self.clients);
+        program.streams.drain(&mut |stderr, data| {
+            deliver(log.as_mut(), clients, Target::Container, stderr, data);
+        });
+        if let Some(log) = &mut self.log {
+            log.finish();
+        }
+    }
+
+    /// What of the output could not be logged, in words.
+    pub(super) fn log_gap(&self) -> Option<String> {
+        self.log.as_ref().and_then(Log::gap)
+    }
+
+    /// Tells everyone the exit status; nothing more is said to them, except to those who wait
+    /// for the next start.
+    pub(super) fn tell_exit(&mut self, code: i32) {
+        self.accept();
+        for client in self.clients.values_mut() {
+            match client.awaits_start {
+                true => client.send(&Event::Exited(code)),
+                false => client.send_last(&Event::Exited(code)),
+            }
+        }
+    }
+
+    /// Waits until everyone has taken what was said, or is gone.
+    pub(super) fn farewell(&mut self) {
         loop {
-            self.clients.retain(|client| client.is_behind());
+            self.keep_clients(Client::is_behind);
             if self.clients.is_empty() {
                 return;
             }
             let watched = |client| PollFd::from_borrowed_fd(client, PollFlags::OUT);
             let mut fds: Vec<PollFd<'_>> =
-                self.clients.iter().map(|client| watched(client.socket.as_fd())).collect();
+                self.clients.values().map(|client| watched(client.socket.as_fd())).collect();
             let _ = poll(&mut fds, None);
             drop(fds);
-            self.clients.iter_mut().for_each(Client::flush);
+            self.clients.values_mut().for_each(Client::flush);
         }
     }
 }
 
-/// Which of the program's streams have not ended.
-#[derive(Clone, Copy, Debug)]
-struct Open {
-    stdout: bool,
+/// Writes output to the log and to those who want it.
+fn deliver(
+    log: Option<&mut Log>,
+    clients: &mut BTreeMap<u32, Client>,
+    target: Target,
     stderr: bool,
+    data: &[u8],
+) {
+    if let Some(notice) = log.and_then(|log| log.write(stderr, data)) {
+        // A full disk must not stop the program; those attached see why the log has a gap.
+        let notice = Event::Notice(notice);
+        clients.values_mut().for_each(|client| client.send(&notice));
+    }
+    let event = match stderr {
+        true => Event::Stderr(data.to_vec()),
+        false => Event::Stdout(data.to_vec()),
+    };
+    let wanting = |client: &&mut Client| client.output && client.target == target;
+    clients.values_mut().filter(wanting).for_each(|client| client.send(&event));
+}
+
+fn exit_code(status: WaitStatus) -> i32 {
+    let signalled = status.terminating_signal().map(|signal| 128 + signal);
+    status.exit_status().or(signalled).unwrap_or(255)
 }

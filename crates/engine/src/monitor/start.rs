@@ -1,16 +1,17 @@
 //! From a container's record to its running process.
 
 use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use husk_image::user;
-use husk_net::Service;
 use husk_net::etc_files::{ExtraHost, HostResolver, HostsFile, ResolvConf, hostname_file};
-use husk_spec::NamespaceType;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use husk_spec::{ConsoleSize, NamespaceType};
+use rustix::process::{PidfdFlags, pidfd_open};
 
-use super::execute::{Executed, Streams, execute};
+use super::execute::{Executed, execute};
+use super::protocol;
+use super::serve::Program;
 use crate::connection::{self, Connection};
 use crate::container::config::{Config, Mount};
 use crate::container::state::{State, Status, boot_id, start_ticks};
@@ -25,29 +26,28 @@ use crate::{copy_up, device, rootfs, rootless};
 /// What is taken of a file that a container can write: 1 MiB.
 const MAX_FILE: u64 = 1 << 20;
 
-/// A running container, as its monitor holds it.
+/// A container that has just been started.
 #[derive(Debug)]
-pub(super) struct Running {
-    pub(super) pid: Pid,
-    pub(super) pidfd: OwnedFd,
-    pub(super) streams: Streams,
-    pub(super) proxy: Option<Service>,
+pub(super) struct Started {
+    pub(super) program: Program,
     pub(super) state: State,
     /// Where the kernel counts its kills for want of memory.
     pub(super) memory_events: Option<PathBuf>,
 }
 
 /// Starts the container; the current directory is its run directory. `notice` gets what
-/// the person should see. On an error nothing is left but the record.
+/// the person should see. `size` is the terminal's, in rows and columns. On an error nothing is
+/// left but the record.
 pub(super) fn start(
     home: &Home,
     container: &Container,
+    size: Option<(u16, u16)>,
     notice: &mut dyn FnMut(String),
-) -> Result<Running> {
+) -> Result<Started> {
     let runtime = Runtime::of(home, container)?;
     // What an engine that was killed may have left.
     clean(home, &runtime, container)?;
-    let started = prepare_and_run(home, &runtime, container, notice);
+    let started = prepare_and_run(home, &runtime, container, size, notice);
     if started.is_err() {
         // The start's own failure is what the person has to see.
         let _ = clean(home, &runtime, container);
@@ -65,7 +65,7 @@ pub(super) fn clean(home: &Home, runtime: &Runtime, container: &Container) -> Re
     let unmounted = rootfs::unmount(container);
     let disconnected = connection::tear_down(home, container);
     let _ = std::fs::remove_file(container.run.join("paused"));
-    let _ = std::fs::remove_file(container.restart_mark());
+    let _ = std::fs::remove_dir_all(container.run.join(crate::exec::DIRECTORY));
     deleted.and(unmounted).and(disconnected)
 }
 
@@ -73,8 +73,9 @@ fn prepare_and_run(
     home: &Home,
     runtime: &Runtime,
     container: &Container,
+    size: Option<(u16, u16)>,
     notice: &mut dyn FnMut(String),
-) -> Result<Running> {
+) -> Result<Started> {
     let config = &container.record.config;
     let root = rootfs::mount(home, container)?;
     let identity = user::lookup(root.as_fd(), &config.user, &config.groups)?;
@@ -98,7 +99,10 @@ fn prepare_and_run(
         joined: joined(home, config)?,
         init: config.init.then(Runtime::own).transpose()?,
     };
-    let spec = spec::build(config, &facts)?;
+    let mut spec = spec::build(config, &facts)?;
+    if let (Some(process), Some((height, width))) = (&mut spec.process, size) {
+        process.console_size = Some(ConsoleSize { height, width });
+    }
     husk_record::write_json(&container.run.join("config.json"), &spec)?;
     let executed = execute(runtime, container, &network, notice);
     if executed.is_err() {
@@ -116,11 +120,12 @@ fn prepare_and_run(
         start_ticks: start_ticks(number).unwrap_or_default(),
         boot: boot_id(),
         monitor: rustix::process::getpid().as_raw_nonzero().get(),
+        protocol: protocol::VERSION,
         started: crate::clock::timestamp(),
         ..State::default()
     };
     let memory_events = super::oom::events_of(number, container.id());
-    Ok(Running { pid, pidfd, streams, proxy, state, memory_events })
+    Ok(Started { program: Program { pid, pidfd, streams, proxy }, state, memory_events })
 }
 
 /// The namespaces of other containers.

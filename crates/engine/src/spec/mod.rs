@@ -6,6 +6,7 @@
 
 pub mod capability;
 mod limits;
+pub mod masked;
 mod mount;
 pub mod seccomp;
 
@@ -70,23 +71,6 @@ pub enum Network {
     Path(String),
 }
 
-/// Paths that a container sees as empty.
-pub const MASKED: [&str; 13] = [
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",
-    "/sys/firmware",
-    "/sys/kernel/security",
-];
-
 /// Paths that a container cannot write to.
 pub const READONLY: [&str; 5] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
@@ -112,7 +96,7 @@ pub fn build(config: &Config, facts: &Facts<'_>) -> Result<Spec> {
         namespaces: namespaces(config, facts),
         devices: devices(config, facts),
         seccomp: seccomp_profile(config, &capabilities)?,
-        masked_paths: if unmasked { Vec::new() } else { strings(&MASKED) },
+        masked_paths: if unmasked { Vec::new() } else { masked::masked_paths() },
         readonly_paths: if unmasked { Vec::new() } else { strings(&READONLY) },
         mount_label: None,
         ..Linux::default()

@@ -8,18 +8,17 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 
 use super::BuildError;
-use super::cache::{CacheExport, carrier};
+use super::cache::carrier;
 use super::copy::{Attributes, Target};
 use super::dockerfile::{Copy, Dockerfile, Instruction, Run, Stage, Step, StepNetwork, Word};
 use super::error::DockerfileError;
-use super::ignore::Ignore;
 use super::layer_step::layer_step;
-use super::mount_step::{Secret, StepMount, script_path};
+use super::mount_step::{StepMount, script_path};
+use super::options::{BuildOptions, NamedContext};
 use super::state::{Parent, StageState};
-use crate::compose::{Dialect, compose, rfc3339, timestamp};
+use crate::compose::{Dialect, compose};
 use crate::config::{History, ImageConfig, RootFs};
 use crate::document::Descriptor;
 use crate::pack::TreeHash;
@@ -27,7 +26,6 @@ use crate::platform::Platform;
 use crate::progress::{Event, Progress};
 use crate::reference::Reference;
 use crate::store::{ImageRecord, Store};
-use crate::unpack::UnpackOptions;
 use crate::user::{Identity, lookup};
 
 /// What a build needs of the engine.
@@ -69,93 +67,6 @@ pub struct RunStep<'a> {
     pub insecure: bool,
     /// The instruction as it stands, for messages.
     pub text: &'a str,
-}
-
-/// How an image is built.
-#[derive(Debug)]
-pub struct BuildOptions {
-    /// The context, for COPY and ADD.
-    pub context: Option<OwnedFd>,
-    /// What of the context is left out.
-    pub ignore: Ignore,
-    /// `--build-arg`.
-    pub arguments: Vec<(String, String)>,
-    /// `--target`: a stage's name or number; the last one without.
-    pub target: Option<String>,
-    /// What the image is for.
-    pub platform: Platform,
-    /// Make every step anew.
-    pub no_cache: bool,
-    /// `--label`.
-    pub labels: Vec<(String, String)>,
-    /// `--secret`.
-    pub secrets: Vec<Secret>,
-    /// `--ssh`: agents by id, each with its socket.
-    pub agents: Vec<(String, PathBuf)>,
-    /// `--build-context`.
-    pub contexts: Vec<(String, NamedContext)>,
-    /// `--allow network.host`: RUN may have the host's network.
-    pub allow_host_network: bool,
-    /// `--allow security.insecure`: RUN may have the privileges of the host's root.
-    pub allow_insecure: bool,
-    /// `--cache-to`.
-    pub cache: CacheExport,
-    /// SOURCE_DATE_EPOCH, in seconds: the time of the image, and the latest of its files.
-    pub epoch: Option<u64>,
-    /// `--tag`.
-    pub names: Vec<Reference>,
-    /// How layers are made.
-    pub unpack: UnpackOptions,
-}
-
-/// What a name stands for in `FROM` and `--from`.
-#[derive(Debug)]
-pub enum NamedContext {
-    /// Files.
-    Directory {
-        /// The directory.
-        root: OwnedFd,
-        /// What of it is left out.
-        ignore: Ignore,
-    },
-    /// An image.
-    Image(String),
-}
-
-impl BuildOptions {
-    /// The time of what is built now, as configs have it.
-    pub(super) fn timestamp(&self) -> String {
-        self.epoch.map_or_else(timestamp, |seconds| rfc3339(seconds, 0))
-    }
-
-    /// The defaults, for this machine.
-    #[must_use]
-    pub fn new() -> BuildOptions {
-        BuildOptions {
-            context: None,
-            ignore: Ignore::default(),
-            arguments: Vec::new(),
-            target: None,
-            platform: Platform::host(),
-            no_cache: false,
-            labels: Vec::new(),
-            secrets: Vec::new(),
-            agents: Vec::new(),
-            contexts: Vec::new(),
-            allow_host_network: false,
-            allow_insecure: false,
-            cache: CacheExport::default(),
-            epoch: None,
-            names: Vec::new(),
-            unpack: UnpackOptions::of_this_process(),
-        }
-    }
-}
-
-impl Default for BuildOptions {
-    fn default() -> BuildOptions {
-        BuildOptions::new()
-    }
 }
 
 /// What a build has made.

@@ -1,22 +1,20 @@
 //! COPY and ADD as steps: their words, their cache key, and where things go.
 
-use std::fs::File;
 use std::io::Cursor;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
-
 use super::BuildError;
-use super::builder::{Build, NamedContext};
+use super::builder::Build;
 use super::copy::{Attributes, CopyError, Manner, Target};
 use super::dockerfile::{Copy, Step, Word};
-use super::git;
+use super::fetch_step::Repository;
 use super::ignore::Ignore;
 use super::layer_step::{Scratch, layer_step};
-use super::remote::{Fetched, GitAddress, Remote, fetch};
+use super::options::NamedContext;
+use super::remote::{Fetched, Remote};
 use super::source::{Source, clean};
 use super::state::{StageState, absolute};
-use crate::digest::{Digest, clip};
+use crate::digest::clip;
 use crate::overlay::OverlayPlan;
 use crate::pack::TreeHash;
 use crate::progress::Event;
@@ -25,21 +23,21 @@ use crate::tree::mode::ModeChange;
 use crate::user::lookup;
 
 /// A COPY or ADD with its words expanded and its sources found.
-struct Resolved<'c> {
-    copy: &'c Copy,
+pub(super) struct Resolved<'c> {
+    pub(super) copy: &'c Copy,
     /// The destination as it stands, and absolute.
     text: String,
     destination: String,
     paths: Vec<Found<'c>>,
-    fetched: Vec<(&'c Word, Fetched)>,
-    repositories: Vec<(&'c Word, Repository)>,
+    pub(super) fetched: Vec<(&'c Word, Fetched)>,
+    pub(super) repositories: Vec<(&'c Word, Repository)>,
     inline: Vec<(String, String)>,
     exclude: Vec<String>,
     chown: Option<String>,
     /// As it stands, for the key, and parsed.
     mode: Option<(String, ModeChange)>,
     /// What was fetched is in these.
-    scratch: Vec<Scratch>,
+    pub(super) scratch: Vec<Scratch>,
 }
 
 /// A path that a source word means.
@@ -48,13 +46,6 @@ struct Found<'c> {
     path: String,
     /// With `--parents`: the part of the path that is kept.
     kept: String,
-}
-
-/// A repository that was checked out.
-struct Repository {
-    root: OwnedFd,
-    directory: String,
-    commit: String,
 }
 
 impl Resolved<'_> {
@@ -222,7 +213,11 @@ impl Build<'_> {
             _ => (String::new(), pattern.as_str()),
         };
         let whole = if pivot.is_empty() { rest.to_owned() } else { format!("{pivot}/{rest}") };
-        let found = source.find(&whole).map_err(|e| self.copy_error(word, e))?;
+        let found = match copy.parents {
+            true => source.find_deep(&whole),
+            false => source.find(&whole),
+        };
+        let found = found.map_err(|e| self.copy_error(word, e))?;
         if found.is_empty() {
             // As in BuildKit: `yarn.lock*` is how a file that may be missing is named.
             let text = format!("{:?} matches nothing in {}", clip(&pattern), source.name);
@@ -237,68 +232,6 @@ impl Build<'_> {
             resolved.paths.push(Found { word, kept: kept.to_owned(), path });
         }
         Ok(())
-    }
-
-    fn fetch<'c>(
-        &self,
-        state: &StageState,
-        word: &'c Word,
-        remote: &Remote,
-        resolved: &mut Resolved<'c>,
-    ) -> Result<(), BuildError> {
-        let wrong = |message: String| self.wrong(word, message);
-        let scratch = Scratch::new(self.store)?;
-        let checksum = resolved.copy.checksum.as_ref();
-        let checksum = match checksum {
-            Some(word) => Some((word, self.expand(word, state)?)),
-            None => None,
-        };
-        match remote {
-            Remote::Url(url) => {
-                let expected = match &checksum {
-                    Some((word, text)) => Some((
-                        *word,
-                        text.parse::<Digest>().map_err(|e| self.wrong(word, e.to_string()))?,
-                    )),
-                    None => None,
-                };
-                let fetched = fetch(url, &scratch.0).map_err(wrong)?;
-                if let Some((word, expected)) = expected
-                    && fetched.digest != expected
-                {
-                    let message = format!("{} has the digest {}", clip(url), fetched.digest);
-                    return Err(self.wrong(word, message));
-                }
-                resolved.fetched.push((word, fetched));
-            }
-            Remote::Git(address) => {
-                let repository = self.check_out(address, &scratch, resolved.copy.keep_git_dir);
-                let repository = repository.map_err(wrong)?;
-                if let Some((word, expected)) = checksum
-                    && !(expected.len() >= 7 && repository.commit.starts_with(&expected))
-                {
-                    let message =
-                        format!("{} is at commit {}", clip(&address.url), repository.commit);
-                    return Err(self.wrong(word, message));
-                }
-                resolved.repositories.push((word, repository));
-            }
-        }
-        resolved.scratch.push(scratch);
-        Ok(())
-    }
-
-    fn check_out(
-        &self,
-        address: &GitAddress,
-        scratch: &Scratch,
-        keep_git_dir: bool,
-    ) -> Result<Repository, String> {
-        let commit = git::checkout(address, &scratch.0, keep_git_dir)?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = openat(CWD, &scratch.0, flags, Mode::empty())
-            .map_err(|errno| format!("{}: {errno}", scratch.0.display()))?;
-        Ok(Repository { root, directory: address.directory.clone(), commit })
     }
 
     /// A flag that none of the sources can honour is an error.
@@ -393,29 +326,6 @@ impl Build<'_> {
             target.write(destination, name, &mut content, 0o644, None).map_err(BuildError::Copy)?;
         }
         Ok(())
-    }
-
-    /// Puts a fetched file in its place; `None` where it has no name there.
-    fn place_fetched(
-        &self,
-        target: &Target<'_>,
-        fetched: &Fetched,
-        destination: &str,
-        manner: Manner,
-    ) -> Result<Option<()>, CopyError> {
-        let shown = fetched.name.clone().unwrap_or_default();
-        let opened = File::open(&fetched.path).map_err(crate::tree::at("open", &shown))?;
-        if manner.unpack {
-            return target.unpack(&opened.into(), &shown, destination, manner.chown).map(Some);
-        }
-        let name = match (manner.into, &fetched.name) {
-            (true, None) => return Ok(None),
-            (true, Some(name)) => Some(name.as_str()),
-            (false, _) => None,
-        };
-        let mut opened = opened;
-        let time = Some(fetched.modified.unwrap_or(0));
-        target.write(destination, name, &mut opened, 0o600, time).map(Some)
     }
 
     pub(super) fn copy_error(&self, word: &Word, error: CopyError) -> BuildError {

@@ -7,7 +7,7 @@ use std::time::Instant;
 use rustix::fs::{AtFlags, Timespec, Timestamps, utimensat};
 
 use super::BuildError;
-use super::builder::BuildOptions;
+use super::options::BuildOptions;
 use super::state::StageState;
 use crate::digest::Digest;
 use crate::document::media;

@@ -13,6 +13,7 @@ pub mod dockerfile;
 pub mod error;
 pub(crate) mod expand;
 mod export;
+mod fetch_step;
 pub mod git;
 pub mod healthcheck;
 pub mod ignore;
@@ -22,6 +23,7 @@ pub mod lines;
 mod metadata_step;
 mod mount_step;
 mod on_build;
+mod options;
 pub mod remote;
 pub mod run_mount;
 mod source;
@@ -41,7 +43,7 @@ use crate::pack::PackError;
 use crate::store::StoreError;
 use crate::tree::TreeError;
 
-pub use builder::{BuildOptions, Built, NamedContext, RunStep, Runner, build};
+pub use builder::{Built, RunStep, Runner, build};
 pub use cache::{CacheEntry, CacheExport, import_cache, write_layout};
 pub use change::config_of;
 pub use copy::CopyError;
@@ -49,6 +51,7 @@ pub use error::DockerfileError;
 pub use export::{export_directory, export_tar};
 use ignore::{Ignore, PatternError};
 pub use mount_step::{Secret, StepMount, StepSource};
+pub use options::{BuildOptions, NamedContext};
 
 /// Why an image was not built.
 #[derive(Debug, thiserror::Error)]

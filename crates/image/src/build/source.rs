@@ -99,12 +99,26 @@ impl<'a> Source<'a> {
     /// The paths that a source word means, sorted; none where a pattern matches nothing. One that
     /// matches a link to nothing is an error, as naming that link would be.
     pub(crate) fn find(&self, pattern: &str) -> Result<Vec<String>, CopyError> {
+        self.search(pattern, false)
+    }
+
+    /// As [`Source::find`], where `**` stands for any number of directories (`--parents`).
+    pub(crate) fn find_deep(&self, pattern: &str) -> Result<Vec<String>, CopyError> {
+        self.search(pattern, true)
+    }
+
+    fn search(&self, pattern: &str, deep: bool) -> Result<Vec<String>, CopyError> {
         let mut found = vec![String::new()];
         for part in clean(pattern) {
             let is_pattern = part.contains(['*', '?', '[', '\\']);
             let characters: Vec<char> = part.chars().collect();
             let mut next = Vec::new();
             for before in &found {
+                if deep && part == "**" {
+                    next.push(before.clone());
+                    next.extend(self.directories(before));
+                    continue;
+                }
                 if !is_pattern {
                     next.push(join(before, part));
                     continue;
@@ -122,6 +136,8 @@ impl<'a> Source<'a> {
             }
             found = next;
         }
+        found.sort();
+        found.dedup();
         found.retain(|path| !self.ignored(path) || self.holds_kept(path));
         let mut there = Vec::new();
         for path in found {
@@ -143,6 +159,27 @@ impl<'a> Source<'a> {
                 Err(CopyError::NotInImage(crate::digest::clip(pattern), self.name.clone()))
             }
         }
+    }
+
+    /// All directories below one. What cannot be listed has none here: the copy says so.
+    fn directories(&self, path: &str) -> Vec<String> {
+        struct Find(Vec<String>);
+        impl Visitor for Find {
+            fn visit(&mut self, entry: &Entry<'_>) -> Result<(), TreeError> {
+                if kind(entry.stat) == FileType::Directory {
+                    self.0.push(entry.path.to_owned());
+                }
+                Ok(())
+            }
+            fn leave(&mut self, _: &Entry<'_>) -> Result<(), TreeError> {
+                Ok(())
+            }
+        }
+        let mut find = Find(Vec::new());
+        if let Ok(top) = open(self.root, path, OFlags::PATH | OFlags::DIRECTORY) {
+            let _: Result<(), TreeError> = Walk::LAYER.walk(top.as_fd(), path, &mut find);
+        }
+        find.0
     }
 
     /// The target of a link that leads nowhere; none where there is no such link.

@@ -6,7 +6,6 @@
 
 use std::fmt;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -98,16 +97,26 @@ impl DockerConfig {
     /// # Errors
     /// [`CredentialError`] where it cannot be read or is not a JSON object.
     pub fn load(path: &Path) -> Result<DockerConfig, CredentialError> {
-        let content = match std::fs::read(path) {
-            Ok(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => Map::new(),
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
-                CredentialError::Malformed { path: path.to_owned(), problem: error.to_string() }
-            })?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Map::new(),
+        match std::fs::read(path) {
+            Ok(bytes) => DockerConfig::parse(path, &bytes),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                DockerConfig::parse(path, b"")
+            }
             Err(source) => {
                 let path = path.to_owned();
-                return Err(CredentialError::Io { operation: "read", path, source });
+                Err(CredentialError::Io { operation: "read", path, source })
             }
+        }
+    }
+
+    /// The content of the file at `path`; an empty one is an empty configuration.
+    pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<DockerConfig, CredentialError> {
+        let content = match bytes.iter().all(u8::is_ascii_whitespace) {
+            true => Map::new(),
+            false => serde_json::from_slice(bytes).map_err(|error| CredentialError::Malformed {
+                path: path.to_owned(),
+                problem: error.to_string(),
+            })?,
         };
         Ok(DockerConfig { path: path.to_owned(), content })
     }
@@ -155,7 +164,7 @@ impl DockerConfig {
         Ok(Some(Credentials::Password { user: user.to_owned(), password }))
     }
 
-    fn helper(&self, registry: &str) -> Result<Option<String>, CredentialError> {
+    pub(crate) fn helper(&self, registry: &str) -> Result<Option<String>, CredentialError> {
         let helpers = self.content.get("credHelpers").and_then(Value::as_object);
         let own = helpers.and_then(|map| map.iter().find(|(key, _)| names(key, registry)));
         let name = own.map(|(_, name)| name).or_else(|| self.content.get("credsStore"));
@@ -238,26 +247,13 @@ impl DockerConfig {
         }
         // Through a link, as dotfiles often are: the link stays.
         let target = std::fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
-        let scratch = target.with_extension(format!("json.{}", std::process::id()));
         let mut text = serde_json::to_string_pretty(&self.content).unwrap_or_default();
         text.push('\n');
-        let mut file = std::fs::OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&scratch)
-            .map_err(failed("create"))?;
-        let written = file
-            .write_all(text.as_bytes())
-            .and_then(|()| file.sync_all())
-            .map_err(failed("write"))
-            .and_then(|()| std::fs::rename(&scratch, &target).map_err(failed("rename")));
-        if written.is_err() {
-            // Secrets stay in one place.
-            let _ = std::fs::remove_file(&scratch);
-        }
-        written
+        // Of mode 0600, and in one place: what a failed write has left is removed.
+        husk_record::write_durably(&target, text.as_bytes()).map_err(|error| match error {
+            husk_record::Error::File { operation, source, .. } => failed(operation)(source),
+            husk_record::Error::Damaged { source, .. } => failed("write")(source.into()),
+        })
     }
 }
 

@@ -12,7 +12,7 @@
 //! server it names, never to where it redirects; redirects from https to http are
 //! refused; every wait has an end; bodies are read up to a cap.
 
-mod challenge;
+pub(crate) mod challenge;
 mod client;
 mod credentials;
 mod download;

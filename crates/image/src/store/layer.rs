@@ -138,7 +138,10 @@ impl Store {
     /// would show that container holes.
     pub(super) fn refuse_mounted(&self, chain_id: &Digest) -> Result<(), StoreError> {
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        match mounts.contains(&chain_id.hex()) {
+        // Other stores may hold the same layer.
+        let path = std::fs::canonicalize(self.layer_path(chain_id)).ok();
+        let path = path.map_or_else(String::new, |path| escaped(&path.display().to_string()));
+        match !path.is_empty() && mounts.contains(&path) {
             true => Err(StoreError::LayerInUse(*chain_id)),
             false => Ok(()),
         }
@@ -154,6 +157,20 @@ impl Store {
             Ok(()) => remove_tree(&scratch),
         }
     }
+}
+
+/// A path as the kernel writes it into the options of /proc/PID/mountinfo.
+fn escaped(path: &str) -> String {
+    let mut text = String::with_capacity(path.len());
+    for character in path.chars() {
+        match character {
+            ' ' | '\t' | '\n' | '\\' | ',' | '=' => {
+                text.push_str(&format!("\\{:03o}", u32::from(character)));
+            }
+            other => text.push(other),
+        }
+    }
+    text
 }
 
 fn make_directory(path: &Path, mode: u32) -> Result<(), StoreError> {

@@ -1,5 +1,6 @@
 //! The programs beside which images are read and written, and Debian's docker-registry.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -13,7 +14,8 @@ pub(crate) fn without(test: &str, programs: &[&str]) -> bool {
     let found = |program: &&&str| path.split(':').any(|dir| Path::new(dir).join(program).exists());
     let missing: Vec<_> = programs.iter().filter(|program| !found(program)).collect();
     if !missing.is_empty() {
-        eprintln!("skipped: {test}: {missing:?} not installed");
+        // Past the test harness, which keeps what it captures of tests that pass.
+        let _ = writeln!(std::io::stderr(), "skipped: {test}: {missing:?} not installed");
     }
     !missing.is_empty() || without_root(test)
 }

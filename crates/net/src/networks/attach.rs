@@ -96,6 +96,9 @@ impl Networks {
     }
 
     fn claim_runtime(&self) -> Result<()> {
+        if self.installation.has_claimed_runtime() {
+            return Ok(());
+        }
         let _rules = Lock::exclusive(&self.rules_lock)?;
         let is_idle = || Ok(self.leases.all()?.is_empty() && self.claims.all()?.is_empty());
         self.installation.claim_runtime(is_idle)

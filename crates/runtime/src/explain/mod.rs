@@ -1,7 +1,7 @@
 //! `--seccomp-explain`: which system call the filter refused, and why.
 //!
 //! The kernel does not tell. So the filter's refusals become notifications
-//! ([`notifying`]), which come to this process, and it answers each as the
+//! (`notifying`), which come to this process, and it answers each as the
 //! filter would have: with the errno, or by killing. It never lets a call of
 //! the program pass. Should this process die, the kernel answers ENOSYS.
 //!

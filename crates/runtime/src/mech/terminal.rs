@@ -123,7 +123,8 @@ pub fn control() -> Result<(), Fault> {
 }
 
 /// Gives pipes and terminals that are standard streams to the process's user, so
-/// that it can open /dev/stdout again. Files stay whose they are: they may be anyone's.
+/// that it can open /dev/stdout again. Files stay whose they are: they may be anyone's. The
+/// host's /dev/null becomes the container's.
 pub fn own_streams(process: &Process) -> Result<(), Fault> {
     let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
     for (index, stream) in streams.into_iter().enumerate() {
@@ -131,6 +132,10 @@ pub fn own_streams(process: &Process) -> Result<(), Fault> {
             Err(Errno::BADF) => continue,
             done => done.at(Step::Stdio, index, "fstat")?,
         };
+        if is_null_device(&status) {
+            replace_null_device(index).at(Step::Stdio, index, "dup2")?;
+            continue;
+        }
         let ours_to_give = match FileType::from_raw_mode(status.st_mode) {
             FileType::Fifo | FileType::Socket => true,
             FileType::CharacterDevice => rustix::termios::isatty(stream),
@@ -146,4 +151,34 @@ pub fn own_streams(process: &Process) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+fn is_null_device(status: &fs::Stat) -> bool {
+    FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice
+        && status.st_rdev == fs::makedev(1, 3)
+}
+
+/// Puts the container's null device in the place of the host's, of which root in the container
+/// could change mode and owner by /proc/self/fd/0. Where the container has none, or another file
+/// in its place, standard input is a pipe at its end; an output stays as it is.
+fn replace_null_device(index: usize) -> Result<(), Errno> {
+    // What is there instead is not waited for, and does not become the controlling terminal.
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let opened = fs::open("/dev/null", flags | OFlags::CLOEXEC, Mode::empty());
+    let own = opened.ok().filter(|own| fs::fstat(own).is_ok_and(|status| is_null_device(&status)));
+    match (own, index) {
+        (Some(own), index) => {
+            fs::fcntl_setfl(&own, OFlags::empty())?;
+            match index {
+                0 => rustix::stdio::dup2_stdin(own),
+                1 => rustix::stdio::dup2_stdout(own),
+                _ => rustix::stdio::dup2_stderr(own),
+            }
+        }
+        (None, 0) => {
+            let (reader, _) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+            rustix::stdio::dup2_stdin(reader)
+        }
+        (None, _) => Ok(()),
+    }
 }

@@ -168,7 +168,7 @@ const TABLE: &[(&str, MountOption)] = &[
     ("sync", MountOption::Superblock("sync")),
     ("tmpcopyup", MountOption::CopyUp),
     ("unbindable", propagation(Propagation::UNBINDABLE, false)),
-    // Ours, for an engine that has resolved the path already: docs/conformance.md.
+    // Ours, for an engine that has resolved the path already: docs/annotations.md.
     ("x-husk.no-source-links", MountOption::NoSourceLinks),
 ];
 

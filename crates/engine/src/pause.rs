@@ -1,0 +1,50 @@
+//! Freezing and thawing containers.
+
+use crate::container::Container;
+use crate::container::state::{State, Status};
+use crate::error::{Error, Result, file};
+use crate::home::Home;
+use crate::runtime::Runtime;
+
+/// Freezes every process of a container.
+///
+/// # Errors
+/// [`Error::NotRunning`]; [`Error::Paused`] where it is frozen already.
+pub fn pause(home: &Home, container: &Container) -> Result<()> {
+    let _lock = container.lock()?;
+    if running(container)?.paused {
+        return Err(Error::Paused(container.record.name.clone()));
+    }
+    Runtime::of(home, container)?.output(&["pause", container.id()])?;
+    let mark = container.run.join("paused");
+    std::fs::write(&mark, b"").map_err(file("write", &mark))
+}
+
+/// Lets a frozen container go on.
+///
+/// # Errors
+/// [`Error::NotRunning`]; one that is not frozen.
+pub fn unpause(home: &Home, container: &Container) -> Result<()> {
+    let _lock = container.lock()?;
+    if !running(container)?.paused {
+        let name = &container.record.name;
+        return Err(Error::other(format_args!("container {name} is not paused")));
+    }
+    thaw(home, container)
+}
+
+/// The same whatever its state; the caller holds its lock, or is about to end it.
+pub(crate) fn thaw(home: &Home, container: &Container) -> Result<()> {
+    Runtime::of(home, container)?.output(&["resume", container.id()])?;
+    let _ = std::fs::remove_file(container.run.join("paused"));
+    Ok(())
+}
+
+/// The state of a container that must run.
+pub(crate) fn running(container: &Container) -> Result<State> {
+    let state = container.state()?;
+    match state.status {
+        Status::Running => Ok(state),
+        _ => Err(Error::NotRunning(container.record.name.clone())),
+    }
+}
