@@ -39,14 +39,14 @@ impl Complete {
     fn home(&self) -> Result<Home> {
         let value = |flag: &str| {
             let attached = format!("{flag}=");
-            let found = self.words.iter().enumerate().filter_map(|(at, word)| {
+            let mut found = self.words.iter().enumerate().filter_map(|(at, word)| {
                 match word.strip_prefix(&attached) {
                     Some(value) => Some(value.to_owned()),
                     None if word == flag => self.words.get(at + 1).cloned(),
                     None => None,
                 }
             });
-            found.last().map(PathBuf::from)
+            found.next_back().map(PathBuf::from)
         };
         let home = Home::new(value("--root"), value("--runroot"))?;
         home.check_owner()?;

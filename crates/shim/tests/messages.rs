@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test's failure is a panic")]
 
 use containerd_shim_protos::api;
-use containerd_shim_protos::bootstrap_api;
 use containerd_shim_protos::cgroups::metrics as v1;
 use containerd_shim_protos::protobuf::Message as _;
+use containerd_shim_protos::{bootstrap_api, events};
 use husk_shim::message::{Any, Mount, Timestamp, bootstrap, event, metrics, task};
 use prost::Message as _;
 
@@ -143,7 +143,7 @@ fn events() {
             exit_status: 3,
             exited_at: time(),
         },
-        api::TaskExit
+        events::task::TaskExit
     );
     assert_eq!((exit.container_id.as_str(), exit.id.as_str()), ("container", "exec"));
     let create = event::TaskCreate {
@@ -159,7 +159,7 @@ fn events() {
         checkpoint: String::new(),
         pid: 7,
     };
-    assert_eq!(same!(create, api::TaskCreate).io.stderr, "err");
+    assert_eq!(same!(create, events::task::TaskCreate).io.stderr, "err");
     same!(
         event::TaskDelete {
             container_id: text("container"),
@@ -168,9 +168,9 @@ fn events() {
             exited_at: time(),
             id: text("exec"),
         },
-        api::TaskDelete
+        events::task::TaskDelete
     );
-    same!(event::TaskOOM { container_id: text("container") }, api::TaskOOM);
+    same!(event::TaskOOM { container_id: text("container") }, events::task::TaskOOM);
     let envelope = event::Envelope {
         timestamp: time(),
         namespace: text("namespace"),
@@ -210,7 +210,7 @@ fn statistics() {
             memory: Some(metrics::v1::MemoryStat {
                 rss: 7,
                 total_inactive_file: 8,
-                usage: Some(entry.clone()),
+                usage: Some(entry),
                 kernel_tcp: Some(entry),
                 ..metrics::v1::MemoryStat::default()
             }),
