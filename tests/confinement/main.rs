@@ -7,4 +7,5 @@ mod core_scheduling;
 mod joining;
 mod landlock;
 mod seccomp_explain;
+mod seccomp_last;
 mod seccomp_notify;

@@ -9,6 +9,7 @@ use std::os::unix::fs::symlink;
 use husk_tests::bundle::Bundle;
 use husk_tests::case::{Case, path_text};
 use husk_tests::console::DescriptorSocket;
+use husk_tests::user_namespace;
 use serde_json::{Value, json};
 
 /// `create` and `run` of the bundle are refused in one line with `words`.
@@ -508,4 +509,30 @@ fn a_warning_is_one_line() {
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].starts_with("husk-oci: warning: mounts["), "{lines:?}");
     assert!(!run.stderr.contains('\u{1b}'), "{lines:?}");
+}
+
+/// A limit's name, not its number or place alone.
+#[test]
+fn a_limit_is_named() {
+    let limit =
+        |soft: u64, hard: u64| json!([{ "type": "RLIMIT_NOFILE", "soft": soft, "hard": hard }]);
+    with("/process/rlimits", limit(9, 5), &["rlimits[0].soft (RLIMIT_NOFILE: 9)", "hard limit, 5"]);
+    let beyond = limit(1 << 40, 1 << 40);
+    with("/process/rlimits", beyond, &["RLIMIT_NOFILE, soft 1099511627776, hard 1099511627776"]);
+}
+
+#[test]
+fn a_sysctl_that_contradicts_a_name() {
+    let case = Case::new();
+    for (name, other) in [("hostname", "b"), ("domainname", "b")] {
+        let mut bundle = case.bundle();
+        let key = format!("kernel.{name}");
+        bundle.set(&format!("/{name}"), "a").set("/linux/sysctl", json!({ key.clone(): other }));
+        refused(&case, &bundle, &[&format!("{key}=b"), &format!("conflicts with {name} (a)")]);
+        // The root of a user namespace may not write these.
+        if !user_namespace::is_added() {
+            bundle.set("/linux/sysctl", json!({ key: "a" })).args(["/bin/true"]);
+            case.run(&bundle).ok();
+        }
+    }
 }

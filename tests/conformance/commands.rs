@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use husk_tests::case::Case;
 use husk_tests::runtime;
@@ -256,4 +257,56 @@ fn messages_for_the_log_alone_need_a_log() {
     let case = Case::new();
     let refused = case.runtime().args(["--log-only", "list"]).output();
     refused.refused_in_one_line(&["--log-only", "goes with --log FILE"]);
+}
+
+/// `--debug` tells each step with its time, on standard error or in the log alone.
+#[test]
+fn debug_tells_each_step() {
+    if runtime::name() != "husk-oci" {
+        return;
+    }
+    let case = Case::new();
+    let mut bundle = case.bundle();
+    bundle.args(["/bin/true"]);
+    bundle.write();
+    let run = |flags: &[&str]| {
+        let run = case.runtime().args(flags).args(["--debug", "run", "--bundle"]);
+        run.arg(bundle.dir()).arg(bundle.id()).ok().stderr
+    };
+    let steps = ["plan", "cgroup", "clone3", "mounts", "pivot_root", "execve", "remove"];
+    let told = |text: &str| {
+        for step in steps {
+            let line = text.lines().find(|line| line.contains(step));
+            let line = line.unwrap_or_else(|| panic!("{step} is missing: {text}"));
+            assert!(line.contains("debug"), "{line}");
+        }
+        assert!(text.contains(" ms after the start"), "{text}");
+    };
+    told(&run(&[]));
+    let log = case.path("log");
+    assert_eq!(run(&["--log", log.to_str().unwrap(), "--log-format", "json"]), "");
+    let text = fs::read_to_string(&log).unwrap();
+    told(&text);
+    for line in text.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["level"], "debug");
+        assert!(line["time"].is_string());
+    }
+}
+
+/// `spec` names the user, which scripts edit, and no cgroup namespace on v1 (as runc).
+#[test]
+fn spec_can_be_edited_as_runcs() {
+    let case = Case::new();
+    let bundle = case.bundle();
+    for flags in [&[][..], &["--rootless"]] {
+        let _ = fs::remove_file(bundle.dir().join("config.json"));
+        case.runtime().arg("spec").args(flags).arg("--bundle").arg(bundle.dir()).ok();
+        let text = fs::read_to_string(bundle.dir().join("config.json")).unwrap();
+        let config: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(config["process"]["user"], json!({ "uid": 0, "gid": 0 }));
+        let namespaces = config["linux"]["namespaces"].as_array().unwrap();
+        let unified = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+        assert_eq!(namespaces.contains(&json!({ "type": "cgroup" })), unified, "{namespaces:?}");
+    }
 }

@@ -11,6 +11,7 @@ use husk_tests::case::{Case, path_text};
 use husk_tests::console::DescriptorSocket;
 use husk_tests::event::{LIMIT, readable};
 use husk_tests::invocation::Invocation;
+use husk_tests::runtime;
 use serde_json::json;
 
 /// The runtime called with /a on descriptor 3, /b on 4 and /c on 5.
@@ -23,7 +24,7 @@ fn with_descriptors(case: &Case, bundle: &Bundle, before: &str, flags: &[&str]) 
     let script = format!("{before} exec \"$@\" 3<{dir}/a 4<{dir}/b 5<{dir}/c");
     case.program("/bin/sh")
         .args(["-c", &script, "sh"])
-        .arg(husk_tests::runtime::path())
+        .arg(runtime::path())
         .arg("--root")
         .arg(case.state_root())
         .args(["run", "--bundle"])
@@ -189,6 +190,21 @@ fn the_program_has_a_session_keyring_of_its_own() {
     bundle.args(["/bin/cat", "/proc/keys"]);
     let printed = case.running(&bundle, &["--no-new-keyring"]).ok().stdout;
     assert!(!printed.contains(bundle.id()), "{printed}");
+}
+
+/// What is opened here for a log is not the caller's to be passed on.
+#[test]
+fn a_log_is_not_a_preserved_descriptor() {
+    if runtime::name() != "husk-oci" {
+        return;
+    }
+    let case = Case::new();
+    let bundle = case.bundle();
+    bundle.write();
+    let log = case.path("log");
+    let run = case.runtime().args(["--log", path_text(&log), "run", "--preserve-fds", "1"]);
+    let run = run.arg("--bundle").arg(bundle.dir()).arg(bundle.id()).output();
+    run.refused_in_one_line(&["--preserve-fds", "descriptor 3 is not open"]);
 }
 
 /// The same for a process of `exec`: the caller's keys are not the container's.

@@ -269,28 +269,6 @@ fn create_container_hooks_can_mount_into_the_container() {
     case.assert_nothing_left();
 }
 
-/// A hook begins where its runtime was called, whatever has been mounted until then.
-#[test]
-fn create_container_hooks_begin_in_the_callers_directory() {
-    if runtime::name() != "husk-oci" {
-        return;
-    }
-    let case = Case::new();
-    let mut bundle = case.bundle();
-    let out = case.path("out");
-    bundle.set("/hooks/createContainer", json!([hook(&format!("pwd >{}", out.display()))]));
-    bundle.args(["/bin/true"]);
-    case.running(&bundle, &[]).current_dir("/usr").output().ok();
-    assert_eq!(fs::read_to_string(&out).unwrap(), "/usr\n");
-    // In a user namespace its process may not look up anything there.
-    let closed = case.path("closed");
-    fs::create_dir(&closed).unwrap();
-    fs::set_permissions(&closed, PermissionsExt::from_mode(0o700)).unwrap();
-    bundle.set("/hooks/createContainer", json!([hook(&format!("echo ran >{}", out.display()))]));
-    case.running(&bundle, &[]).current_dir(&closed).output().ok();
-    assert_eq!(fs::read_to_string(&out).unwrap(), "ran\n");
-}
-
 /// runtime.md, Lifecycle 3 to 5: a hook that fails is an error, the program
 /// does not run, and what was made is undone.
 #[test]
@@ -318,17 +296,22 @@ fn a_failing_start_container_hook_is_an_error() {
     case.assert_nothing_left();
 }
 
-/// runtime.md, Lifecycle 9: a poststart hook that fails is an error and stops
-/// the container.
+/// runtime.md, Lifecycle 9: a poststart hook that fails is an error, stops and destroys
+/// the container; then the poststop hooks run.
 #[test]
-fn a_failing_poststart_hook_stops_the_container() {
+fn a_failing_poststart_hook_destroys_the_container() {
     let case = Case::new();
     let mut bundle = case.bundle();
+    let mark = case.path("mark");
     bundle.set("/hooks/poststart", json!([hook("exit 3")]));
+    bundle.set("/hooks/poststop", json!([hook(&format!("echo x >{}", mark.display()))]));
     bundle.args(["/bin/sleep", "1000"]);
     let container = case.create(&bundle);
     case.on("start", container.id()).output().refused();
     container.process().wait();
+    case.on("state", container.id()).output().refused();
+    assert!(mark.exists(), "the poststop hook did not run");
+    case.assert_nothing_left();
 }
 
 /// runtime.md, Lifecycle 13: a poststop hook that fails is a warning, and the

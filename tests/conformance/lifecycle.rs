@@ -283,16 +283,6 @@ fn delete_of_a_running_container_is_an_error() {
     assert!(!container.process().exited());
 }
 
-/// runtime.md, Delete: on a container that is not `stopped`, hence also on a
-/// created one, it is an error without effect.
-#[test]
-fn delete_of_a_created_container_is_an_error() {
-    let case = Case::new();
-    let container = case.create(&case.bundle());
-    case.on("delete", container.id()).output().refused();
-    assert_eq!(container.status(), "created");
-}
-
 /// runtime.md, Delete: all that create made is gone, and the id is free.
 #[test]
 fn delete_removes_what_create_made() {

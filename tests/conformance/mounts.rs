@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
+use husk_tests::bundle::Bundle;
 use husk_tests::case::Case;
 use husk_tests::runtime;
 use serde_json::json;
@@ -393,4 +394,26 @@ fn a_mount_inside_proc_is_an_error() {
     bundle.bind(&case.directory("fake"), "/proc/fake", &["rbind"]);
     case.run(&bundle).refused();
     case.assert_nothing_left();
+}
+
+/// Which of the two is a file, and which a directory.
+#[test]
+fn a_file_over_a_directory_and_the_other_way_round() {
+    let case = Case::new();
+    let source = case.directory("source");
+    fs::write(source.join("file"), "").unwrap();
+    let refused = |bundle: &Bundle, words: &[&str]| {
+        let run = case.run(bundle).refused();
+        if runtime::name() == "husk-oci" {
+            run.refused_in_one_line(words);
+        }
+        case.assert_nothing_left();
+    };
+    let mut bundle = case.bundle();
+    bundle.bind(&source.join("file"), "/etc", &["bind"]);
+    refused(&bundle, &["mounts[6]", "source is a file", "destination is a directory"]);
+    let mut bundle = case.bundle();
+    fs::write(bundle.rootfs("etc/file"), "").unwrap();
+    bundle.bind(&source, "/etc/file", &["bind"]);
+    refused(&bundle, &["mounts[6]", "source is a directory", "destination is a file"]);
 }

@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use husk_tests::case::{Case, Container, path_text};
 use husk_tests::console::{DescriptorSocket, Master};
+use husk_tests::runtime;
 use serde_json::{Value, json};
 
 fn with_terminal<'a>(
@@ -171,7 +172,7 @@ fn run_on(
     let stream = || Stdio::from(terminal.try_clone().unwrap());
     std::process::Command::new("setsid")
         .args(["--ctty", "--wait"])
-        .arg(husk_tests::runtime::path())
+        .arg(runtime::path())
         .arg("--root")
         .arg(case.state_root())
         .args(["run", "--bundle"])
@@ -270,4 +271,23 @@ fn exec_takes_the_console_size() {
         .ok();
     let text = Master::new(socket.receive()).read_to_end();
     assert_eq!(text.trim(), "31 71");
+}
+
+/// Where the output goes to a file, a line feed stays one, as with runc: scripts compare it.
+#[test]
+fn a_line_feed_stays_one_in_the_foreground() {
+    if runtime::name() == "crun" {
+        return;
+    }
+    let case = Case::new();
+    let mut bundle = case.bundle();
+    bundle.set("/process/terminal", true).shell("test -t 1 && echo one && echo two");
+    assert_eq!(case.print(&bundle), "one\ntwo\n");
+    bundle.set("/process/terminal", false);
+    let started = case.fifo(&bundle, "started");
+    bundle.shell("echo started >/started; exec sleep 1000");
+    let container = case.start(&bundle);
+    assert_eq!(started.line(), "started");
+    let exec = container.exec(&["--tty"], &["/bin/sh", "-c", "test -t 1 && echo one"]).ok();
+    assert_eq!(exec.stdout, "one\n");
 }

@@ -59,7 +59,7 @@ fn every_step_of_run_can_fail() {
         ("ReadonlyPath:1", "linux.readonlyPaths[1] (/proc/sys)"),
         ("PivotRoot:0", "root.path"),
         ("Keyring:0", "session keyring"),
-        ("Rlimits:0", "process.rlimits[0] (RLIMIT_CORE)"),
+        ("Rlimits:0", "process.rlimits[0] (RLIMIT_CORE, soft 0, hard 0)"),
         ("Stdio:0", "standard streams"),
         ("Capabilities:0", "process.capabilities"),
         ("NoNewPrivileges:0", "process.noNewPrivileges"),

@@ -1,44 +1,9 @@
 //! Programs of one system call, as bytes: what a shell cannot call, and a
 //! compiler for 32-bit programs need not be there. Their exit code is the errno.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// Where the file is mapped; the code follows the headers, elf(5).
-const BASE: u32 = 0x40_0000;
-
-fn write(path: &Path, file: &[u8]) {
-    fs::write(path, file).unwrap();
-    fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
-}
-
-/// ELF header and one program header that maps the whole file, executable.
-fn elf64(code: &[u8]) -> Vec<u8> {
-    const HEADERS: u32 = 64 + 56;
-    let size = u64::from(HEADERS) + code.len() as u64;
-    let mut file = b"\x7fELF\x02\x01\x01".to_vec();
-    file.resize(16, 0);
-    for half in [2u16, 62] {
-        file.extend(half.to_le_bytes());
-    }
-    file.extend(1u32.to_le_bytes());
-    for word in [u64::from(BASE + HEADERS), 64, 0] {
-        file.extend(word.to_le_bytes());
-    }
-    file.extend(0u32.to_le_bytes());
-    for half in [64u16, 56, 1, 0, 0, 0] {
-        file.extend(half.to_le_bytes());
-    }
-    for word in [1u32, 5] {
-        file.extend(word.to_le_bytes());
-    }
-    for word in [0, u64::from(BASE), u64::from(BASE), size, size, 0x1000] {
-        file.extend(word.to_le_bytes());
-    }
-    file.extend(code);
-    file
-}
+use husk_tests::machine_code::{BASE, elf64, write};
 
 fn elf32(code: impl Fn(u32) -> Vec<u8>) -> Vec<u8> {
     const HEADERS: u32 = 52 + 32;

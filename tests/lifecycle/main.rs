@@ -10,5 +10,6 @@ mod killed;
 mod limits;
 mod many;
 mod meeting;
+mod mended;
 mod output;
 mod timings;

@@ -6,7 +6,7 @@ use crate::suite::Results;
 
 /// A module of the suite, and what of the documents it covers. The order is
 /// that of the table.
-const SECTIONS: [(&str, &str); 20] = [
+const SECTIONS: [(&str, &str); 24] = [
     ("lifecycle", "runtime.md: operations, state, errors"),
     ("root", "config.md: Root; config-linux.md: masked and read-only paths, propagation"),
     ("mounts", "config.md: Mounts"),
@@ -16,6 +16,7 @@ const SECTIONS: [(&str, &str); 20] = [
     ("scheduling", "config.md: scheduler, ioPriority, execCPUAffinity; memoryPolicy, personality"),
     ("terminal", "config.md: terminal, consoleSize; console socket"),
     ("hooks", "config.md: Hooks"),
+    ("hook_surroundings", "hooks: their directory, environment and output"),
     ("namespaces", "config-linux.md: Namespaces, timeOffsets"),
     ("net_devices", "config-linux.md: Network Devices"),
     ("devices", "config-linux.md: Devices, default devices"),
@@ -24,6 +25,9 @@ const SECTIONS: [(&str, &str); 20] = [
     ("descriptors", "descriptors, pid files, service managers' sockets"),
     ("exec", "the command `exec`"),
     ("commands", "the other commands and the global flags"),
+    ("readonly", "what is read-only and must be made in first"),
+    ("host_mounts", "without a mount namespace, and `--no-pivot`"),
+    ("engine_habits", "what engines rely on beside the documents"),
     ("sealing", "the runtime's executable and processes as seen from inside"),
     ("cgroups", "config-linux.md: Control groups"),
     ("bad_input", "errors: one line, the property, its value (husk-oci's own promise)"),

@@ -253,6 +253,11 @@ impl Case {
     }
 
     fn clear(&self) {
+        // No signal ends what a v1 freezer holds.
+        for cgroup in host::cgroups_named(&self.marker) {
+            let _ = fs::write(cgroup.join("freezer.state"), "THAWED");
+            let _ = fs::write(cgroup.join("cgroup.freeze"), "0");
+        }
         for (pid, _) in Footprint::of(&self.dir, &self.marker).processes {
             let Some(pid) = rustix::process::Pid::from_raw(pid) else { continue };
             if let Ok(fd) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {

@@ -17,6 +17,7 @@ pub mod debian;
 pub mod event;
 pub mod host;
 pub mod invocation;
+pub mod machine_code;
 pub mod runtime;
 pub mod sandbox;
 pub mod user;

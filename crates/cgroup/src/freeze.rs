@@ -2,7 +2,6 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -13,6 +12,8 @@ use crate::cgroup::Cgroup;
 use crate::controller::Controller;
 use crate::error::Error;
 use crate::kernfs;
+use crate::process::thaw_below;
+use crate::wait;
 
 /// How long a freeze may take: a process in a long system call is reached late.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -42,6 +43,12 @@ impl Cgroup {
             (None, Some(path)) => write_unless_gone(&path.join("cgroup.freeze"), "0"),
             (None, None) => Err(no_freezer()),
         }
+    }
+
+    /// Lets killed processes go that a v1 freezer holds, in the whole tree: they end once they
+    /// run. With v2 a frozen process ends all the same.
+    pub fn release(&self) -> Result<(), Error> {
+        self.freezer_v1().map_or(Ok(()), |path| thaw_below(&path))
     }
 
     /// Whether [`Cgroup::freeze`] holds the tree; false for one that is gone.
@@ -96,7 +103,7 @@ pub(crate) fn freeze_v1(path: &Path, patience: Duration) -> Result<(), Error> {
         if kernfs::read(&state)?.trim() == "FROZEN" {
             return Ok(());
         }
-        sleep(pause);
+        wait::pause(pause);
         pause = (pause * 2).min(Duration::from_millis(10));
     }
     Err(Error::Timeout { what: "freeze", path: path.to_owned(), seconds: patience.as_secs() })

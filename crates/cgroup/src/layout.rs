@@ -1,7 +1,7 @@
 //! Which cgroup hierarchies this host has, and where they are mounted.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD, StatVfsMountFlags, accessat, statfs};
 use rustix::io::Errno;
@@ -43,6 +43,8 @@ pub struct Hierarchy {
     pub mount: PathBuf,
     /// Whether the mount refuses writes.
     pub read_only: bool,
+    /// The caller's own cgroup, from the mounted root, once it is looked for.
+    pub own: Option<PathBuf>,
 }
 
 /// The v2 hierarchy.
@@ -52,6 +54,8 @@ pub struct Unified {
     pub mount: PathBuf,
     /// Whether the mount refuses writes.
     pub read_only: bool,
+    /// The caller's own cgroup, from the mounted root, once it is looked for.
+    pub own: Option<PathBuf>,
     /// `cgroup.controllers` of the root, or of the delegated cgroup.
     pub controllers: Vec<String>,
     /// Set where the caller may not write the root: all it may use.
@@ -91,6 +95,28 @@ impl Layout {
             }
         }
         Ok(layout)
+    }
+
+    /// Looks for the caller's own cgroups, below which that of a container without
+    /// `linux.cgroupsPath` is made. One that is out of sight, as it is in a container without a
+    /// cgroup namespace, counts as none.
+    pub fn find_own(&mut self) -> Result<(), Error> {
+        let visible = |mount: &Path, path: PathBuf| {
+            let plain = !path.components().any(|part| part == Component::ParentDir);
+            (plain && rustix::fs::stat(below(mount, &path)).is_ok()).then_some(path)
+        };
+        for (names, path) in own_cgroups()? {
+            if names.is_empty() {
+                if let Some(unified) = &mut self.v2 {
+                    unified.own = visible(&unified.mount, path);
+                }
+            } else if let Some(hierarchy) =
+                self.v1.iter_mut().find(|hierarchy| hierarchy.controllers.join(",") == names)
+            {
+                hierarchy.own = visible(&hierarchy.mount, path);
+            }
+        }
+        Ok(())
     }
 
     /// Where a controller is to be used.
@@ -188,6 +214,7 @@ impl Hierarchy {
                 return Ok(Some(Self {
                     controllers: names.split(',').map(str::to_owned).collect(),
                     read_only,
+                    own: None,
                     mount: at,
                 }));
             }
@@ -200,7 +227,7 @@ impl Unified {
     fn detect(mount: PathBuf) -> Result<Self, Error> {
         let words = |text: String| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         let host = words(kernfs::read(&mount.join("cgroup.controllers"))?);
-        let mut unified = Self { read_only: false, controllers: host, delegated: None, mount };
+        let mut unified = Self { controllers: host, mount, ..Self::default() };
         match writable(&unified.mount)? {
             Writable::Yes => return Ok(unified),
             Writable::ReadOnly => {

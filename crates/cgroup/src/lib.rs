@@ -34,6 +34,7 @@ mod systemd;
 mod update;
 mod v1;
 mod v2;
+mod wait;
 
 pub use cgroup::{Cgroup, Entry};
 pub use create::DeviceGuard;

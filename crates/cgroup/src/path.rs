@@ -14,19 +14,17 @@ const LONGEST: usize = 4096 - 256;
 /// Where the container's cgroup is, from the root of every hierarchy.
 ///
 /// An absolute path counts from the mount, never from the caller's own cgroup.
-/// The specification leaves the place of a relative path and of none to the
+/// The specification leaves the place of a relative path to the
 /// runtime but asks for the same place every time: it is the root, or the
 /// delegated cgroup `base`, for the caller's own cgroup differs between callers.
+/// None is asked for: None; see [`default`].
 pub(crate) fn resolve(
     cgroups_path: Option<&str>,
-    id: &str,
     base: Option<&str>,
-) -> Result<PathBuf, Error> {
+) -> Result<Option<PathBuf>, Error> {
     let base = Path::new(base.unwrap_or("/"));
     let Some(given) = cgroups_path.filter(|path| !path.is_empty()) else {
-        let name = format!("husk-{id}");
-        check_name(&name, id)?;
-        return Ok(base.join(name));
+        return Ok(None);
     };
     let mut path = if given.starts_with('/') { PathBuf::from("/") } else { base.to_owned() };
     let start = path.clone();
@@ -41,7 +39,14 @@ pub(crate) fn resolve(
     if path == start {
         return Err(Error::invalid(PROPERTY, given, "is a root, not a cgroup for a container"));
     }
-    Ok(path)
+    Ok(Some(path))
+}
+
+/// Where the cgroup of a container is for which no place is asked: named like the container,
+/// below `base`, so that it stays within the limits of who called the runtime.
+pub(crate) fn default(id: &str, base: Option<&Path>) -> Result<PathBuf, Error> {
+    check_name(id, id)?;
+    Ok(base.unwrap_or(Path::new("/")).join(id))
 }
 
 /// Enough of a long path to know it by.
@@ -78,29 +83,33 @@ mod tests {
     use super::*;
 
     fn at(path: Option<&str>, base: Option<&str>) -> String {
-        resolve(path, "c1", base).map_or_else(|e| e.to_string(), |p| p.display().to_string())
+        let path = resolve(path, base).and_then(|path| match path {
+            Some(path) => Ok(path),
+            None => default("c1", base.map(Path::new)),
+        });
+        path.map_or_else(|e| e.to_string(), |p| p.display().to_string())
     }
 
     #[test]
     fn absolute_relative_and_absent() {
-        assert_eq!(at(None, None), "/husk-c1");
-        assert_eq!(at(Some(""), None), "/husk-c1");
+        assert_eq!(at(None, None), "/c1");
+        assert_eq!(at(Some(""), None), "/c1");
         assert_eq!(at(Some("a/b"), None), "/a/b");
         assert_eq!(at(Some("//a/./b/"), Some("/user.slice")), "/a/b");
-        assert_eq!(at(None, Some("/user.slice")), "/user.slice/husk-c1");
+        assert_eq!(at(None, Some("/user.slice")), "/user.slice/c1");
         assert_eq!(at(Some("a"), Some("/user.slice")), "/user.slice/a");
     }
 
     #[test]
     fn escapes_and_roots_are_refused() {
         for path in ["../a", "/a/../b", "/", ".", "/.", "a/.."] {
-            let error = resolve(Some(path), "c1", Some("/user.slice")).unwrap_err().to_string();
+            let error = resolve(Some(path), Some("/user.slice")).unwrap_err().to_string();
             assert!(error.starts_with("linux.cgroupsPath: "), "{path}: {error}");
         }
-        assert!(resolve(Some("/a\nb"), "c1", None).is_err());
-        assert!(resolve(Some(&"x".repeat(256)), "c1", None).is_err());
-        assert!(resolve(None, "a/../..", None).is_err());
-        let error = resolve(Some(&"x/".repeat(2000)), "c1", None).unwrap_err().to_string();
+        assert!(resolve(Some("/a\nb"), None).is_err());
+        assert!(resolve(Some(&"x".repeat(256)), None).is_err());
+        assert!(default("a/../..", None).is_err());
+        let error = resolve(Some(&"x/".repeat(2000)), None).unwrap_err().to_string();
         assert!(error.len() < 200 && error.contains("longer than 3840 bytes"), "{error}");
         assert!(resolve_sub("../x").is_err());
     }

@@ -176,11 +176,15 @@ pub fn plan(request: &Request, layout: &Layout) -> Result<CgroupPlan, Error> {
             // will tell when the scope is made.
             let path = scope.path();
             plan.scope = Some(scope);
-            path
+            Some(path)
         }
-        _ => path::resolve(request.cgroups_path, request.id, base(layout))?,
+        _ => path::resolve(request.cgroups_path, base(layout))?,
     };
     for hierarchy in &layout.v1 {
+        let path = match &path {
+            Some(path) => path.clone(),
+            None => path::default(request.id, hierarchy.own.as_deref())?,
+        };
         plan.v1.push(V1 {
             controllers: hierarchy.controllers.clone(),
             mount: hierarchy.mount.clone(),
@@ -188,6 +192,14 @@ pub fn plan(request: &Request, layout: &Layout) -> Result<CgroupPlan, Error> {
         });
     }
     if let Some(unified) = &layout.v2 {
+        let path = match (path, base(layout)) {
+            (Some(path), _) => path,
+            (None, Some(base)) => path::default(request.id, Some(Path::new(base)))?,
+            // No internal processes (cgroups(7)): beside the caller's own, which holds the caller.
+            (None, None) => {
+                path::default(request.id, unified.own.as_deref().and_then(Path::parent))?
+            }
+        };
         plan.v2 = Some(unified_plan(unified, &path, &plan.settings, layout));
     }
     Ok(plan)

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -13,19 +12,18 @@ use crate::cgroup::Cgroup;
 use crate::error::Error;
 use crate::freeze::{freeze_v1, thaw_v1};
 use crate::kernfs;
+use crate::wait::{AT_ONCE, wait_for_ends};
 
 const SIGKILL: i32 = 9;
-/// How often the list of a v1 cgroup is killed before giving up; a fork bomb is
-/// frozen while it is listed and takes one or two.
+/// How often the list of a v1 cgroup is killed before giving up.
 const ROUNDS: u32 = 50;
+/// From which round on the tree is frozen while it is listed: it forks faster than that.
+const FREEZES_FROM: u32 = 3;
 /// How many rounds without a new process mean that those that are left only wait for
 /// the end of a system call.
 const QUIET: u32 = 3;
 /// How long one round waits for all to stand still.
 const STILL: Duration = Duration::from_millis(100);
-/// How many processes are held by a descriptor at once, of the 1024 that a process may
-/// open by default.
-const AT_ONCE: usize = 128;
 
 impl Cgroup {
     /// The processes of the whole tree, as numbers of the caller's pid namespace.
@@ -74,35 +72,52 @@ impl Cgroup {
 }
 
 /// Kills what is in a v1 cgroup and below: no file of v1 does it.
+///
+/// Nothing is frozen before all that is listed has SIGKILL pending, so that what a caller leaves
+/// frozen that dies on its way can be told from what somebody has paused ([`Cgroup::release`]).
 fn kill_below(directory: &Path, has_freezer: bool) -> Result<(), Error> {
     let mut known = BTreeSet::new();
     let mut quiet = 0;
     for round in 0..ROUNDS {
-        if list_below(directory)?.is_empty() {
+        let listed = list_below(directory)?;
+        if listed.is_empty() {
             return Ok(());
         }
-        // Nothing forks in a frozen cgroup, and nothing does so with SIGKILL pending: one
-        // list has them all. A freeze that hangs on a process in uninterruptible sleep
-        // still holds the others, but a fork may be on its way.
-        let still = has_freezer && freeze_v1(directory, STILL).is_ok();
-        let listed = list_below(directory);
-        let killed = listed.and_then(|listed| {
-            signal_listed(&listed, SIGKILL, || list_below(directory), refused).map(|()| listed)
-        });
+        let kill =
+            |listed: &[i32]| signal_listed(listed, SIGKILL, || list_below(directory), refused);
+        kill(&listed)?;
+        let mut new = listed.iter().filter(|pid| known.insert(**pid)).count();
         if has_freezer {
-            // The container may have frozen cgroups of its own below.
-            tree(directory)?.iter().try_for_each(|below| thaw_v1(below))?;
+            // Nothing forks in a frozen cgroup, nor with SIGKILL pending: one list has them all.
+            // A freeze that hangs on a process in uninterruptible sleep still holds the others.
+            let freezes = round >= FREEZES_FROM && new > 0;
+            let still = freezes && freeze_v1(directory, STILL).is_ok();
+            let killed = match freezes {
+                true => list_below(directory).and_then(|listed| {
+                    new += listed.iter().filter(|pid| known.insert(**pid)).count();
+                    kill(&listed)
+                }),
+                false => Ok(()),
+            };
+            thaw_below(directory)?;
+            killed?;
+            if still {
+                return Ok(());
+            }
         }
-        let killed = killed?;
-        let new = killed.iter().filter(|pid| known.insert(**pid)).count();
         quiet = if new == 0 { quiet + 1 } else { 0 };
-        if still || quiet == QUIET {
+        if quiet == QUIET {
             return Ok(());
         }
-        sleep(Duration::from_millis(u64::from(round.min(20))));
+        wait_for_ends(&listed, Duration::from_millis(u64::from(1 + round.min(20))));
     }
     let what = "kill all processes of";
     Err(Error::Timeout { what, path: directory.to_owned(), seconds: 1 })
+}
+
+/// Thaws a v1 cgroup and all below it: a container may have frozen cgroups of its own there.
+pub(crate) fn thaw_below(directory: &Path) -> Result<(), Error> {
+    tree(directory)?.iter().try_for_each(|below| thaw_v1(below))
 }
 
 /// Sends a signal to each process of a list that `list` still names when it is held by a
@@ -122,7 +137,8 @@ pub fn signal_listed<E>(
     for some in listed.chunks(AT_ONCE) {
         let mut held: Vec<(i32, OwnedFd)> = Vec::with_capacity(some.len());
         for pid in some {
-            match Pid::from_raw(*pid).map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
+            let number = if *pid > 0 { Pid::from_raw(*pid) } else { None };
+            match number.map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
                 Some(Ok(pidfd)) => held.push((*pid, pidfd)),
                 Some(Err(Errno::SRCH)) | None => {}
                 Some(Err(errno)) => first = first.and(Err(refused("pidfd_open", *pid, errno))),

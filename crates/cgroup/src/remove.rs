@@ -1,7 +1,6 @@
 //! Removing a container's cgroup once its last process is gone.
 
 use std::path::Path;
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD, unlinkat};
@@ -13,6 +12,7 @@ use crate::freeze::Events;
 use crate::process;
 use crate::rdt::Rdt;
 use crate::systemd::Unit;
+use crate::wait;
 
 /// How long killed processes may take to go: one in uninterruptible sleep on a
 /// dead server does not go at all.
@@ -60,23 +60,25 @@ fn remove_tree(path: &Path, events_of: Option<&Path>) -> Result<(), Error> {
     let mut pause = Duration::from_micros(50);
     loop {
         match remove_once(path) {
-            Ok(()) => return Ok(()),
-            Err((_, Errno::BUSY | Errno::NOTEMPTY)) if Instant::now() < deadline => {}
-            Err((_, Errno::BUSY | Errno::NOTEMPTY)) => {
+            // Looked at, since nothing else tells it from a directory that was only out of sight.
+            Ok(()) if rustix::fs::stat(path).err() == Some(Errno::NOENT) => return Ok(()),
+            Ok(()) | Err((_, Errno::BUSY | Errno::NOTEMPTY)) if Instant::now() < deadline => {}
+            Ok(()) | Err((_, Errno::BUSY | Errno::NOTEMPTY)) => {
                 let seconds = PATIENCE.as_secs();
                 let what = "wait for the last process of";
                 return Err(Error::Timeout { what, path: path.to_owned(), seconds });
             }
             Err((at, errno)) => return Err(Error::system("rmdir", at, errno)),
         }
-        if let Some(directory) = events_of
-            && let Ok(mut events) = Events::open(directory)
-        {
-            let left = deadline.saturating_duration_since(Instant::now());
-            events.wait_for("populated", "0", left, "wait for the last process of")?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        match events_of.map(Events::open) {
+            Some(Ok(mut events)) => {
+                events.wait_for("populated", "0", left, "wait for the last process of")?;
+            }
+            _ => wait::wait_for_ends(&process::list_below(path)?, left),
         }
-        // Populated turns 0 a moment before rmdir(2) succeeds.
-        sleep(pause);
+        // An end is told a moment before rmdir(2) succeeds.
+        wait::pause(pause);
         pause = (pause * 2).min(Duration::from_millis(20));
     }
 }

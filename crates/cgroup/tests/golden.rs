@@ -23,6 +23,7 @@ const V2: [&str; 8] = ["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma
 
 fn v1() -> Layout {
     let hierarchy = |names: &&str| Hierarchy {
+        own: None,
         controllers: names.split(',').map(str::to_owned).collect(),
         mount: format!("/cg/{}", names.trim_start_matches("name=")).into(),
         read_only: false,

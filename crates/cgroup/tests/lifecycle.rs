@@ -338,7 +338,7 @@ fn as_a_user() {
     };
     let cgroup = plan(&request, &layout).unwrap().create().unwrap();
     let path = cgroup.v2.clone().unwrap();
-    assert!(path.ends_with(format!("{}/husk-rootless", &base[1..])), "{path:?}");
+    assert!(path.ends_with(format!("{}/rootless", &base[1..])), "{path:?}");
     let warning = &cgroup.warnings[0];
     assert!(warning.starts_with("linux.resources.devices: not enforced: "), "{warning}");
     let sleeper = Sleeper::start();

@@ -125,6 +125,10 @@ fn pid_of(pidfd: BorrowedFd<'_>) -> Result<Pid> {
     let text =
         std::fs::read_to_string(&path).map_err(|error| Error::io(Code::Kernel, &path, &error))?;
     text.lines()
-        .find_map(|line| Pid::from_raw(line.strip_prefix("Pid:")?.trim().parse().ok()?))
+        .find_map(|line| {
+            // -1 once it has been reaped.
+            let number = line.strip_prefix("Pid:")?.trim().parse().ok().filter(|pid| *pid > 0)?;
+            Pid::from_raw(number)
+        })
         .ok_or_else(|| Error::new(Code::Kernel, path, "names no process"))
 }

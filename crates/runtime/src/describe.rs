@@ -72,10 +72,17 @@ fn property(fault: &Fault, described: Described<'_>) -> String {
             None => property.to_owned(),
         },
         Step::CreateContainer | Step::StartContainer => format!("{property}[{index}]"),
-        Step::Rlimits => {
-            let name = process.rlimits.get(index).map_or("", |rlimit| rlimit.typ.as_str());
-            format!("{own}.rlimits[{index}] ({name})")
+        Step::Domainname => {
+            format!("{property} ({})", spec.domainname.as_deref().unwrap_or_default())
         }
+        Step::Groups => format!("{own}.user.additionalGids ({:?})", process.user.additional_gids),
+        Step::Rlimits => match process.rlimits.get(index) {
+            Some(rlimit) => {
+                let (soft, hard) = (limit(rlimit.soft), limit(rlimit.hard));
+                format!("{own}.rlimits[{index}] ({}, soft {soft}, hard {hard})", rlimit.typ)
+            }
+            None => format!("{own}.rlimits[{index}]"),
+        },
         Step::OomScore => {
             format!("{own}.oomScoreAdj ({})", process.oom_score_adj.unwrap_or_default())
         }
@@ -94,6 +101,14 @@ fn property(fault: &Fault, described: Described<'_>) -> String {
         Step::User => format!("{own}.user ({}:{})", process.user.uid, process.user.gid),
         Step::Hostname => format!("{property} ({})", spec.hostname.as_deref().unwrap_or_default()),
         _ => property.to_owned(),
+    }
+}
+
+/// A limit as getrlimit(2) has it.
+fn limit(value: u64) -> String {
+    match value {
+        u64::MAX => "unlimited".to_owned(),
+        _ => value.to_string(),
     }
 }
 

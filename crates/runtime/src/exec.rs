@@ -17,7 +17,7 @@ use crate::explain::Explainer;
 use crate::fault::{Context, Fault, Step};
 use crate::host;
 use crate::mech::proc::Proc;
-use crate::mech::{core_scheduling, limit, seccomp, terminal, userns};
+use crate::mech::{core_scheduling, limit, pivot_root, seccomp, terminal, userns};
 use crate::plan::{self, Process, clone_flag};
 use crate::process_setup::{PidNamespace, ProcessSetup, ReadyProcess, set_not_dumpable};
 use crate::record::Record;
@@ -32,6 +32,8 @@ use crate::wire::{self, Message, Wire};
 pub struct Options {
     /// Where the terminal's other end goes.
     pub console: Option<OwnedFd>,
+    /// Whether the terminal is copied to and from this command's standard streams.
+    pub foreground: bool,
     /// Where a pidfd of the process goes, `--pidfd-socket`.
     pub pidfd_socket: Option<String>,
     /// `--pid-file`.
@@ -130,6 +132,9 @@ pub fn add_process(
     plan.plan_kernel_settings(&linux)?;
     plan.plan_annotations(&target.config.annotations, &host, &mut warnings)?;
     plan.preserve_fds = options.preserve_fds;
+    if let Some(terminal) = &mut plan.terminal {
+        terminal.keeps_line_feeds = options.foreground;
+    }
     for warning in &warnings {
         report::warning(warning);
     }
@@ -147,6 +152,8 @@ pub fn add_process(
         false => None,
     };
     timing::done(Phase::Plan);
+    let has_mounts = linux.namespaces.iter().any(|one| one.typ == NamespaceType::Mount);
+    let root = if has_mounts { None } else { Some(target.root()?) };
     let record = &target.record;
     let addition = Addition {
         target,
@@ -155,6 +162,7 @@ pub fn add_process(
         options,
         keyring: plan::session_keyring(&record.id, record.no_new_keyring)?,
         proc: &proc,
+        root,
         announced: false,
     };
     addition.run(explainer)
@@ -169,6 +177,8 @@ struct Addition<'a> {
     /// Name of the container's session keyring.
     keyring: Option<CString>,
     proc: &'a Proc,
+    /// The container's root, where that does not come with its mount namespace.
+    root: Option<OwnedFd>,
     /// Whether others have been told of it.
     announced: bool,
 }
@@ -181,7 +191,7 @@ impl Addition<'_> {
             self.plan.initial_affinity.as_deref(),
             rustix::process::getpid(),
         )?;
-        core_scheduling::join(self.plan, self.target.record.pid)?;
+        core_scheduling::join(self.plan, self.target.record.first())?;
         let (wire, theirs) =
             wire::pair().map_err(|e| Error::kernel("husk-oci", "socketpair", e))?;
         let child = self.clone_process(theirs)?;
@@ -269,10 +279,15 @@ impl Addition<'_> {
         for (index, (_, file)) in tasks.into_iter().enumerate() {
             rustix::io::write(&file, b"0").at(Step::Cgroup, index, "write tasks")?;
         }
+        // `final`, if it is given, is set once this is ready.
+        limit::reset_affinity();
         // While it is dumpable: then its files in /proc are its own without privilege, too.
         limit::set_own_oom_score(self.plan, self.proc)?;
         set_not_dumpable()?;
         self.join_namespaces()?;
+        if let Some(root) = &self.root {
+            pivot_root::chroot_into(root)?;
+        }
         // Nobody in the container is to read what the caller was called with.
         husk_sys::arguments::erase();
         // The caller's terminal stays behind with its session.

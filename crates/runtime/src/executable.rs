@@ -53,6 +53,25 @@ fn check(path: &CStr) -> Result<(), Errno> {
     fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS)
 }
 
+/// Whether a script's interpreter or a program's dynamic linker is there. Told before a filter is
+/// loaded under which nothing can be told any more.
+pub fn check_interpreter(path: &CStr) -> Result<(), Fault> {
+    let Some(head) = head(path) else { return Ok(()) };
+    let name = match head.strip_prefix(b"#!") {
+        Some(line) => {
+            let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
+            let words = line.split(|byte| matches!(byte, b' ' | b'\t'));
+            words.into_iter().find(|word| !word.is_empty()).map(<[u8]>::to_vec)
+        }
+        None => elf_interpreter(&head).map(String::into_bytes),
+    };
+    let Some(name) = name.and_then(|name| CString::new(name).ok()) else { return Ok(()) };
+    match fs::stat(&name) {
+        Err(Errno::NOENT) => Err(diagnose(path, Errno::NOENT)),
+        _ => Ok(()),
+    }
+}
+
 /// Why execve(2) of a path failed, in words.
 pub fn diagnose(path: &CStr, errno: Errno) -> Fault {
     let shown = path.to_string_lossy();

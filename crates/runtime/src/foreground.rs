@@ -7,7 +7,7 @@ use husk_spec::ConsoleSize;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, WaitStatus};
-use rustix::termios::{OptionalActions, Termios};
+use rustix::termios::{OptionalActions, OutputModes, Termios};
 
 use crate::explain::Explainer;
 use crate::mech::notify::Notify;
@@ -141,6 +141,8 @@ impl Relay {
         if let Some(settings) = &saved {
             let mut raw = settings.clone();
             raw.make_raw();
+            // The container's terminal adds no carriage returns (`plan::Terminal`); this one does.
+            raw.output_modes |= OutputModes::OPOST;
             rustix::termios::tcsetattr(stdin, OptionalActions::Now, &raw)
                 .map_err(|errno| Error::kernel("terminal", "tcsetattr", errno))?;
         }

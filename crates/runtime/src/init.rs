@@ -1,6 +1,7 @@
 //! The process that becomes the container: the other side of [`crate::launch`].
 //! It executes a plan; what fails is told by coordinates.
 
+use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use husk_spec::{Hook, NamespaceType, Status};
@@ -13,13 +14,15 @@ use rustix::process::Pid;
 use crate::clone_init::makes_namespaces_itself;
 use crate::fault::{Context, Fault, Step};
 use crate::inject;
+use crate::mech::hook::{self, Place};
 use crate::mech::namespace::Opened;
 use crate::mech::proc::Proc;
+use crate::mech::resolve::{self, Missing};
 use crate::mech::{
-    cgroup_mount, device, hook, limit, mask, mount, namespace, pivot_root, rootfs, sysctl,
-    terminal, userns,
+    cgroup_mount, device, limit, mask, mount, namespace, pivot_root, rootfs, sysctl, terminal,
+    userns,
 };
-use crate::plan::{LaunchPlan, MountSource, clone_flag};
+use crate::plan::{LaunchPlan, MountSource, RootPlace, clone_flag};
 use crate::process_setup::{PidNamespace, ProcessSetup, ReadyProcess, set_not_dumpable};
 use crate::record::Record;
 use crate::timing::{self, Phase};
@@ -37,6 +40,8 @@ pub struct Init<'a> {
     pub tasks: Vec<(String, OwnedFd)>,
     /// What is remembered of the container, but for its process: this one.
     pub record: &'a Record,
+    /// The caller's environment, for createContainer hooks: this process loses its own.
+    pub environment: Vec<CString>,
     /// The conversation.
     pub wire: Wire,
     /// Where `start` is awaited; None to go on at once.
@@ -59,15 +64,22 @@ pub fn run(mut init: Init<'_>) -> ! {
         None => init.wire,
         Some(listener) => {
             drop(init.wire);
+            husk_sys::signal::end_on_termination();
             match await_start(listener) {
                 Ok(caller) => caller,
                 Err(_) => exec::exit_now(1),
             }
         }
     };
+    let place = Place {
+        directory: None,
+        environment: Some(ready.environment()),
+        confine: Some(&|| ready.confine_hook()),
+    };
     let hooks = &plan.hooks.start_container;
     let pid = Some(rustix::process::getpid());
-    if let Err(fault) = run_hooks(Step::StartContainer, hooks, init.record, Status::Created, pid) {
+    let run = run_hooks(Step::StartContainer, hooks, init.record, Status::Created, pid, &place);
+    if let Err(fault) = run {
         report(&caller, fault);
     }
     report(&caller, ready.execute())
@@ -98,6 +110,7 @@ fn run_hooks(
     record: &Record,
     status: Status,
     pid: Option<Pid>,
+    place: &Place<'_>,
 ) -> Result<(), Fault> {
     if hooks.is_empty() {
         return Ok(());
@@ -107,7 +120,8 @@ fn run_hooks(
     let state = serde_json::to_vec(&state)
         .map_err(|error| Fault::because(step, 0, format!("the state: {error}")))?;
     for (index, one) in hooks.iter().enumerate() {
-        hook::run(one, &state).map_err(|failed| Fault::because(step, index, failed.to_string()))?;
+        hook::run(one, &state, place)
+            .map_err(|failed| Fault::because(step, index, failed.to_string()))?;
     }
     Ok(())
 }
@@ -156,11 +170,12 @@ impl<'a> Init<'a> {
         sysctl::write(&plan.sysctls, self.proc)?;
         self.set_names()?;
         timing::done(Phase::Enter);
-        let slave = match plan.namespaces.has_mount() {
-            true => self.set_up_root()?,
-            false => {
-                self.run_create_hooks()?;
-                pivot_root::chroot_into(&plan.root.path)?;
+        let slave = match plan.root.place {
+            RootPlace::OwnNamespace | RootPlace::RuntimesNamespace => self.set_up_root()?,
+            RootPlace::Bare => {
+                let root = rootfs::open(&plan.root)?;
+                self.run_create_hooks(root.as_fd())?;
+                pivot_root::chroot_into(&root)?;
                 self.open_terminal(None)?
             }
         };
@@ -267,6 +282,7 @@ impl<'a> Init<'a> {
         for (index, (_, file)) in self.tasks.drain(..).enumerate() {
             rustix::io::write(&file, b"0").at(Step::Cgroup, index, "write tasks")?;
         }
+        limit::reset_affinity();
         Ok(())
     }
 
@@ -288,20 +304,20 @@ impl<'a> Init<'a> {
     fn set_up_root(&mut self) -> Result<Option<OwnedFd>, Fault> {
         let plan = self.plan;
         let root = rootfs::bind(&plan.root)?;
-        // Hooks begin where the runtime was called, where this process may not get back to.
-        let surroundings = mount::Surroundings {
-            may_move: plan.hooks.create_container.is_empty(),
-            pid_namespace: self.joined_pid_namespace().map(|opened| opened.file.as_fd()),
-        };
+        let pid_namespace = self.joined_pid_namespace().map(|opened| opened.file.as_fd());
+        // What stays writable until everything below it is there.
+        let mut readonly = Vec::new();
         for (index, one) in plan.mounts.iter().enumerate() {
             let tree = self.trees.get_mut(index).and_then(Option::take);
             let done = match &one.source {
                 MountSource::Cgroup(source) => {
                     cgroup_mount::attach(one, source, root.as_fd(), &self.record.cgroup)
+                        .map(|()| None)
                 }
-                _ => mount::attach(one, root.as_fd(), tree, &surroundings),
+                _ => mount::attach(one, root.as_fd(), tree, pid_namespace),
             };
-            done.map_err(|refused| refused.at(Step::Mount, index))?;
+            let tree = done.map_err(|refused| refused.at(Step::Mount, index))?;
+            readonly.extend(tree.map(|tree| (index, tree)));
             inject::after(Step::Mount, index)?;
         }
         timing::done(Phase::Mounts);
@@ -309,17 +325,29 @@ impl<'a> Init<'a> {
             device::populate(&plan.devices, root.as_fd())?;
         }
         timing::done(Phase::Nodes);
-        self.run_create_hooks()?;
+        self.run_create_hooks(root.as_fd())?;
         let slave = self.open_terminal(Some(root.as_fd()))?;
+        let protected =
+            plan.root.readonly || !plan.readonly_paths.is_empty() || !readonly.is_empty();
+        if protected && plan.process.cwd.as_c_str() != c"/" {
+            // What is wrong with it is told when it is entered.
+            let _ = resolve::open_or_make(root.as_fd(), &plan.process.cwd, Missing::Directory);
+        }
+        for (index, tree) in readonly {
+            mount::make_readonly(&tree).map_err(|refused| refused.at(Step::Mount, index))?;
+        }
         mask::make_readonly(&plan.readonly_paths, root.as_fd())?;
         mask::mask(&plan.masked_paths, root.as_fd())?;
         if plan.root.readonly {
             rootfs::make_readonly(&root)?;
         }
         timing::done(Phase::Masks);
-        match plan.root.no_pivot {
-            true => pivot_root::move_over(&root)?,
-            false => pivot_root::pivot(&root, rootfs::is_shared(&plan.root))?,
+        match (plan.root.place, plan.root.no_pivot) {
+            (RootPlace::OwnNamespace, false) => {
+                pivot_root::pivot(&root, rootfs::is_shared(&plan.root))?;
+            }
+            (RootPlace::OwnNamespace, true) => pivot_root::move_over(&root, self.proc)?,
+            _ => pivot_root::chroot_into(&root)?,
         }
         rootfs::finish_propagation(&plan.root)?;
         timing::done(Phase::Pivot);
@@ -327,7 +355,8 @@ impl<'a> Init<'a> {
     }
 
     /// The hooks that see the container's namespaces before its root is entered.
-    fn run_create_hooks(&self) -> Result<(), Fault> {
+    /// createContainer hooks begin in the root, by its path on the host, as with runc.
+    fn run_create_hooks(&self, root: BorrowedFd<'_>) -> Result<(), Fault> {
         let plan = self.plan;
         let hooks = &plan.hooks;
         if hooks.prestart.is_empty()
@@ -344,8 +373,10 @@ impl<'a> Init<'a> {
             None => Some(rustix::process::getpid()),
             Some(_) => None,
         };
+        let environment = Some(self.environment.as_slice());
+        let place = Place { directory: Some(root), environment, confine: None };
         let hooks = &hooks.create_container;
-        run_hooks(Step::CreateContainer, hooks, self.record, Status::Creating, pid)
+        run_hooks(Step::CreateContainer, hooks, self.record, Status::Creating, pid, &place)
     }
 
     /// Makes the terminal and sends its other end away.
@@ -364,7 +395,7 @@ impl<'a> Init<'a> {
             }
         };
         let pair = terminal::open(root, wanted, &self.plan.process)?;
-        if self.plan.namespaces.has_mount() {
+        if self.plan.root.place != RootPlace::Bare {
             terminal::bind_console(root, &pair.slave)?;
         }
         terminal::send_master(console, &pair.master)?;

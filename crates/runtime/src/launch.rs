@@ -23,8 +23,11 @@ use crate::init::{self, Init};
 use crate::mech::namespace::Opened;
 use crate::mech::notify::{self, Notify};
 use crate::mech::proc::Proc;
-use crate::mech::{core_scheduling, idmap, limit, mount, namespace, net_device, seccomp, userns};
-use crate::plan::{Host, LaunchPlan, MountSource, Request};
+use crate::mech::{
+    core_scheduling, hook, idmap, limit, mount, namespace, net_device, rootfs, seccomp, userns,
+};
+use crate::placement;
+use crate::plan::{Host, LaunchPlan, MountSource, Request, RootPlace};
 use crate::preconditions;
 use crate::record::{Record, process_start};
 use crate::report::{self, Code, Error, Result};
@@ -77,12 +80,16 @@ pub struct Launched {
 pub fn launch(store: &Store, spec: &Spec, config: &[u8], options: &Options) -> Result<Launched> {
     timing::about(&options.request.id);
     timing::done(Phase::Read);
-    let layout = husk_cgroup::Layout::detect().map_err(host::cgroup_error)?;
+    let layout = placement::layout(spec, options)?;
     let host = host::facts(spec, spec.process.as_ref(), layout);
     let mut plan = LaunchPlan::new(spec, &options.request, &host)?;
     for warning in &plan.warnings {
         report::warning(warning);
     }
+    report::debug(|| {
+        let (id, bundle) = (&options.request.id, &options.request.bundle);
+        format!("container {id}: bundle {bundle}, {}", host.layout.describe())
+    });
     let profile = spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
     let explainer = match options.explains_seccomp {
         true => Explainer::prepare(&mut plan.process, profile)?,
@@ -95,7 +102,7 @@ pub fn launch(store: &Store, spec: &Spec, config: &[u8], options: &Options) -> R
         plan.namespaces.joined().iter().map(namespace::open).collect::<Result<Vec<Opened>>>()?;
     namespace::check_host_is_spared(&joined, &plan)?;
     let proc = Proc::open().map_err(|errno| Error::kernel("/proc", "open", errno))?;
-    let cgroup_plan = plan_cgroup(spec, options, &host)?;
+    let cgroup_plan = placement::plan(spec, options, &host)?;
     timing::done(Phase::Plan);
     let directory = store.create(&options.request.id)?;
     let mut launch = Launch {
@@ -132,21 +139,6 @@ pub fn launch(store: &Store, spec: &Spec, config: &[u8], options: &Options) -> R
     }
 }
 
-fn plan_cgroup(spec: &Spec, options: &Options, host: &Host) -> Result<husk_cgroup::CgroupPlan> {
-    let linux = spec.linux.as_ref();
-    let request = husk_cgroup::Request {
-        manager: options.cgroup_manager,
-        id: &options.request.id,
-        cgroups_path: linux.and_then(|linux| linux.cgroups_path.as_deref()),
-        resources: linux.and_then(|linux| linux.resources.as_ref()),
-        annotations: &spec.annotations,
-        rootless: options.rootless,
-        intel_rdt: linux.and_then(|linux| linux.intel_rdt.as_ref()),
-    };
-    let plan = husk_cgroup::plan(&request, &host.layout).map_err(host::cgroup_error)?;
-    Ok(plan)
-}
-
 fn record(spec: &Spec, plan: &LaunchPlan, options: &Options, cgroup: Cgroup) -> Record {
     Record {
         oci_version: spec.oci_version.clone(),
@@ -161,6 +153,7 @@ fn record(spec: &Spec, plan: &LaunchPlan, options: &Options, cgroup: Cgroup) -> 
         cgroup,
         no_new_keyring: options.request.no_new_keyring,
         own_pid_namespace: plan.namespaces.makes(NamespaceType::Pid),
+        covered_mount: None,
         poststart: plan.hooks.poststart.clone(),
         poststop: plan.hooks.poststop.clone(),
     }
@@ -208,8 +201,14 @@ impl Launch<'_> {
         host: &Host,
     ) -> Result<Child> {
         // Before anything is made that the record is needed to find again.
+        if self.plan.root.place == RootPlace::RuntimesNamespace {
+            let path = &self.plan.root.path;
+            let covered = rootfs::mount_id(path)
+                .map_err(|errno| Error::kernel("root.path", "statx", errno))?;
+            self.record.covered_mount = Some(covered);
+        }
         self.directory()?.write_config(config)?;
-        self.directory()?.begin(&self.record)?;
+        self.directory()?.write(&self.record)?;
         if let (Some(_), Some(manager)) =
             (&self.options.request.notify_directory, notify::manager())
         {
@@ -222,6 +221,10 @@ impl Launch<'_> {
         let (cgroup, devices) = cgroup_plan.create_unguarded().map_err(host::cgroup_error)?;
         self.record.cgroup = cgroup;
         self.cgroup_made = true;
+        report::debug(|| match self.record.cgroup.directories().next() {
+            Some(first) => format!("cgroup: {}, and alike in each hierarchy", first.display()),
+            None => "cgroup: none of its own".to_owned(),
+        });
         let entry = self.record.cgroup.entry().map_err(host::cgroup_error)?;
         let trees = self.open_trees(host)?;
         let start = match self.options.waits_for_start {
@@ -239,12 +242,17 @@ impl Launch<'_> {
             drop(wire);
             // Its lock must not live on with the container.
             drop(self.directory.take());
+            let environment = match self.plan.hooks.create_container.is_empty() {
+                true => Vec::new(),
+                false => hook::own_environment(),
+            };
             init::run(Init {
                 plan: self.plan,
                 joined: self.joined,
                 trees,
                 tasks: entry.tasks,
                 record: &self.record,
+                environment,
                 wire: theirs,
                 start,
                 console: self.options.console.as_ref().map(AsFd::as_fd),
@@ -254,6 +262,7 @@ impl Launch<'_> {
         rustix::process::umask(umask);
         drop(theirs);
         if let Cloned::Parent(pid, pidfd) = cloned? {
+            report::debug(|| format!("container process: {pid}"));
             self.child = Some(Child { pid, pidfd });
         }
         timing::done(Phase::Clone);
@@ -406,11 +415,13 @@ impl Launch<'_> {
             true => cgroup.kill_all().and_then(|()| cgroup.remove()),
             false => Ok(()),
         };
+        let released = self.record.release_mounts();
         let directory = self.directory.take();
         // What `delete --force` finds the cgroup by stays as long as the cgroup does.
         let removed = removed.map_err(host::cgroup_error);
-        if let Err(error) =
-            removed.and_then(|()| directory.map_or(Ok(()), |directory| directory.remove()))
+        if let Err(error) = removed
+            .and(released)
+            .and_then(|()| directory.map_or(Ok(()), |directory| directory.remove()))
         {
             report::warning(error);
         }
@@ -437,8 +448,9 @@ impl Reactions for Launch<'_> {
         let state = serde_json::to_vec(&self.record.state(Status::Creating))
             .map_err(|error| Error::invalid("annotations", error))?;
         let hooks = &self.plan.hooks;
-        run_hooks("prestart", &hooks.prestart, &state)?;
-        run_hooks("createRuntime", &hooks.create_runtime, &state)
+        let bundle = &self.record.bundle;
+        run_hooks("prestart", &hooks.prestart, bundle, &state)?;
+        run_hooks("createRuntime", &hooks.create_runtime, bundle, &state)
     }
 
     fn know(&mut self, child: &Child) -> Result<()> {

@@ -13,6 +13,7 @@ use crate::describe::{self, Described};
 use crate::hooks::{run_hooks, run_poststop};
 use crate::host::cgroup_error;
 use crate::mech::notify::{self, Notify};
+use crate::placement;
 use crate::record::Record;
 use crate::report::{self, Code, Error, Result};
 use crate::state::{Directory, Store};
@@ -77,7 +78,13 @@ pub fn start(store: &Store, id: &str) -> Result<()> {
             ));
         }
     }
-    poststart(&record)?;
+    if let Err(error) = poststart(&record) {
+        // runtime.md, "Lifecycle", step 9: stopped, destroyed, and poststop hooks run.
+        if let Err(error) = destroy(&directory, &record) {
+            report::warning(error);
+        }
+        return Err(error);
+    }
     let Some(notify) = notify else { return Ok(()) };
     match record.process().inspect_err(|_| stop(&record))? {
         Some(process) => notify.wait(process.as_fd(), record.pid),
@@ -94,15 +101,14 @@ fn start_fault(fault: &crate::fault::Fault, config: &Spec) -> Error {
     }
 }
 
-/// Runs the poststart hooks. runtime.md, "Lifecycle": where one fails, the
-/// container is stopped.
+/// Runs the poststart hooks. Where one fails, the caller destroys the container.
 pub fn poststart(record: &Record) -> Result<()> {
     if record.poststart.is_empty() {
         return Ok(());
     }
     let state = serde_json::to_vec(&record.state(Status::Running))
         .map_err(|error| Error::invalid("annotations", error))?;
-    run_hooks("poststart", &record.poststart, &state).inspect_err(|_| stop(record))
+    run_hooks("poststart", &record.poststart, &record.bundle, &state)
 }
 
 /// Kills the container on the way out of a command that failed.
@@ -124,9 +130,16 @@ pub fn kill(store: &Store, id: &str, signal: i32, all: bool) -> Result<()> {
     let record = directory.record()?;
     let status = directory.status(&record);
     let process = record.process()?;
+    report::debug(|| {
+        let (pid, to) = (record.pid, if all { "all processes" } else { "the first process" });
+        format!("container {id}: {}, process {pid}; signal {signal} to {to}", status.name())
+    });
     if all {
         // The first process may be gone and others of its cgroup live on.
         return kill_all(&record, signal);
+    }
+    if process.is_none() && signal == SIGKILL && has_orphans(&record)? {
+        return kill_whole(&record);
     }
     let (Some(process), Status::Created | Status::Running | Status::Paused) = (process, status)
     else {
@@ -159,6 +172,12 @@ pub fn kill(store: &Store, id: &str, signal: i32, all: bool) -> Result<()> {
         record.cgroup.thaw().map_err(cgroup_error)?;
     }
     Ok(())
+}
+
+/// Whether processes have outlived the container's first one, whose pid namespace was not its own.
+fn has_orphans(record: &Record) -> Result<bool> {
+    let may_have = record.pid != 0 && !record.own_pid_namespace && !record.cgroup.is_none();
+    Ok(may_have && !record.cgroup.processes().map_err(cgroup_error)?.is_empty())
 }
 
 /// Sends a signal to every process of the container.
@@ -206,7 +225,7 @@ pub fn delete(store: &Store, id: &str, force: bool) -> Result<()> {
         // read this time (EMFILE, say) still names what is to be killed.
         Err(error) if force && error.errno.is_none() => {
             report::warning(error);
-            None
+            return delete_damaged(&directory);
         }
         Err(error) => return Err(error),
     };
@@ -218,11 +237,14 @@ pub fn delete(store: &Store, id: &str, force: bool) -> Result<()> {
             Error::new(Code::WrongState, format_args!("container {id}"), "changed meanwhile")
         }));
     };
-    match directory.status(&record) {
-        // runc and crun take a created container for stopped; runtime.md does not.
-        Status::Stopped => {}
+    let status = directory.status(&record);
+    report::debug(|| format!("container {id}: {}, process {}", status.name(), record.pid));
+    match status {
+        // runtime.md makes an error of a created one, and engines rely on runc's and crun's way:
+        // containerd's shim deletes a task that was never started without --force.
+        Status::Stopped | Status::Created => {}
         _ if force => {}
-        status => {
+        _ => {
             return Err(wrong_state(id, "cannot be deleted while it is not stopped", status)
                 .hint(format_args!("it is {}; use --force to kill it first", status.name())));
         }
@@ -231,6 +253,23 @@ pub fn delete(store: &Store, id: &str, force: bool) -> Result<()> {
     destroy(&directory, &record)?;
     timing::done(Phase::Remove);
     Ok(())
+}
+
+/// Deletes a container whose record cannot be read any more. Its configuration still tells where
+/// its cgroup is; its process is found in there, or not at all.
+fn delete_damaged(directory: &Directory) -> Result<()> {
+    let id = directory.id();
+    match directory.config().and_then(|config| placement::asked_for(&config, id)) {
+        Ok(cgroup) => {
+            cgroup.kill_all().and_then(|()| cgroup.remove()).map_err(cgroup_error)?;
+        }
+        Err(error) => {
+            report::warning(format_args!(
+                "container {id}: its cgroup is not known either, and stays if it has one: {error}"
+            ));
+        }
+    }
+    directory.remove()
 }
 
 /// Kills what lives, removes what was made, runs the poststop hooks.
@@ -247,6 +286,7 @@ pub fn destroy(directory: &Directory, record: &Record) -> Result<()> {
         }
         record.cgroup.remove().map_err(cgroup_error)?;
     }
+    record.release_mounts()?;
     directory.remove()?;
     run_poststop(&record.poststop, record);
     Ok(())

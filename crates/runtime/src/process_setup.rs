@@ -7,23 +7,23 @@
 //! capabilities and rules already (CVE-2016-9962; security.md, "Processes that join").
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use husk_seccomp::Call;
 use husk_sys::exec::{self, CStringArray};
 use husk_sys::{keyring, schedule, signal};
 use rustix::fs::{self, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::DumpableBehavior;
 
+use crate::confinement::{Confinement, Remaining};
 use crate::executable;
 use crate::fault::{Context, Fault, Step};
 use crate::mech::namespace::{self, Opened};
 use crate::mech::proc::Proc;
 use crate::mech::resolve::{self, Missing};
-use crate::mech::{capability, credential, landlock, limit, lsm, seccomp, terminal};
+use crate::mech::{capability, credential, hook, limit, lsm, terminal};
 use crate::passwd;
-use crate::plan::{self, Process, Seccomp};
+use crate::plan::Process;
 use crate::wire::{Message, Wire};
 
 /// What is needed beside the process itself.
@@ -60,11 +60,7 @@ pub struct ReadyProcess<'a> {
     process: &'a Process,
     path: CString,
     environment: CStringArray,
-    filter_loaded: bool,
-    /// Rules that are not in force yet.
-    landlock: Option<OwnedFd>,
-    /// For the runtime to fetch; closed by execve(2).
-    _listener: Option<OwnedFd>,
+    confinement: Confinement<'a>,
 }
 
 impl<'a> ProcessSetup<'a> {
@@ -99,28 +95,17 @@ impl<'a> ProcessSetup<'a> {
             true => limit::allow_process_limit(process)?,
             false => limit::set_process_limit(process)?,
         }
-        let mut landlock = process.landlock.as_ref().map(landlock::rules).transpose()?;
+        let mut confinement = Confinement::prepare(process)?;
         capability::drop_bounding(&process.capabilities)?;
-        let filter = process.seccomp.as_ref();
-        let mut filter_loaded = false;
-        let mut listener = None;
         if process.no_new_privileges {
             rustix::thread::set_no_new_privs(true).at(
                 Step::NoNewPrivileges,
                 0,
                 "prctl PR_SET_NO_NEW_PRIVS",
             )?;
-        } else if !joins {
-            // Without it, both take CAP_SYS_ADMIN, which is about to go. The
-            // filter last: it may well forbid the other.
-            restrict(&mut landlock)?;
-            if let Some(filter) = filter {
-                listener = load_filter(filter, wire)?;
-                filter_loaded = true;
-            }
         }
         credential::become_user(process)?;
-        let confines = joins && !process.no_new_privileges;
+        let confines = confinement.is_left() && !process.no_new_privileges;
         let privilege = capability::apply(&process.capabilities, confines)?;
         match entered {
             Err(Errno::ACCESS | Errno::PERM) => enter_cwd(&process.cwd, self.makes_cwd),
@@ -132,51 +117,34 @@ impl<'a> ProcessSetup<'a> {
         // Closed, not marked close-on-exec: that takes effect only after execve(2)
         // has resolved the program's path, which could lead through a descriptor
         // of the host's (CVE-2024-21626). And before the program is looked for.
-        let ours = [landlock.as_ref(), listener.as_ref()].map(|fd| fd.map(AsFd::as_fd));
-        let kept = [Some(wire.as_fd()), start].into_iter().chain(ours);
-        let kept: Vec<BorrowedFd<'_>> = kept.flatten().collect();
+        let kept = [Some(wire.as_fd()), start, confinement.rules()];
+        let kept: Vec<BorrowedFd<'_>> = kept.into_iter().flatten().collect();
         exec::close_all_but(process.preserve_fds.saturating_add(3), &kept).at(
             Step::Descriptors,
             0,
             "close_range",
         )?;
         let path = executable::find(process)?;
-        if joins {
-            // The change of user has reset it, to what fs.suid_dumpable says.
-            set_not_dumpable()?;
-            if confines {
-                // The privilege for this is to be gone before anybody sees the process.
-                restrict(&mut landlock)?;
-                if let Some(filter) = filter {
-                    check_allows_clone(filter)?;
-                    listener = load_filter(filter, wire)?;
-                    filter_loaded = true;
-                }
-                privilege.give_up()?;
-            } else if !self.hooks_follow {
-                restrict(&mut landlock)?;
-                if let Some(filter) = filter.filter(|filter| spares_us(filter)) {
-                    seccomp::load(filter)?;
-                    filter_loaded = true;
-                }
+        // The change of user has reset it, to what fs.suid_dumpable says.
+        set_not_dumpable()?;
+        let remaining = Remaining { joins, waits: start.is_some(), runs_hooks: self.hooks_follow };
+        if confines && confinement.comes_before(&remaining, process.capabilities.bounding)? {
+            confinement.enforce(wire)?;
+            privilege.give_up()?;
+        } else if joins && !self.hooks_follow {
+            confinement.restrict()?;
+            if confinement.spares(&remaining) {
+                confinement.enforce(wire)?;
             }
+        }
+        if joins {
             clone_into_pid_namespace(process, wire, has_terminal)?;
         }
-        let notifies = |filter: &Seccomp| filter.program.notifies || filter.explained;
-        if let Some(filter) = filter.filter(|filter| !filter_loaded && notifies(filter)) {
-            restrict(&mut landlock)?;
+        if confinement.notifies() {
             // The listener can only be handed over while the runtime is there.
-            listener = load_filter(filter, wire)?;
-            filter_loaded = true;
+            confinement.enforce(wire)?;
         }
-        Ok(ReadyProcess {
-            process,
-            path,
-            environment,
-            filter_loaded,
-            landlock,
-            _listener: listener,
-        })
+        Ok(ReadyProcess { process, path, environment, confinement })
     }
 
     /// What execve(2) and clone(2) pass on and nothing else depends on.
@@ -257,84 +225,21 @@ fn explain_clone(errno: Errno) -> Fault {
     Fault { op: "clone".into(), errno: Some(errno), ..Fault::because(step, 0, detail) }
 }
 
-/// A system call with its first two arguments.
-type Use = (&'static str, libc::c_long, [u64; 2]);
-
-/// What is called between the filter and the program at the least.
-const NEEDED: [Use; 7] = [
-    ("capset", libc::SYS_capset, [0, 0]),
-    ("clone", libc::SYS_clone, [(libc::CLONE_PARENT | libc::SIGCHLD) as u64, 0]),
-    ("sendto", libc::SYS_sendto, [0, 0]),
-    ("exit_group", libc::SYS_exit_group, [0, 0]),
-    ("recvmsg", libc::SYS_recvmsg, [0, 0]),
-    ("setsid", libc::SYS_setsid, [0, 0]),
-    ("execve", libc::SYS_execve, [0, 0]),
-];
-
-/// What may be called besides: for a terminal, a limit, `start`, memory, and a message of what
-/// has failed.
-const OCCASIONAL: [Use; 11] = [
-    ("ioctl", libc::SYS_ioctl, [0, libc::TIOCSCTTY]),
-    ("prlimit64", libc::SYS_prlimit64, [0, libc::RLIMIT_NPROC as u64]),
-    ("accept4", libc::SYS_accept4, [0, 0]),
-    ("close", libc::SYS_close, [0, 0]),
-    ("rt_sigaction", libc::SYS_rt_sigaction, [libc::SIGPIPE as u64, 0]),
-    ("rt_sigprocmask", libc::SYS_rt_sigprocmask, [0, 0]),
-    ("brk", libc::SYS_brk, [0, 0]),
-    ("mmap", libc::SYS_mmap, [0, 0]),
-    ("munmap", libc::SYS_munmap, [0, 0]),
-    ("openat", libc::SYS_openat, [0, 0]),
-    ("read", libc::SYS_read, [0, 0]),
-];
-
-/// Whether a filter lets a call pass, or has an agent decide that lets all of ours pass.
-fn allows(filter: &Seccomp, (_, number, [first, second]): &Use) -> bool {
-    const USER_NOTIF: u32 = 0x7fc0_0000;
-    const LOG: u32 = 0x7ffc_0000;
-    const ALLOW: u32 = 0x7fff_0000;
-    let Ok(arch) = plan::native_architecture().map(husk_seccomp::audit_arch) else {
-        return false;
-    };
-    let call = Call { arch, number: *number as u32, arguments: [*first, *second, 0, 0, 0, 0] };
-    matches!(filter.program.evaluate(&call), Some(USER_NOTIF | LOG | ALLOW))
-}
-
-/// A filter that is to be loaded before the clone must allow that. Afterwards it could only be
-/// loaded with a privilege that nobody in the container is to see.
-fn check_allows_clone(filter: &Seccomp) -> Result<(), Fault> {
-    let refused = |needed: &&Use| !filter.explained && !allows(filter, needed);
-    match NEEDED.iter().find(refused) {
-        None => Ok(()),
-        Some((name, ..)) => Err(Fault::because(
-            Step::Seccomp,
-            0,
-            format!(
-                "it refuses {name}, which is needed to enter the pid namespace with the filter in force; with process.noNewPrivileges it can be loaded after that"
-            ),
-        )),
-    }
-}
-
-/// Whether a filter that may be loaded later, too, allows what is left to do from before the
-/// clone on. It is then in force before anybody sees the process.
-fn spares_us(filter: &Seccomp) -> bool {
-    !filter.explained
-        && !filter.program.notifies
-        && NEEDED.iter().chain(&OCCASIONAL).all(|one| allows(filter, one))
-}
-
 impl ReadyProcess<'_> {
+    /// The program's environment.
+    pub fn environment(&self) -> &[CString] {
+        self.environment.strings()
+    }
+
+    /// What confines a process of this one before it executes a hook, which is the container's
+    /// own program: the same as the program itself.
+    pub fn confine_hook(&self) -> Result<hook::Steps, Errno> {
+        self.confinement.for_hook()
+    }
+
     /// Runs the program. Returns only on failure.
     pub fn execute(mut self) -> Fault {
-        if let Err(fault) = signal::restore_defaults().at(Step::Exec, 0, "sigprocmask") {
-            return fault;
-        }
-        if let Err(fault) = restrict(&mut self.landlock) {
-            return fault;
-        }
-        if let Some(filter) = self.process.seccomp.as_ref().filter(|_| !self.filter_loaded)
-            && let Err(fault) = seccomp::load(filter)
-        {
+        if let Err(fault) = self.take_last_steps() {
             return fault;
         }
         let errno = exec::execve(&self.path, &self.process.arguments, &self.environment);
@@ -344,32 +249,10 @@ impl ReadyProcess<'_> {
         }
         fault
     }
-}
 
-/// Puts Landlock rules in force that are not yet.
-fn restrict(rules: &mut Option<OwnedFd>) -> Result<(), Fault> {
-    rules.take().as_ref().map_or(Ok(()), landlock::restrict)
-}
-
-/// Loads a filter and sees to it that its listener, if it has one, gets to the
-/// runtime. One that the runtime fetches itself must stay open for that.
-fn load_filter(filter: &Seccomp, wire: &Wire) -> Result<Option<OwnedFd>, Fault> {
-    if filter.explained {
-        // The kernel gives the lowest number that is free, and so does dup(2).
-        let free = rustix::io::fcntl_dupfd_cloexec(wire, 0).at(Step::Seccomp, 0, "fcntl")?;
-        let number = free.as_raw_fd();
-        drop(free);
-        wire.send(&Message::ListenerAt(number)).at(Step::Seccomp, 0, "sendmsg")?;
-        return seccomp::load(filter);
-    }
-    let Some(listener) = seccomp::load(filter)? else {
-        return Ok(None);
-    };
-    wire.send_with(&Message::Listener, listener.as_fd()).at(Step::SeccompListener, 0, "sendmsg")?;
-    drop(listener);
-    match wire.await_go().at(Step::SeccompListener, 0, "recvmsg")? {
-        true => Ok(None),
-        false => Err(Fault::because(Step::Sync, 0, "the runtime is gone")),
+    fn take_last_steps(&mut self) -> Result<(), Fault> {
+        signal::restore_defaults().at(Step::Exec, 0, "sigprocmask")?;
+        self.confinement.enforce_last(&self.path)
     }
 }
 
@@ -427,48 +310,5 @@ fn check_cwd() -> Result<(), Fault> {
     match cwd.to_bytes().starts_with(b"/") {
         true => Ok(()),
         false => Err(Fault::because(Step::Cwd, 0, "outside the container's root")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn filter(profile: &str) -> Seccomp {
-        let profile = husk_spec::parse(profile.as_bytes()).unwrap();
-        let native = plan::native_architecture().unwrap();
-        let program = husk_seccomp::compile(&profile, native).unwrap();
-        Seccomp { program, explained: false, listener_path: None, listener_metadata: String::new() }
-    }
-
-    /// What a filter must allow to be loaded before the clone, and that a clone into new
-    /// namespaces is none of it.
-    #[test]
-    fn a_filter_that_leaves_us_enough_is_loaded_early() {
-        let names: Vec<&str> = NEEDED.iter().chain(&OCCASIONAL).map(|(name, ..)| *name).collect();
-        let profile = |names: &[&str], action: &str| {
-            format!(
-                r#"{{"defaultAction":"SCMP_ACT_KILL_PROCESS","syscalls":[
-                    {{"names":["{}"],"action":"{action}"}}]}}"#,
-                names.join("\",\"")
-            )
-        };
-        assert!(spares_us(&filter(&profile(&names, "SCMP_ACT_ALLOW"))));
-        assert!(spares_us(&filter(&profile(&names, "SCMP_ACT_LOG"))));
-        assert!(check_allows_clone(&filter(&profile(&names, "SCMP_ACT_LOG"))).is_ok());
-        let few = filter(&profile(&["clone", "capset", "execve"], "SCMP_ACT_ALLOW"));
-        assert!(check_allows_clone(&few).unwrap_err().detail.contains("sendto"));
-        assert!(!spares_us(&filter(&profile(&names, "SCMP_ACT_ERRNO"))));
-        for missing in &names {
-            let others: Vec<&str> = names.iter().copied().filter(|name| name != missing).collect();
-            assert!(!spares_us(&filter(&profile(&others, "SCMP_ACT_ALLOW"))), "{missing}");
-        }
-        let masked = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[
-            {"names":["clone"],"action":"SCMP_ACT_ERRNO","args":[
-                {"index":0,"value":2114060288,"valueTwo":0,"op":"SCMP_CMP_NE"}]}]}"#;
-        assert!(!spares_us(&filter(masked)), "every value but one is refused");
-        let notifies = r#"{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/x","syscalls":[
-            {"names":["mkdir"],"action":"SCMP_ACT_NOTIFY"}]}"#;
-        assert!(!spares_us(&filter(notifies)));
     }
 }

@@ -1,16 +1,20 @@
 //! What is remembered of a container, and whether its process is still the one remembered.
 
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use husk_cgroup::Cgroup;
 use husk_spec::{Hook, State, Status};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{self, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 
 use crate::mech::proc::Proc;
+use crate::mech::rootfs;
 use crate::report::{Error, Result};
 
 /// What is remembered of a container.
@@ -41,6 +45,10 @@ pub struct Record {
     /// Whether its first process is the init of a pid namespace of its own, so
     /// that all others end with it.
     pub own_pid_namespace: bool,
+    /// The mount that `rootfs` was on before the container's own was made over it in the
+    /// runtime's mount namespace, where the container has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub covered_mount: Option<u64>,
     /// `--no-new-keyring`: its processes are in the session keyring of who starts them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_new_keyring: bool,
@@ -53,6 +61,20 @@ pub struct Record {
 }
 
 impl Record {
+    /// The first process by its number, which a record may have as anything.
+    pub fn first(&self) -> Option<Pid> {
+        if self.pid > 0 { Pid::from_raw(self.pid) } else { None }
+    }
+
+    /// Takes away what the container has mounted in the runtime's mount namespace.
+    pub fn release_mounts(&self) -> Result<()> {
+        let Some(covered) = self.covered_mount else { return Ok(()) };
+        let failed =
+            |errno| Error::kernel(format_args!("root.path ({})", self.rootfs), "umount2", errno);
+        let path = CString::new(self.rootfs.as_str()).map_err(|_| failed(Errno::INVAL))?;
+        rootfs::release(&path, covered).map_err(failed)
+    }
+
     /// The state document, runtime.md, "State".
     pub fn state(&self, status: Status) -> State {
         State {
@@ -70,7 +92,7 @@ impl Record {
         let failed = |op: &'static str| {
             move |errno| Error::kernel(format_args!("container {}", self.id), op, errno)
         };
-        let Some(pid) = Pid::from_raw(self.pid) else { return Ok(None) };
+        let Some(pid) = self.first() else { return Ok(None) };
         let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
             Err(Errno::SRCH | Errno::INVAL) => return Ok(None),
             done => done.map_err(failed("pidfd_open"))?,
@@ -85,6 +107,29 @@ impl Record {
         }
     }
 
+    /// Whether SIGKILL is pending for the first process, which is then held by something.
+    pub fn is_killed(&self) -> bool {
+        const SIGKILL: u64 = 1 << (9 - 1);
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.pid));
+        let pending = |line: &str| {
+            let set = line.strip_prefix("SigPnd:").or_else(|| line.strip_prefix("ShdPnd:"))?;
+            u64::from_str_radix(set.trim(), 16).ok()
+        };
+        text.is_ok_and(|text| text.lines().filter_map(pending).any(|set| set & SIGKILL != 0))
+    }
+
+    /// Waits for the end of the first process; whether it came.
+    pub fn ends_within(&self, patience: Duration) -> bool {
+        match (self.process(), Timespec::try_from(patience)) {
+            (Ok(None), _) => true,
+            (Ok(Some(process)), Ok(patience)) => {
+                let mut fds = [PollFd::new(&process, PollFlags::IN)];
+                matches!(poll(&mut fds, Some(&patience)), Ok(1..))
+            }
+            _ => false,
+        }
+    }
+
     /// Whether the first process has ended. What cannot be found out (no
     /// descriptor is left, say) does not count: a container that runs is not to be
     /// taken for one that has stopped.
@@ -93,7 +138,8 @@ impl Record {
             Ok((state, start_time)) => {
                 start_time != self.start_time || matches!(state, b'Z' | b'X')
             }
-            Err(_) => Pid::from_raw(self.pid)
+            Err(_) => self
+                .first()
                 .is_none_or(|pid| rustix::process::test_kill_process(pid) == Err(Errno::SRCH)),
         }
     }
@@ -140,7 +186,7 @@ pub fn tracer(pid: Pid, proc: &Proc) -> Option<Pid> {
 }
 
 fn read_proc(pid: Pid, file: &str, proc: &Proc) -> Option<Vec<u8>> {
-    let path = std::ffi::CString::new(format!("{}/{file}", pid.as_raw_nonzero())).ok()?;
+    let path = CString::new(format!("{}/{file}", pid.as_raw_nonzero())).ok()?;
     let file = proc.open_file(&path, OFlags::RDONLY).ok()?;
     let mut bytes = vec![0; 4096];
     let length = rustix::io::read(&file, &mut bytes[..]).ok()?;

@@ -261,9 +261,14 @@ fn on_one_line(message: impl fmt::Display) -> String {
     Error::new(Code::Kernel, message, "").to_string()
 }
 
+/// Whether `--debug` was given.
+pub fn is_debug() -> bool {
+    LOG.get().is_some_and(|log| log.debug)
+}
+
 /// Tells how something was done, with `--debug`.
 pub fn debug(message: impl FnOnce() -> String) {
-    if LOG.get().is_some_and(|log| log.debug) {
+    if is_debug() {
         write_line("debug", &on_one_line(message()), None);
     }
 }

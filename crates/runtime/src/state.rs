@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use husk_spec::{LoadError, Spec, Status};
+use rustix::event::{Timespec, poll};
 use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::SocketAddrUnix;
 
 use crate::record::Record;
-use crate::report::{Code, Error, Result};
+use crate::report::{self, Code, Error, Result};
 
 /// Name of the socket on which a created container waits.
 const START: &str = "start.sock";
@@ -154,7 +155,9 @@ impl Directory {
             match fs::flock(&self.fd, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => return Ok(()),
                 Err(Errno::AGAIN) if Instant::now() < deadline => {
-                    std::thread::sleep(Duration::from_millis(2));
+                    // A sleep that fails would end this process; poll(2) only returns early.
+                    let pause = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
+                    let _ = poll(&mut [], Some(&pause));
                 }
                 Err(Errno::AGAIN) => {
                     return Err(Error::new(
@@ -177,11 +180,15 @@ impl Directory {
     /// The record; None where `create` did not come far enough to write one.
     pub fn read(&self) -> Result<Option<Record>> {
         match self.read_file(RECORD)? {
-            // Empty: `create` is between making it and writing it.
             None => Ok(None),
-            Some(bytes) if bytes.is_empty() => Ok(None),
+            Some(bytes) if bytes.is_empty() => Err(self.damaged(RECORD, "empty")),
             Some(bytes) => {
-                husk_spec::parse(&bytes).map(Some).map_err(|error| self.damaged(RECORD, error))
+                let record: Record =
+                    husk_spec::parse(&bytes).map_err(|error| self.damaged(RECORD, error))?;
+                match record.pid {
+                    0.. => Ok(Some(record)),
+                    pid => Err(self.damaged(RECORD, format_args!("pid {pid} is not a process id"))),
+                }
             }
         }
     }
@@ -211,19 +218,8 @@ impl Directory {
         self.write_file(CONFIG, bytes)
     }
 
-    /// Writes the first record in its place: where there is none yet, or an empty one, the
-    /// container is being made. One of more than a page could be seen half.
-    pub fn begin(&self, record: &Record) -> Result<()> {
-        const PAGE: usize = 4096;
-        let bytes = serde_json::to_vec(record).map_err(|error| self.damaged(RECORD, error))?;
-        if bytes.len() <= PAGE {
-            return self.write_file(RECORD, &bytes);
-        }
-        self.write_file(NEXT_RECORD, &bytes)?;
-        self.commit()
-    }
-
-    /// Replaces the record as a whole: a reader sees the old or the new one.
+    /// Replaces the record as a whole: a reader sees the old or the new one, also after a
+    /// power failure.
     pub fn write(&self, record: &Record) -> Result<()> {
         self.prepare(record)?;
         self.commit()
@@ -295,7 +291,18 @@ impl Directory {
             return Status::Created;
         }
         match record.cgroup.frozen() {
+            Ok(true) if record.is_killed() => self.finish_kill(record),
             Ok(true) => Status::Paused,
+            _ => Status::Running,
+        }
+    }
+
+    /// A command was killed between freezing the container's processes, to kill them all, and
+    /// letting them go: what it began is brought to its end.
+    fn finish_kill(&self, record: &Record) -> Status {
+        report::debug(|| format!("container {}: killed while it was frozen; thawing", self.id));
+        match record.cgroup.release() {
+            Ok(()) if record.ends_within(Duration::from_secs(1)) => Status::Stopped,
             _ => Status::Running,
         }
     }

@@ -99,11 +99,11 @@ documents! {
         poststop: Vec<Hook>,
     }
 
-    /// One hook; `timeout` is in seconds.
+    /// One hook; `timeout` is in seconds. Without `env` it has the environment of where it runs.
     Hook {
         @required { path: String }
         args: Vec<String>,
-        env: Vec<String>,
+        env: Option<Vec<String>>,
         timeout: Option<i64>,
     }
 }

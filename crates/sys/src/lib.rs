@@ -24,6 +24,7 @@ pub mod seccomp;
 pub mod shared;
 pub mod signal;
 pub mod signal_name;
+pub mod spawn;
 pub mod text;
 pub mod trace;
 

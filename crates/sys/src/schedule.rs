@@ -65,6 +65,16 @@ pub fn sched_setaffinity(pid: Pid, mask: &[u64]) -> Result<(), Errno> {
     .map(drop)
 }
 
+/// Lets this process run on every CPU that its cpuset has: the kernel leaves out the others.
+pub fn reset_affinity() -> Result<(), Errno> {
+    /// `NR_CPUS` of the largest kernels that are built.
+    const CPUS: usize = 8192;
+    let all = [u64::MAX; CPUS / 64];
+    // SAFETY: the kernel reads the length given; 0 is the caller.
+    check(unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(&all), all.as_ptr()) })
+        .map(drop)
+}
+
 /// set_mempolicy(2) of this process; bit n of word n / 64 of the mask is node n.
 pub fn set_mempolicy(mode: u32, nodes: &[u64]) -> Result<(), Errno> {
     let (mask, bits) = match nodes {

@@ -79,6 +79,25 @@ pub fn restore_defaults() -> Result<(), Errno> {
     set_mask(0)
 }
 
+/// Ends this process on SIGHUP, SIGINT, SIGQUIT and SIGTERM, with 128 and the signal's number
+/// as status, also where it is the init of a pid namespace, to which the kernel delivers only
+/// signals that it handles (pid_namespaces(7)). A signal that is ignored stays so. execve(2)
+/// takes this back.
+pub fn end_on_termination() {
+    extern "C" fn end(signal: libc::c_int) {
+        crate::exec::exit_now(128 + signal)
+    }
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+        // SAFETY: the handler makes one system call, which may be made in any state.
+        unsafe {
+            let handler: extern "C" fn(libc::c_int) = end;
+            if libc::signal(signal, handler as libc::sighandler_t) == libc::SIG_IGN {
+                libc::signal(signal, libc::SIG_IGN);
+            }
+        }
+    }
+}
+
 /// The same for a process that goes on: SIGPIPE stays ignored, as Rust's start-up code has it.
 pub fn restore_own_defaults() -> Result<(), Errno> {
     reset_actions();

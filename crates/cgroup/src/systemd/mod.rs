@@ -13,7 +13,6 @@ pub(crate) mod wire;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
 use std::time::Duration;
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
@@ -196,7 +195,7 @@ impl ScopePlan {
             }
             started = start(&mut bus, unit, &properties);
             if started.is_err() {
-                sleep(PAUSE);
+                crate::wait::pause(PAUSE);
             }
         }
         started.map_err(fail)?;

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
+use std::thread::sleep;
 
 use super::bus::Socket;
 use super::wire::tests::{message, message_from};

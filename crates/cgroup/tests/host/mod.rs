@@ -103,7 +103,7 @@ impl Host {
 
     /// The cgroup's path where none is asked for.
     pub(crate) fn path(&self) -> String {
-        format!("/husk-{}", self.id)
+        format!("/{}", self.id)
     }
 
     pub(crate) fn request(&self) -> Request<'_> {

@@ -100,6 +100,7 @@ impl Flags {
                 id,
                 bundle,
                 no_pivot: self.no_pivot,
+                foreground: false,
                 no_new_keyring: self.no_new_keyring,
                 preserve_fds: self.preserve_fds,
                 listen_fds,
@@ -152,7 +153,7 @@ pub(super) fn check_preserved(preserve_fds: u32, listen_fds: u32) -> Result<()> 
         return Err(Error::new(Code::Usage, "--preserve-fds", "too many"));
     };
     for number in 3..last.saturating_add(3) {
-        if std::fs::symlink_metadata(format!("/proc/self/fd/{number}")).is_err() {
+        if !is_callers(number) {
             let property = if number - 3 < preserve_fds { "--preserve-fds" } else { "LISTEN_FDS" };
             return Err(Error::new(
                 Code::Usage,
@@ -162,6 +163,17 @@ pub(super) fn check_preserved(preserve_fds: u32, listen_fds: u32) -> Result<()> 
         }
     }
     Ok(())
+}
+
+/// Whether a descriptor comes from the caller. One that is opened here, `--log` say, is
+/// close-on-exec, which none is that has passed execve(2).
+fn is_callers(number: u32) -> bool {
+    let Ok(text) = std::fs::read_to_string(format!("/proc/self/fdinfo/{number}")) else {
+        return false;
+    };
+    let flags = text.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
+    flags.is_some_and(|flags| !OFlags::from_bits_retain(flags).contains(OFlags::CLOEXEC))
 }
 
 fn run(global: &Global, mut arguments: Arguments) -> Exit {

@@ -13,7 +13,7 @@ use crate::exec::{self, Options, Target};
 use crate::foreground::{self, Signals};
 use crate::passwd;
 use crate::plan::capability_bit;
-use crate::report::{Code, Error, Result};
+use crate::report::{self, Code, Error, Result};
 use crate::timing::{self, Phase};
 
 pub(super) const COMMAND: Command = Command {
@@ -181,10 +181,14 @@ fn read_process(path: &str) -> Result<husk_spec::Process> {
     husk_spec::parse(&bytes).map_err(failed)
 }
 
-fn capabilities(names: &[String]) -> Result<u64> {
-    names.iter().try_fold(0, |bits, name| match capability_bit(name) {
-        Some(bit) => Ok(bits | bit),
-        None => Err(Error::new(Code::Usage, format_args!("--cap ({name})"), "unknown capability")),
+/// The capabilities that are known; another one is a warning, as in a document.
+fn capabilities(names: &[String]) -> u64 {
+    names.iter().fold(0, |bits, name| match capability_bit(name) {
+        Some(bit) => bits | bit,
+        None => {
+            report::warning(format_args!("--cap ({name}): unknown capability, not granted"));
+            bits
+        }
     })
 }
 
@@ -199,7 +203,7 @@ fn run(global: &Global, arguments: Arguments) -> Exit {
     };
     let target = exec::target(&global.store()?, &id, flags.options.ignore_paused)?;
     let mut process = flags.describe(&target)?;
-    let capabilities = capabilities(&flags.capabilities)?;
+    let capabilities = capabilities(&flags.capabilities);
     let mut ours = None;
     flags.options.console = match &flags.console_socket {
         Some(path) => Some(connect(path).map_err(|errno| {
@@ -209,6 +213,7 @@ fn run(global: &Global, arguments: Arguments) -> Exit {
             let (here, there) = console_pair()?;
             process.console_size = foreground::terminal_size().or(process.console_size.take());
             ours = Some(here);
+            flags.options.foreground = true;
             Some(there)
         }
         None => None,

@@ -18,7 +18,7 @@ pub(super) const FLAGS: &[(&str, &str)] = &[
     ("--log FILE", "write messages to a file as well"),
     ("--log-only", "write messages to that file alone"),
     ("--log-format text|json", "format of messages (text)"),
-    ("--debug", "tell more"),
+    ("--debug", "tell each step and when it was done, on stderr or in the file of --log"),
     ("--systemd-cgroup", "have systemd make the cgroups"),
     ("--cgroup-manager MANAGER", "cgroupfs, systemd or disabled (cgroupfs)"),
     ("--rootless true|false|auto", "whether to run without root's privilege (auto)"),
@@ -91,6 +91,9 @@ impl Global {
         }
         if log.only && log.file.is_none() {
             return Err(Error::new(Code::Usage, "--log-only", "goes with --log FILE"));
+        }
+        if log.debug {
+            timing::begin()?;
         }
         set_log(log);
         Ok(global)

@@ -28,9 +28,13 @@ fn run(global: &Global, mut arguments: Arguments) -> Exit {
     let mut values = values.into_iter();
     let id = values.next().ok_or_else(missing_id)?;
     let name = values.next().unwrap_or_else(|| "TERM".to_owned());
-    let number = husk_sys::signal_name::number(&name).ok_or_else(|| {
-        Error::new(Code::Usage, format_args!("signal ({name})"), "unknown signal")
-    })?;
+    let number = match name.as_str() {
+        // kill(2): no signal, only the question whether there is a process.
+        "0" => 0,
+        _ => husk_sys::signal_name::number(&name).ok_or_else(|| {
+            Error::new(Code::Usage, format_args!("signal ({name})"), "unknown signal")
+        })?,
+    };
     lifecycle::kill(&global.store()?, &id, number, all)?;
     Ok(0)
 }

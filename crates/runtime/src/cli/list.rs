@@ -31,6 +31,10 @@ fn run(global: &Global, mut arguments: Arguments) -> Exit {
         }
     }
     let store = global.store()?;
+    if global.root.is_some() && !store.root().exists() {
+        // Nothing has been created yet, or the name is mistyped.
+        report::warning(format_args!("--root ({}): does not exist", store.root().display()));
+    }
     let ids = store.ids()?;
     if quiet {
         return print(&ids.iter().map(|id| format!("{id}\n")).collect::<String>());

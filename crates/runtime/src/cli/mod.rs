@@ -73,7 +73,18 @@ pub fn main() -> ExitCode {
         Ok(global) => global,
         Err(error) => return fail(&error, 1),
     };
+    report::debug(|| {
+        let command = global.command.as_deref().unwrap_or_default();
+        let root = global.store().map(|store| store.root().display().to_string());
+        format!(
+            "husk-oci {} (process {}): {command}, --root {}",
+            env!("CARGO_PKG_VERSION"),
+            std::process::id(),
+            root.unwrap_or_default()
+        )
+    });
     let done = run(&global, arguments);
+    timing::tell_steps();
     if let (Some(spans), Some(command)) = (&mut global.timings, &global.command)
         && let Err(error) = timing::tell(command, spans.as_mut())
     {

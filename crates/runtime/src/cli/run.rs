@@ -76,6 +76,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Exit {
     {
         let (here, there) = console_pair()?;
         (ours, options.console) = (Some(here), Some(there));
+        options.request.foreground = true;
         // Of the caller's size before the program can ask.
         process.console_size = foreground::terminal_size().or(process.console_size.take());
     }

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use super::arguments::{Argument, Arguments};
 use super::{Command, Exit, Global};
+use crate::host::cgroup_error;
 use crate::report::{Code, Error};
 
 pub(super) const COMMAND: Command = Command {
@@ -18,7 +19,8 @@ pub(super) const COMMAND: Command = Command {
     enters: false,
 };
 
-/// What `runc spec` writes, so that it means the same everywhere.
+/// What `runc spec` writes, so that it means the same everywhere; on cgroup v2 with a cgroup
+/// namespace besides.
 const ROOT: &str = include_str!("spec/root.json");
 const ROOTLESS: &str = include_str!("spec/rootless.json");
 
@@ -38,6 +40,9 @@ fn run(_: &Global, mut arguments: Arguments) -> Exit {
         None => "config.json".to_owned(),
     };
     let text = if rootless { rootless_text() } else { ROOT.to_owned() };
+    let layout = husk_cgroup::Layout::detect().map_err(cgroup_error)?;
+    let unified = layout.v1.is_empty() && layout.v2.is_some();
+    let text = if unified { with_cgroup_namespace(&text) } else { text };
     let failed = |error| Error::io(Code::InvalidConfig, &path, &error);
     let mut file =
         std::fs::OpenOptions::new().write(true).create_new(true).open(&path).map_err(failed)?;
@@ -54,15 +59,30 @@ fn rootless_text() -> String {
         .replace("GID", &rustix::process::getegid().as_raw().to_string())
 }
 
+/// Adds the namespace before that of mounts, which every document here has.
+fn with_cgroup_namespace(text: &str) -> String {
+    const MOUNT: &str = "      {\n        \"type\": \"mount\"\n      }";
+    text.replacen(MOUNT, &format!("{},\n{MOUNT}", MOUNT.replace("mount", "cgroup")), 1)
+}
+
 #[cfg(test)]
 mod tests {
+    use husk_spec::NamespaceType;
+
     use super::*;
 
     #[test]
     fn both_are_documents_of_the_specification() {
+        let has_cgroup = |spec: &husk_spec::Spec| {
+            let namespaces = &spec.linux.as_ref().unwrap().namespaces;
+            namespaces.iter().filter(|one| one.typ == NamespaceType::Cgroup).count()
+        };
         for text in [ROOT, &rootless_text()] {
             let spec: husk_spec::Spec = husk_spec::parse(text.as_bytes()).unwrap();
             assert_eq!(spec.oci_version, husk_spec::VERSION);
+            assert_eq!(has_cgroup(&spec), 0);
+            let spec = husk_spec::parse(with_cgroup_namespace(text).as_bytes()).unwrap();
+            assert_eq!(has_cgroup(&spec), 1);
         }
     }
 }

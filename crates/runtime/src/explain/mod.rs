@@ -63,8 +63,6 @@ fn notifying(instructions: &mut [[u8; 8]]) {
 pub struct Explainer {
     profile: Profile,
     native: SeccompArch,
-    /// Whether our own last steps are under the filter in a run without this.
-    loads_early: bool,
     listener: Option<OwnedFd>,
     /// The process, once there is one.
     process: i32,
@@ -98,7 +96,6 @@ impl Explainer {
         Ok(Some(Self {
             profile: profile.clone(),
             native: plan::native_architecture()?,
-            loads_early: !process.no_new_privileges,
             listener: None,
             process: 0,
             killed: false,
@@ -167,7 +164,7 @@ impl Explainer {
         let own = notification.thread.cast_signed() == self.process;
         let executes = own && matches!(decision.syscall, Some("execve" | "execveat"));
         // The wire closes with execve(2), hence before the program's first call.
-        let ours = wire.is_some_and(|wire| !self.loads_early && !executes && !has_hung_up(wire));
+        let ours = wire.is_some_and(|wire| !executes && !has_hung_up(wire));
         let done = match ours {
             true => husk_sys::seccomp::let_pass(listener.as_fd(), notification.id),
             false => self.enforce(notification, call, decision),
@@ -253,7 +250,8 @@ impl Explainer {
 /// Ends a process as the filter does. The signal of the filter's own cannot be
 /// caught; ours can, and does not reach the init of a pid namespace.
 fn kill(task: &Task) -> Result<(), Errno> {
-    let process = Pid::from_raw(task.process).ok_or(Errno::SRCH)?;
+    let process = if task.process > 0 { Pid::from_raw(task.process) } else { None };
+    let process = process.ok_or(Errno::SRCH)?;
     let pidfd = pidfd_open(process, PidfdFlags::empty())?;
     let signal = if task.dies_of(SIGSYS) { SIGSYS } else { SIGKILL };
     husk_sys::signal::send(pidfd.as_fd(), signal)

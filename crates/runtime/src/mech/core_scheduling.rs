@@ -20,8 +20,8 @@ pub fn separate(process: &Process, pid: Pid) -> Result<()> {
 
 /// Joins the container's cookie, for the process to be born here to inherit it.
 /// This process has it then, too: it only waits for that one from here on.
-pub fn join(process: &Process, first: i32) -> Result<()> {
-    match (process.core_scheduling, Pid::from_raw(first)) {
+pub fn join(process: &Process, first: Option<Pid>) -> Result<()> {
+    match (process.core_scheduling, first) {
         (Some(effort), Some(first)) => judge(effort, schedule::share_core_cookie(first)),
         _ => Ok(()),
     }

@@ -96,6 +96,13 @@ pub fn set_oom_score(process: &Process, pid: Pid, proc: &Proc) -> Result<()> {
     Ok(())
 }
 
+/// Takes back a mask of CPUs that the runtime has from its caller (taskset(1), systemd's
+/// `CPUAffinity=`): this process is to have all of its cgroup. Where an outer container's filter
+/// refuses that, the mask stays.
+pub fn reset_affinity() {
+    let _ = schedule::reset_affinity();
+}
+
 /// Sets this process's own score, which those that it clones inherit.
 pub fn set_own_oom_score(process: &Process, proc: &Proc) -> Result<(), Fault> {
     let Some(score) = process.oom_score_adj else { return Ok(()) };

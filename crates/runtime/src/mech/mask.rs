@@ -18,9 +18,10 @@ const ATTR_RDONLY: u64 = 0x1;
 
 /// Covers files with the host's /dev/null and directories with an empty,
 /// read-only tmpfs: one for all, since each would cost a superblock.
-pub fn mask(paths: &[CString], root: BorrowedFd<'_>) -> Result<(), Fault> {
+pub fn mask(paths: &[(usize, CString)], root: BorrowedFd<'_>) -> Result<(), Fault> {
     let mut empty: Option<OwnedFd> = None;
-    for (index, path) in paths.iter().enumerate() {
+    for (index, path) in paths {
+        let index = *index;
         let Some(target) = existing(path, root).map_err(|r| r.at(Step::MaskedPath, index))? else {
             continue;
         };
@@ -85,8 +86,9 @@ fn copy(of: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd, Refused> {
 
 /// Covers each path with itself, read-only with all mounts below. The copy is
 /// made from the same descriptor that it is attached to, and read-only before.
-pub fn make_readonly(paths: &[CString], root: BorrowedFd<'_>) -> Result<(), Fault> {
-    for (index, path) in paths.iter().enumerate() {
+pub fn make_readonly(paths: &[(usize, CString)], root: BorrowedFd<'_>) -> Result<(), Fault> {
+    for (index, path) in paths {
+        let index = *index;
         let readonly = || -> Result<(), Refused> {
             let Some(target) = existing(path, root)? else {
                 return Ok(());

@@ -24,33 +24,30 @@ const MAX_SETTING: usize = 255;
 
 const ATTR_RDONLY: u64 = 1;
 
-/// What mounts depend on beside their own entry.
-#[derive(Debug, Clone, Copy)]
-pub struct Surroundings<'a> {
-    /// Whether the working directory may change.
-    pub may_move: bool,
-    /// The pid namespace of the container where this process is not in it: a procfs is one of
-    /// the process's that opens it.
-    pub pid_namespace: Option<BorrowedFd<'a>>,
-}
-
 /// Makes one mount that is not of type `cgroup`. `tree` is its source where the
-/// runtime has opened it already.
+/// runtime has opened it already. The working directory may be another one afterwards.
+/// `pid_namespace` is that of the container where this process is not in it: a procfs is one of
+/// the process's that opens it.
+///
+/// A tmpfs that is to be read-only is returned, for [`make_readonly`] once nothing more is to be
+/// made in it: destinations of later mounts, device nodes, /dev/console.
 pub fn attach(
     mount: &Mount,
     root: BorrowedFd<'_>,
     tree: Option<OwnedFd>,
-    surroundings: &Surroundings<'_>,
-) -> Result<(), Refused> {
+    pid_namespace: Option<BorrowedFd<'_>>,
+) -> Result<Option<OwnedFd>, Refused> {
     let tree = match (&mount.source, tree) {
         (_, Some(tree)) => tree,
         (MountSource::Filesystem { kind, settings }, None) => {
-            return attach_filesystem(mount, root, kind, settings, surroundings);
+            return attach_filesystem(mount, root, kind, settings, pid_namespace);
         }
         (MountSource::Bind { path, recursive, links }, None) => {
             open_source(path, *recursive, *links)?
         }
-        (MountSource::Remount { settings }, None) => return remount(mount, root, settings),
+        (MountSource::Remount { settings }, None) => {
+            return remount(mount, root, settings).map(|()| None);
+        }
         (MountSource::Cgroup(_), None) => {
             return Err(Refused::because("a cgroup mount is made elsewhere"));
         }
@@ -66,6 +63,32 @@ pub fn attach(
     };
     let target = open_target(mount, root, missing)?;
     finish(mount, &tree, target.as_fd(), &mount.recursive_attributes)
+        .map_err(|refused| explain_kinds(refused, &tree, &target))?;
+    Ok(None)
+}
+
+/// The kernel's answer to a file over a directory, or a directory over a file, names neither.
+fn explain_kinds(refused: Refused, tree: &OwnedFd, target: &OwnedFd) -> Refused {
+    let is_directory = |fd: &OwnedFd| {
+        let mode = fs::fstat(fd).ok()?.st_mode;
+        Some(FileType::from_raw_mode(mode) == FileType::Directory)
+    };
+    let detail = match (is_directory(tree), is_directory(target)) {
+        (Some(true), Some(false)) => {
+            "the source is a directory, and the destination is a file in the container"
+        }
+        (Some(false), Some(true)) => {
+            "the source is a file, and the destination is a directory in the container"
+        }
+        _ => return refused,
+    };
+    Refused { detail: detail.to_owned(), ..refused }
+}
+
+/// Makes a mount read-only that [`attach`] has left writable.
+pub fn make_readonly(tree: &OwnedFd) -> Result<(), Refused> {
+    let readonly = MountAttr { set: ATTR_RDONLY, ..MountAttr::default() };
+    set_attributes(tree, false, &readonly)
 }
 
 /// A detached copy of a mount of the host.
@@ -95,34 +118,38 @@ fn attach_filesystem(
     root: BorrowedFd<'_>,
     kind: &CStr,
     settings: &[Setting],
-    surroundings: &Surroundings<'_>,
-) -> Result<(), Refused> {
-    let pid_namespace = surroundings.pid_namespace.filter(|_| kind == c"proc");
+    pid_namespace: Option<BorrowedFd<'_>>,
+) -> Result<Option<OwnedFd>, Refused> {
+    let pid_namespace = pid_namespace.filter(|_| kind == c"proc");
+    let is_tmpfs = kind.to_bytes() == b"tmpfs";
     // What a tmpfs covers lends it its mode, as with runc, unless one is given.
-    let covered = match kind.to_bytes() {
-        b"tmpfs" if !sets(settings, "mode") => resolve::open(root, &mount.destination).ok(),
-        _ => None,
+    let covered = match is_tmpfs && !sets(settings, "mode") {
+        true => resolve::open(root, &mount.destination).ok(),
+        false => None,
     };
     let target = open_target(mount, root, Missing::Directory)?;
-    let plain = surroundings.may_move
-        && pid_namespace.is_none()
+    let readonly = (mount.attributes.set | mount.recursive_attributes.set) & ATTR_RDONLY != 0;
+    let stays_writable = is_tmpfs && readonly;
+    let plain = pid_namespace.is_none()
         && covered.is_none()
+        && !stays_writable
         && !mount.copy_up
         && mount.propagation.is_empty()
         && mount.recursive_attributes == MountAttr::default();
     if plain && plain_mount::attach(kind, settings, mount.attributes.set, target.as_fd()) {
-        return Ok(());
+        return Ok(None);
     }
-    let mut attributes = mount.attributes.set;
-    if mount.copy_up {
-        attributes &= !ATTR_RDONLY;
+    let (mut attributes, mut recursive) = (mount.attributes, mount.recursive_attributes);
+    if stays_writable {
+        attributes.set &= !ATTR_RDONLY;
+        recursive.set &= !ATTR_RDONLY;
     }
     let tree = match pid_namespace {
         Some(pid_namespace) => {
             let context = joined_proc::open_context(pid_namespace)?;
-            mount_context(&context, settings, attributes)?
+            mount_context(&context, settings, attributes.set)?
         }
-        None => new_filesystem(kind, settings, attributes)?,
+        None => new_filesystem(kind, settings, attributes.set)?,
     };
     if let Some(covered) = covered {
         let covered = fs::fstat(&covered).op("fstat")?;
@@ -135,9 +162,9 @@ fn attach_filesystem(
     }
     if mount.copy_up {
         copy_up::copy(target.as_fd(), tree.as_fd())?;
-        set_attributes(&tree, false, &mount.attributes)?;
     }
-    finish(mount, &tree, target.as_fd(), &mount.recursive_attributes)
+    finish(mount, &tree, target.as_fd(), &recursive)?;
+    Ok(stays_writable.then_some(tree))
 }
 
 /// Whether an option is given.

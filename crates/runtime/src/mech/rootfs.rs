@@ -5,15 +5,25 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 
 use husk_sys::mount::{MountAttr, mount_setattr};
-use rustix::fs::{AtFlags, CWD, StatxFlags};
-use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
+use rustix::io::Errno;
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags, move_mount, open_tree, unmount};
 
 use crate::fault::{Context, Fault, Step};
-use crate::plan::{Propagation, Root};
+use crate::plan::{Propagation, Root, RootPlace};
 use crate::report::io_text;
+
+/// Opens the root filesystem as it is.
+pub fn open(root: &Root) -> Result<OwnedFd, Fault> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(&root.path, flags, Mode::empty()).at(Step::Root, 0, "open")
+}
 
 /// Binds the root filesystem over itself and returns it.
 pub fn bind(root: &Root) -> Result<OwnedFd, Fault> {
+    if root.place == RootPlace::RuntimesNamespace {
+        return bind_beside(root);
+    }
     let shared = is_shared(root);
     set_propagation(c"/", if shared { Propagation::SHARED } else { Propagation::SLAVE }, !shared)
         .at(Step::Propagation, 0, "mount_setattr /")?;
@@ -40,12 +50,47 @@ pub fn bind(root: &Root) -> Result<OwnedFd, Fault> {
     Ok(tree)
 }
 
+/// Binds it in the mount namespace of the runtime, whose other mounts stay as they are. All
+/// mounts of the container come below this one, which [`release`] takes away.
+fn bind_beside(root: &Root) -> Result<OwnedFd, Fault> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE;
+    let tree = open_tree(CWD, &root.path, flags).at(Step::Root, 0, "open_tree")?;
+    let private = MountAttr { propagation: Propagation::PRIVATE, ..MountAttr::default() };
+    let make_private = |tree: &OwnedFd| {
+        mount_setattr(tree.as_fd(), c"", true, &private).at(Step::Propagation, 0, "mount_setattr")
+    };
+    make_private(&tree)?;
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_SYMLINKS;
+    move_mount(tree.as_fd(), c"", CWD, &root.path, flags).at(Step::Root, 0, "move_mount")?;
+    // A mount that is attached below a shared one becomes shared.
+    make_private(&tree)?;
+    Ok(tree)
+}
+
+/// The mount that a path leads to.
+pub fn mount_id(path: &CStr) -> Result<u64, Errno> {
+    let status = rustix::fs::statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID)?;
+    Ok(status.stx_mnt_id)
+}
+
+/// Takes the bind of a root filesystem in the runtime's mount namespace away, with all below it.
+/// `covered` is the mount that the path led to before it was there.
+pub fn release(path: &CStr, covered: u64) -> Result<(), Errno> {
+    match mount_id(path) {
+        Ok(top) if top != covered => unmount(path, UnmountFlags::DETACH),
+        Ok(_) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// Whether the root is to send mounts out, so that the host's stay shared until it is entered.
 pub fn is_shared(root: &Root) -> bool {
     root.propagation.is_some_and(|propagation| propagation.kind == Propagation::SHARED)
 }
 
-fn set_propagation(path: &CStr, kind: u64, recursive: bool) -> Result<(), rustix::io::Errno> {
+fn set_propagation(path: &CStr, kind: u64, recursive: bool) -> Result<(), Errno> {
     let attributes = MountAttr { propagation: kind, ..MountAttr::default() };
     mount_setattr(CWD, path, recursive, &attributes)
 }
@@ -77,7 +122,7 @@ fn make_parent_private(root: &Root) -> Result<(), Fault> {
 }
 
 /// proc_pid_mountinfo(5) writes space, tab, newline and backslash as three octal digits.
-fn unescape(text: &str) -> Vec<u8> {
+pub(super) fn unescape(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, after)) = rest.split_first() {

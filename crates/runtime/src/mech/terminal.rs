@@ -7,7 +7,7 @@ use rustix::fs::{self, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::pty::OpenptFlags;
-use rustix::termios::Winsize;
+use rustix::termios::{OptionalActions, OutputModes, Winsize};
 
 use super::mount::move_onto;
 use super::resolve::{self, Missing};
@@ -36,6 +36,13 @@ pub fn open(root: BorrowedFd<'_>, terminal: Terminal, process: &Process) -> Resu
             0,
             "ioctl TIOCSWINSZ",
         )?;
+    }
+    if terminal.keeps_line_feeds {
+        let set = rustix::termios::tcgetattr(&pair.slave).and_then(|mut settings| {
+            settings.output_modes -= OutputModes::ONLCR;
+            rustix::termios::tcsetattr(&pair.slave, OptionalActions::Now, &settings)
+        });
+        set.at(Step::Terminal, 0, "tcsetattr")?;
     }
     // The group stays that of devpts' gid option.
     match fs::fchown(&pair.slave, Some(Uid::from_raw(process.uid)), None::<Gid>) {

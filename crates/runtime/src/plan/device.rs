@@ -106,7 +106,9 @@ fn warn_of_kept(devices: &[husk_spec::Device], warnings: &mut Vec<String>) {
 
 fn one(index: usize, device: &husk_spec::Device, bound: bool) -> Result<Device> {
     let property = format!("linux.devices[{index}]");
-    if !device.path.starts_with('/') || device.path.ends_with('/') {
+    // As runc and crun take it.
+    let path = device.path.trim_end_matches('/');
+    if !path.starts_with('/') {
         return Err(Error::invalid(
             format_args!("{property}.path ({})", device.path),
             "not an absolute path of a file in the container",
@@ -130,7 +132,10 @@ fn one(index: usize, device: &husk_spec::Device, bound: bool) -> Result<Device> 
             format_args!("{property}.{name} ({value})"),
             format_args!("not in 0 to {max}"),
         )),
-        (None, _) => Err(Error::invalid(format_args!("{property}.{name}"), "missing")),
+        (None, _) => {
+            let why = format_args!("missing, for {}", device.path);
+            Err(Error::invalid(format_args!("{property}.{name}"), why))
+        }
     };
     // MINORBITS of the kernel is 20, so 12 are left for the major number.
     let number = (number("major", device.major, 0xfff)?, number("minor", device.minor, 0xf_ffff)?);
@@ -140,7 +145,7 @@ fn one(index: usize, device: &husk_spec::Device, bound: bool) -> Result<Device> 
     let mode = device.file_mode.unwrap_or(0o666);
     Ok(Device {
         index,
-        path: cstring(format_args!("{property}.path"), &device.path)?,
+        path: cstring(format_args!("{property}.path"), path)?,
         kind,
         number,
         mode: mode & 0o7777,

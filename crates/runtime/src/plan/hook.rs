@@ -25,7 +25,7 @@ pub(super) fn plan(hooks: Option<&Hooks>) -> Result<Hooks> {
                     "not an absolute path",
                 ));
             }
-            for (number, entry) in hook.env.iter().enumerate() {
+            for (number, entry) in hook.env.iter().flatten().enumerate() {
                 if entry.split_once('=').is_none_or(|(name, _)| name.is_empty()) {
                     return Err(Error::invalid(
                         format_args!("{property}.env[{number}] ({entry})"),

@@ -16,6 +16,7 @@ mod process;
 mod sysctl;
 mod userns;
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::fmt::Display;
 
@@ -63,6 +64,8 @@ pub struct Request {
     pub bundle: String,
     /// `--no-pivot`.
     pub no_pivot: bool,
+    /// Whether its terminal is copied to and from this command's standard streams.
+    pub foreground: bool,
     /// `--no-new-keyring`.
     pub no_new_keyring: bool,
     /// `--preserve-fds`.
@@ -89,10 +92,10 @@ pub struct LaunchPlan {
     pub populate_dev: bool,
     /// `linux.devices`, then the default devices that it does not name.
     pub devices: Vec<Device>,
-    /// `linux.maskedPaths`.
-    pub masked_paths: Vec<CString>,
-    /// `linux.readonlyPaths`.
-    pub readonly_paths: Vec<CString>,
+    /// `linux.maskedPaths`: index and path, a path that is named again left out.
+    pub masked_paths: Vec<(usize, CString)>,
+    /// `linux.readonlyPaths`, likewise.
+    pub readonly_paths: Vec<(usize, CString)>,
     /// `linux.sysctl`.
     pub sysctls: Vec<Sysctl>,
     /// `hostname`.
@@ -118,10 +121,24 @@ pub struct Root {
     pub path: CString,
     /// `root.readonly`.
     pub readonly: bool,
+    /// Where its mounts are made.
+    pub place: RootPlace,
     /// `--no-pivot`: move the mount to / and chroot(2) instead.
     pub no_pivot: bool,
     /// `linux.rootfsPropagation`.
     pub propagation: Option<Propagation>,
+}
+
+/// Where a root filesystem and what is mounted below it are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RootPlace {
+    /// In a mount namespace that the container makes or joins.
+    OwnNamespace,
+    /// In the runtime's: `linux.namespaces` has no mount namespace, so that the container
+    /// inherits that one (config-linux.md, "Namespaces"). `delete` takes the mounts away.
+    RuntimesNamespace,
+    /// Likewise, and nothing is to be mounted: the directory as it is.
+    Bare,
 }
 
 /// Name of the session keyring of a container; None where its processes keep the caller's.
@@ -153,31 +170,32 @@ impl LaunchPlan {
         let mut process = process::plan(process, "process", host, &mut warnings)?;
         process.plan_container(linux, request)?;
         let mut mounts = mount::plan(spec, request, host, &namespaces, &mut warnings)?;
-        if request.notify_directory.is_some() && !namespaces.has_mount() {
-            warnings.push(
-                "NOTIFY_SOCKET: not forwarded, since the container has no mount namespace"
-                    .to_owned(),
-            );
-        }
-        if let Some(directory) = &request.notify_directory
-            && namespaces.has_mount()
-        {
+        if let Some(directory) = &request.notify_directory {
             mounts.push(Mount::of_notify_directory(directory)?);
             process.set_variable("NOTIFY_SOCKET", crate::mech::notify::SOCKET)?;
         }
         process.plan_annotations(&spec.annotations, host, &mut warnings)?;
-        let populate_dev = !mounts.iter().any(Mount::binds_dev);
-        if !namespaces.has_mount() {
-            refuse_without_mount_namespace(spec, linux)?;
-        }
+        let place = root_place(spec, linux, &namespaces, !mounts.is_empty());
+        let populate_dev = match place {
+            RootPlace::OwnNamespace => !mounts.iter().any(Mount::binds_dev),
+            // What is not mounted would be made in the bundle, and stay there.
+            _ => mounts.iter().any(Mount::makes_dev),
+        };
         let bound = unmapped || host.in_user_namespace;
         Ok(Self {
-            root: root(spec, linux, request)?,
-            populate_dev: populate_dev && namespaces.has_mount(),
+            root: root(spec, linux, request, place)?,
+            populate_dev,
             devices: device::plan(&linux.devices, bound, &mut warnings)?,
             masked_paths: absolute_paths("linux.maskedPaths", &linux.masked_paths)?,
             readonly_paths: absolute_paths("linux.readonlyPaths", &linux.readonly_paths)?,
-            sysctls: sysctl::plan(linux, &namespaces, spec.hostname.is_some())?,
+            sysctls: sysctl::plan(
+                linux,
+                &namespaces,
+                &[
+                    ("hostname", spec.hostname.as_deref()),
+                    ("domainname", spec.domainname.as_deref()),
+                ],
+            )?,
             hostname: identity::hostname(spec.hostname.as_deref(), "hostname", &namespaces)?,
             domainname: identity::hostname(spec.domainname.as_deref(), "domainname", &namespaces)?,
             hooks: hook::plan(spec.hooks.as_ref())?,
@@ -192,7 +210,12 @@ impl LaunchPlan {
     }
 }
 
-fn root(spec: &Spec, linux: &husk_spec::Linux, request: &Request) -> Result<Root> {
+fn root(
+    spec: &Spec,
+    linux: &husk_spec::Linux,
+    request: &Request,
+    place: RootPlace,
+) -> Result<Root> {
     let root = spec
         .root
         .as_ref()
@@ -214,28 +237,27 @@ fn root(spec: &Spec, linux: &husk_spec::Linux, request: &Request) -> Result<Root
     Ok(Root {
         path: cstring("root.path", &path)?,
         readonly: root.readonly,
+        place,
         no_pivot: request.no_pivot,
         propagation,
     })
 }
 
-/// Without a mount namespace of its own, what the container mounts would stand
-/// on the host, and stay there.
-fn refuse_without_mount_namespace(spec: &Spec, linux: &husk_spec::Linux) -> Result<()> {
-    let readonly_root = spec.root.as_ref().is_some_and(|root| root.readonly);
-    let asked = [
-        ("mounts", !spec.mounts.is_empty()),
-        ("root.readonly", readonly_root),
-        ("linux.maskedPaths", !linux.masked_paths.is_empty()),
-        ("linux.readonlyPaths", !linux.readonly_paths.is_empty()),
-        ("linux.rootfsPropagation", linux.rootfs_propagation.is_some()),
-    ];
-    match asked.iter().find(|(_, asked)| *asked) {
-        None => Ok(()),
-        Some((property, _)) => Err(Error::invalid(
-            property,
-            "needs a mount namespace, and linux.namespaces has none: the host's mounts would change",
-        )),
+fn root_place(
+    spec: &Spec,
+    linux: &husk_spec::Linux,
+    namespaces: &Namespaces,
+    mounts: bool,
+) -> RootPlace {
+    let mounts = mounts
+        || spec.root.as_ref().is_some_and(|root| root.readonly)
+        || !linux.masked_paths.is_empty()
+        || !linux.readonly_paths.is_empty()
+        || linux.rootfs_propagation.is_some();
+    match (namespaces.has_mount(), mounts) {
+        (true, _) => RootPlace::OwnNamespace,
+        (false, true) => RootPlace::RuntimesNamespace,
+        (false, false) => RootPlace::Bare,
     }
 }
 
@@ -254,23 +276,27 @@ fn check_version(version: &str) -> Result<()> {
     }
 }
 
-fn absolute_paths(property: &str, paths: &[String]) -> Result<Vec<CString>> {
-    paths
-        .iter()
-        .enumerate()
-        .map(|(index, path)| {
-            let at = format!("{property}[{index}]");
-            let refuse = |why: &str| Err(Error::invalid(format_args!("{at} ({path})"), why));
-            if !path.starts_with('/') {
-                return refuse("not an absolute path in the container");
-            }
-            // What is mounted over the root lies out of sight of who stands in it already.
-            if path.split('/').all(|part| matches!(part, "" | "." | "..")) {
-                return refuse("cannot be the root itself, for which there is root.readonly");
-            }
-            cstring(at, path)
-        })
-        .collect()
+/// The paths with their indices, each once.
+fn absolute_paths(property: &str, paths: &[String]) -> Result<Vec<(usize, CString)>> {
+    let mut named = BTreeSet::new();
+    let mut planned = Vec::with_capacity(paths.len());
+    for (index, path) in paths.iter().enumerate() {
+        let at = format!("{property}[{index}]");
+        let refuse = |why: &str| Err(Error::invalid(format_args!("{at} ({path})"), why));
+        if !path.starts_with('/') {
+            return refuse("not an absolute path in the container");
+        }
+        let parts = || path.split('/').filter(|part| !matches!(*part, "" | "."));
+        // What is mounted over the root lies out of sight of who stands in it already.
+        if parts().all(|part| part == "..") {
+            return refuse("cannot be the root itself, for which there is root.readonly");
+        }
+        let path = cstring(&at, path)?;
+        if named.insert(parts().collect::<Vec<_>>()) {
+            planned.push((index, path));
+        }
+    }
+    Ok(planned)
 }
 
 /// The highest number is no id: setresuid(2) and chown(2) leave what is there.

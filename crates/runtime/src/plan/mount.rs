@@ -99,6 +99,12 @@ impl Mount {
         })
     }
 
+    /// Whether this is a new filesystem at /dev, in which nodes are to be made.
+    pub fn makes_dev(&self) -> bool {
+        matches!(self.source, MountSource::Filesystem { .. })
+            && self.destination.as_bytes() == b"/dev"
+    }
+
     /// Whether this is the host's /dev at /dev, where nothing must be made.
     pub fn binds_dev(&self) -> bool {
         matches!(self.source, MountSource::Bind { .. }) && self.destination.as_bytes() == b"/dev"
@@ -232,7 +238,10 @@ impl Context<'_> {
             return self.bind(property, destination, source, collected, recursive, warnings);
         }
         match kind {
-            "" => Err(Error::invalid(format_args!("{property}.type"), "missing")),
+            "" => {
+                let why = format_args!("missing, for the mount on {destination}");
+                Err(Error::invalid(format_args!("{property}.type"), why))
+            }
             "cgroup" => {
                 warn_of_kept(property, "mount of cgroups", collected, warnings);
                 cgroup_mount::plan(property, self.host, self.namespaces, &collected.data)
@@ -264,7 +273,8 @@ impl Context<'_> {
         warnings: &mut Vec<String>,
     ) -> Result<MountSource> {
         if source.is_empty() {
-            return Err(Error::invalid(format_args!("{property}.source"), "missing"));
+            let why = format_args!("missing, for the bind mount on {destination}");
+            return Err(Error::invalid(format_args!("{property}.source"), why));
         }
         if let Some((option, data)) = collected.data.first() {
             return Err(Error::invalid(
@@ -405,14 +415,16 @@ fn id_map(
         (Some(recursive), _) => recursive,
     };
     if mount.uid_mappings.is_empty() != mount.gid_mappings.is_empty() {
-        return Err(Error::invalid(property, "uidMappings and gidMappings go together"));
+        let why = "uidMappings and gidMappings go together";
+        return Err(Error::invalid(format_args!("{property} (on {})", mount.destination), why));
     }
     for (name, maps) in [("uidMappings", &mount.uid_mappings), ("gidMappings", &mount.gid_mappings)]
     {
         userns::check(&format!("{property}.{name}"), maps)?;
     }
     if collected.bind.is_none() || collected.remount {
-        return Err(Error::invalid(property, "only a bind mount can be idmapped"));
+        let why = "only a bind mount can be idmapped";
+        return Err(Error::invalid(format_args!("{property} (on {})", mount.destination), why));
     }
     Ok(Some(IdMap {
         recursive,

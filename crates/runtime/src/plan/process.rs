@@ -86,6 +86,9 @@ pub struct Process {
 pub struct Terminal {
     /// Rows and columns.
     pub size: Option<(u16, u16)>,
+    /// A line feed of the program's stays one: what it prints is copied to standard output, which
+    /// may be a file. A terminal there has settings of its own.
+    pub keeps_line_feeds: bool,
 }
 
 /// A compiled filter.
@@ -94,6 +97,8 @@ pub struct Seccomp {
     pub program: husk_seccomp::Program,
     /// Refusals notify the runtime, `--seccomp-explain`.
     pub explained: bool,
+    /// Whether a process under the filter may be unable to tell the runtime of a failure.
+    pub silences: bool,
     /// The agent's socket, where the filter notifies.
     pub listener_path: Option<String>,
     /// For the agent.
@@ -119,7 +124,15 @@ pub fn plan(
     warnings: &mut Vec<String>,
 ) -> Result<Process> {
     let (environment, search_path) = environment(process, property)?;
-    let needs_home = !environment.iter().any(|entry| entry.to_bytes().starts_with(b"HOME="));
+    // An empty one counts as none, as with runc.
+    let has_home = |entry: &CString| {
+        entry.to_bytes().strip_prefix(b"HOME=").is_some_and(|home| !home.is_empty())
+    };
+    let needs_home = !environment.iter().any(has_home);
+    let mut environment = environment;
+    if needs_home {
+        environment.retain(|entry| !entry.to_bytes().starts_with(b"HOME="));
+    }
     let (apparmor, selinux) = labels(process, property, host)?;
     let user = &process.user;
     if let Some(umask) = user.umask.filter(|umask| *umask > 0o777) {
@@ -181,6 +194,7 @@ pub fn plan(
         memory_policy: None,
         terminal: process.terminal.then(|| Terminal {
             size: process.console_size.as_ref().map(|size| (size.height, size.width)),
+            keeps_line_feeds: false,
         }),
         apparmor,
         selinux,
@@ -203,6 +217,9 @@ impl Process {
     /// Adds what the container's own document and the command line say of its first process.
     pub(super) fn plan_container(&mut self, linux: &Linux, request: &Request) -> Result<()> {
         self.plan_kernel_settings(linux)?;
+        if let Some(terminal) = &mut self.terminal {
+            terminal.keeps_line_feeds = request.foreground;
+        }
         self.preserve_fds =
             request.preserve_fds.checked_add(request.listen_fds).ok_or_else(|| {
                 Error::new(
@@ -240,9 +257,23 @@ impl Seccomp {
         Ok(Self {
             program,
             explained: false,
+            silences: !lets_pass(profile, "sendto"),
             listener_path: profile.listener_path.clone().filter(|path| !path.is_empty()),
             listener_metadata: profile.listener_metadata.clone().unwrap_or_default(),
         })
+    }
+}
+
+/// Whether a profile certainly allows a system call, whatever its arguments.
+fn lets_pass(profile: &husk_spec::Seccomp, name: &str) -> bool {
+    use husk_spec::SeccompAction::{Allow, Log};
+    let mut rules =
+        profile.syscalls.iter().filter(|rule| rule.names.iter().any(|named| named == name));
+    match rules.next() {
+        None => matches!(profile.default_action, Allow | Log),
+        Some(rule) => {
+            rules.next().is_none() && rule.args.is_empty() && matches!(rule.action, Allow | Log)
+        }
     }
 }
 

@@ -35,7 +35,7 @@ const IPC: [&str; 8] = [
 pub(super) fn plan(
     linux: &Linux,
     namespaces: &Namespaces,
-    names_host: bool,
+    names: &[(&str, Option<&str>)],
 ) -> Result<Vec<Sysctl>> {
     linux
         .sysctl
@@ -52,8 +52,12 @@ pub(super) fn plan(
                     format_args!("needs a {} namespace: it would change the host", kind.name()),
                 ));
             }
-            if key == "kernel.hostname" && names_host {
-                return Err(Error::invalid(&property, "conflicts with hostname"));
+            let named = names.iter().find(|(name, _)| key.strip_prefix("kernel.") == Some(name));
+            if let Some((name, Some(other))) = named
+                && other != value
+            {
+                let why = format_args!("conflicts with {name} ({other})");
+                return Err(Error::invalid(&property, why));
             }
             let path = format!("sys/{}", key_to_path(&key));
             if path.split('/').any(|part| matches!(part, "" | "." | "..")) {

@@ -15,7 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::report::{Error, Result};
+use crate::report::{self, Error, Result};
 
 /// Who does something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,8 +133,14 @@ fn now() -> u64 {
     now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }
 
-/// Begins to take the time.
+/// Phases that `--debug` has told of, bit n for phase n.
+static TOLD: AtomicU64 = AtomicU64::new(0);
+
+/// Begins to take the time, unless that was done.
 pub fn begin() -> Result<()> {
+    if ENDS.get().is_some() {
+        return Ok(());
+    }
     let words = husk_sys::shared::words(Phase::ALL.len() + 1)
         .map_err(|errno| Error::kernel("--timings", "mmap", errno))?;
     if let Some(begin) = words.last() {
@@ -155,6 +161,38 @@ pub fn about(container: &str) {
 pub fn done(phase: Phase) {
     if let Some(end) = ENDS.get().and_then(|ends| ends.get(phase as usize)) {
         end.store(now(), Ordering::Relaxed);
+        // The container's process has no log: what it does is told with the runtime's next phase.
+        if phase.process() == Process::Runtime {
+            tell_steps();
+        }
+    }
+}
+
+/// Tells, with `--debug`, of each phase that has ended since the last time, in the order of
+/// their ends.
+pub fn tell_steps() {
+    let Some(ends) = ENDS.get().filter(|_| report::is_debug()) else { return };
+    let ends: Vec<u64> = ends.iter().map(|end| end.load(Ordering::Relaxed)).collect();
+    let begin = ends.last().copied().unwrap_or_default();
+    let told = TOLD.load(Ordering::Relaxed);
+    let mut new = laps(&ends);
+    new.retain(|lap| told >> lap.phase as usize & 1 == 0);
+    new.sort_by_key(|lap| lap.end);
+    for lap in &new {
+        TOLD.fetch_or(1 << lap.phase as usize, Ordering::Relaxed);
+        let milliseconds = |nanoseconds: u64| nanoseconds as f64 / 1e6;
+        report::debug(|| {
+            let process = match lap.phase.process() {
+                Process::Runtime => "",
+                Process::Container => " (container process)",
+            };
+            format!(
+                "{}{process}: took {:.3} ms, done {:.3} ms after the start",
+                lap.phase.name(),
+                milliseconds(lap.end - lap.start),
+                milliseconds(lap.end.saturating_sub(begin))
+            )
+        });
     }
 }
 
@@ -197,7 +235,7 @@ pub fn tell(command: &str, spans: Option<&mut File>) -> Result<()> {
             let container = CONTAINER.get().map_or("", String::as_str);
             let trace = spans::Trace::from_environment();
             spans::write(file, &trace, (command, container), (begin, end, epoch), &laps)
-                .map_err(|error| Error::io(crate::report::Code::Kernel, "--timings", &error))?;
+                .map_err(|error| Error::io(report::Code::Kernel, "--timings", &error))?;
         }
     }
     Ok(())

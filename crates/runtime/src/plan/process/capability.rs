@@ -126,12 +126,14 @@ impl CapabilitySets {
         }
     }
 
-    /// Adds a capability of `exec --cap`, as runc does: to what may be had and is
-    /// had, never to the inheritable set (CVE-2022-29162).
-    pub fn add(&mut self, bit: u64) {
-        self.bounding |= bit;
-        self.effective |= bit;
-        self.permitted |= bit;
+    /// Adds capabilities of `exec --cap`, as runc does: to what may be had and is
+    /// had, never to the inheritable set (CVE-2022-29162). What the configuration has in that
+    /// set becomes ambient, so that another user than root has it as well.
+    pub fn add(&mut self, bits: u64) {
+        self.bounding |= bits;
+        self.effective |= bits;
+        self.permitted |= bits;
+        self.ambient |= bits & self.inheritable;
     }
 
     /// Names of the capabilities in a set.

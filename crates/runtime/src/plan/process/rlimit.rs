@@ -44,7 +44,7 @@ pub(super) fn plan(
         }
         if rlimit.soft > rlimit.hard {
             return Err(Error::invalid(
-                format_args!("{property}.soft ({})", rlimit.soft),
+                format_args!("{property}.soft ({}: {})", rlimit.typ, rlimit.soft),
                 format_args!("above the hard limit, {}", rlimit.hard),
             ));
         }
