@@ -92,7 +92,8 @@ fn number(data: &[u8]) -> Option<i32> {
 }
 
 impl Request {
-    pub(super) fn encode(&self) -> Vec<u8> {
+    /// The packet that says this.
+    pub fn encode(&self) -> Vec<u8> {
         match self {
             Self::Attach { stdin } => with(b'A', &[u8::from(*stdin)]),
             Self::Wait => with(b'W', &[]),
@@ -112,7 +113,8 @@ impl Request {
         }
     }
 
-    pub(super) fn decode(packet: &[u8]) -> Option<Self> {
+    /// Reads a packet; `None` where it is malformed.
+    pub fn decode(packet: &[u8]) -> Option<Self> {
         let (tag, data) = packet.split_first()?;
         Some(match (tag, data) {
             (b'A', [stdin]) => Self::Attach { stdin: *stdin == 1 },
@@ -134,7 +136,8 @@ impl Request {
 }
 
 impl Event {
-    pub(super) fn encode(&self) -> Vec<u8> {
+    /// The packet that says this.
+    pub fn encode(&self) -> Vec<u8> {
         match self {
             Self::Stdout(data) => with(b'1', data),
             Self::Stderr(data) => with(b'2', data),
@@ -149,7 +152,8 @@ impl Event {
         }
     }
 
-    pub(super) fn decode(packet: &[u8]) -> Option<Self> {
+    /// Reads a packet; `None` where it is malformed.
+    pub fn decode(packet: &[u8]) -> Option<Self> {
         let (tag, data) = packet.split_first()?;
         let text = |data: &[u8]| String::from_utf8_lossy(data).into_owned();
         Some(match tag {
