@@ -268,6 +268,7 @@ fn containers(home: &Home, command: &str) -> Vec<Candidate> {
             found.push((container.record.name.clone(), what));
         }
     }
+    found.sort();
     found
 }
 

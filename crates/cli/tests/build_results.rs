@@ -162,7 +162,7 @@ fn results_go_where_output_says() {
         (&["-o", "type=zip,dest=x"][..], "type must be one of"),
         (&["--push"], "a push needs a name"),
         (&["--provenance=mode=max"], "--provenance"),
-        (&["--sbom"], "--sbom"),
+        (&["--sbom=true"], "--sbom"),
         (&["--progress", "tty"], "needs a terminal"),
         (&["--platform", "linux/amd64,linux/arm64"], "names several"),
         (&["--allow", "all"], "--allow"),

@@ -398,11 +398,7 @@ fn flags_of_the_other_commands() {
     for (arguments, code, words) in [
         (&["run", "--restart", "always", "bb"][..], 125, "only \"no\""),
         (&["stop", "-s", "ODD", "told"], 1, "not a signal name"),
-        (
-            &["exec", "--detach-keys", "a", "told", "true"],
-            1,
-            "exec --detach-keys is not supported yet",
-        ),
+        (&["exec", "--detach-keys", "ctrl-ä", "told", "true"], 1, "must be characters or ctrl-X"),
         (&["network", "connect", "--alias", "a", "bridge", "told"], 1, "takes no alias"),
         (&["network", "create", "--subnet", "10.0.0.0/8", "--gateway", "1.1.1.1", "n"], 1, ""),
         (&["volume", "create", "-o", "type=nfs", "v"], 1, "--opt is not supported"),

@@ -119,7 +119,7 @@ fn what_a_registry_does_wrong_is_said_and_leaves_nothing() {
             Answer::new(307, b"").with("location", gone),
             &["127.0.0.1:9: connection refused"],
         ),
-        ("html", html(), &["not JSON but begins \"<html>"]),
+        ("html", html(), &["with HTML"]),
         ("unknown", Answer::new(404, b"{}"), &["not known to its registry"]),
         ("refused", Answer::new(403, b""), &["denied", "login"]),
         ("loop", Answer::new(307, b"").with("location", "/v2/x/y/manifests/1"), &["redirects"]),

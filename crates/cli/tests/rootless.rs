@@ -192,8 +192,8 @@ fn what_is_missing_is_named_with_its_remedy() {
     let run = ["run", "--rm", "--network", "none", "bb", "id", "-u"];
     let alone = with_path(&engine, &path, &run);
     assert_eq!((alone.code, alone.out.as_str()), (0, "0\n"), "{alone:?}");
-    assert!(alone.err.contains("only your own id"), "{alone:?}");
-    assert!(alone.err.contains("install the package that holds it (uidmap"), "{alone:?}");
+    assert!(alone.err.contains("only your own user ID"), "{alone:?}");
+    assert!(alone.err.contains("install the package uidmap"), "{alone:?}");
     let session = engine.command(&run).env_remove("XDG_RUNTIME_DIR").output().unwrap();
     let session = Done::from(session);
     assert_eq!(session.code, 125, "{session:?}");

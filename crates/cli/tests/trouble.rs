@@ -125,7 +125,7 @@ fn a_full_disk() {
     engine.ok(&[&kept[..], &["trap 'exit 4' TERM; while :; do sleep 0.1; done"]].concat());
     fill();
     let full = engine.run(&["create", "bb"]);
-    assert_eq!(full.code, 125, "{full:?}");
+    assert_eq!(full.code, 1, "{full:?}");
     assert!(full.err.contains("No space left on device"), "{full:?}");
     engine.ok(&["stop", "kept"]);
     assert_eq!(engine.inspect("kept", "{{.State.Status}} {{.State.ExitCode}}"), "exited 4");

@@ -40,7 +40,7 @@ impl Runtime {
             None => return Self::find(home),
             Some(path) if path.contains('/') => PathBuf::from(path),
             Some(name) => husk_userns::find_program(name)
-                .ok_or_else(|| Error::flag("--runtime", name, "is in no directory of PATH"))?,
+                .ok_or_else(|| Error::flag("--runtime", name, "not found in PATH"))?,
         };
         Ok(Self { program, root: home.oci(), own: false })
     }

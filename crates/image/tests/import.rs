@@ -96,7 +96,7 @@ fn malformed_archives_are_refused_and_leave_nothing() {
                 Entry::link(b'2', "c.json", "/etc/passwd"),
                 file("manifest.json", r#"[{"Config":"c.json","Layers":[]}]"#),
             ],
-            "etc/passwd is not in it",
+            "c.json is not in it",
         ),
         (
             vec![

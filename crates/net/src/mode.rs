@@ -61,10 +61,7 @@ impl Mode {
                 }
                 Some(mode) => return Ok(mode),
                 None if rootless => {
-                    return refuse(
-                        value,
-                        "networks of one's own need root; use pasta, host or none",
-                    );
+                    return refuse(value, "custom networks require root; use pasta, host or none");
                 }
                 None => {}
             }
@@ -213,7 +210,7 @@ mod tests {
             (
                 &["app"],
                 true,
-                "--network app: networks of one's own need root; use pasta, host or none",
+                "--network app: custom networks require root; use pasta, host or none",
             ),
             (&["a", "a"], false, "--network a: is given twice"),
             (&["a", "name=a"], false, "--network name=a: is given twice"),

@@ -62,7 +62,7 @@ fn networks_are_made_listed_and_removed() {
     assert!(!host.directory.path().join("run/endpoints/app.lock").exists());
     fs::write(host.directory.path().join("config/app.json"), "{").unwrap();
     let damaged = nets.inspect("app").unwrap_err().to_string();
-    assert!(damaged.contains("app.json: EOF while parsing"), "{damaged}");
+    assert!(damaged.contains("app.json is damaged (EOF while parsing"), "{damaged}");
 }
 
 #[test]

@@ -44,9 +44,6 @@ pub enum CopyError {
         /// Why.
         source: UnpackError,
     },
-    /// ADD of an archive with a compression that is not supported.
-    #[error("{0:?} is {1}, which ADD does not unpack; unpack it with RUN")]
-    Compression(String, &'static str),
     /// `--chmod` of an archive's content.
     #[error(
         "{0:?} is an archive, whose files keep their own modes: --chmod cannot be applied; \
@@ -315,12 +312,8 @@ fn is_archive(fd: &OwnedFd, path: &str) -> Result<bool, CopyError> {
     let mut start = Vec::new();
     let open = || open_file(fd.as_fd(), OFlags::RDONLY).map_err(at("open", path));
     open()?.take(8).read_to_end(&mut start).map_err(at("read", path))?;
-    match Compression::detect(&start) {
-        Ok(_) => {}
-        Err(name @ ("xz" | "bzip2")) => {
-            return Err(CopyError::Compression(crate::digest::clip(path), name));
-        }
-        Err(_) => return Ok(false),
+    if Compression::detect(&start).is_err() {
+        return Ok(false);
     }
     let mut block = [0; BLOCK];
     let Ok(mut decoder) = Decoder::new(BufReader::new(open()?)) else { return Ok(false) };

@@ -141,10 +141,15 @@ impl<R: BufRead> Read for Decoder<R> {
             Decoder::Plain(source) => source.read(buffer),
             Decoder::Gzip(decoder) => decoder.read(buffer),
             Decoder::Zstd(decoder) => decoder.read(buffer),
-            Decoder::Bzip2(decoder) => decoder.read(buffer),
-            Decoder::Xz(decoder) => decoder.read(buffer),
+            Decoder::Bzip2(decoder) => decoder.read(buffer).map_err(|e| damaged("bzip2", &e)),
+            Decoder::Xz(decoder) => decoder.read(buffer).map_err(|e| damaged("xz", &e)),
         }
     }
+}
+
+/// The decoders of these formats do not say what they were reading.
+fn damaged(format: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("damaged {format}: {error}"))
 }
 
 #[cfg(test)]
