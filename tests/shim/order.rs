@@ -35,7 +35,8 @@ fn execs_end_before_the_container() {
     let shim = Shim::start(&case, &bundle, &events);
     let id = bundle.id();
     for round in 0..loops(60) {
-        shim.create(&bundle, "").unwrap();
+        let pid = shim.create(&bundle, "").unwrap();
+        let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
         shim.begin(id, "").unwrap();
         shim.exec(id, "long", &["/bin/sh", "-c", "read x < /never"]).unwrap();
         shim.begin(id, "long").unwrap();
@@ -44,7 +45,6 @@ fn execs_end_before_the_container() {
         let start = StartRequest { id: id.to_owned(), exec_id: "late".to_owned() };
         let started = shim.send("Start", &start);
         std::thread::sleep(std::time::Duration::from_micros((round as u64 % 20) * 200));
-        let pid = first_process(id);
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
         let wait = shim.send("Wait", &WaitRequest { id: id.to_owned(), ..Default::default() });
         let mut answered = Vec::new();
@@ -69,19 +69,6 @@ fn execs_end_before_the_container() {
     }
     assert_nothing_left(&case, &bundle);
     shim.shut_down();
-}
-
-/// The pid of a container's first process, from its cgroup: the connection is busy.
-fn first_process(id: &str) -> rustix::process::Pid {
-    let cgroup = husk_tests::host::cgroups_named(id);
-    let listed = cgroup
-        .iter()
-        .filter_map(|path| std::fs::read_to_string(path.join("cgroup.procs")).ok())
-        .find(|text| !text.is_empty())
-        .expect("processes in the container's cgroup");
-    // The first process is the oldest.
-    let pid = listed.lines().filter_map(|line| line.parse().ok()).min().unwrap();
-    rustix::process::Pid::from_raw(pid).unwrap()
 }
 
 #[test]

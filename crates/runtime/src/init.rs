@@ -63,8 +63,10 @@ pub fn run(mut init: Init<'_>) -> ! {
     let caller = match init.start.take() {
         None => init.wire,
         Some(listener) => {
-            drop(init.wire);
+            // Before the end of the conversation, by which `create` returns: whoever signals the
+            // created container then must find the handlers.
             husk_sys::signal::end_on_termination();
+            drop(init.wire);
             match await_start(listener) {
                 Ok(caller) => caller,
                 Err(_) => exec::exit_now(1),

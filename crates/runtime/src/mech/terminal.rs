@@ -164,7 +164,9 @@ fn is_null_device(status: &fs::Stat) -> bool {
 fn replace_null_device(index: usize) -> Result<(), Errno> {
     // What is there instead is not waited for, and does not become the controlling terminal.
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let opened = fs::open("/dev/null", flags | OFlags::CLOEXEC, Mode::empty());
+    let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = fs::open(c"/", directory, Mode::empty())?;
+    let opened = resolve::open_with(root.as_fd(), c"dev/null", flags);
     let own = opened.ok().filter(|own| fs::fstat(own).is_ok_and(|status| is_null_device(&status)));
     match (own, index) {
         (Some(own), index) => {
