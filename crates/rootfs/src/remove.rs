@@ -218,7 +218,7 @@ mod tests {
         let closed = directory.path().join("top/closed");
         std::fs::create_dir_all(closed.join("below")).unwrap();
         std::fs::write(closed.join("file"), "").unwrap();
-        std::fs::set_permissions(&closed, PermissionsExt::from_mode(0)).unwrap();
+        std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o000)).unwrap();
         tree(&directory.path().join("top")).unwrap();
         assert!(!directory.path().join("top").exists());
     }
