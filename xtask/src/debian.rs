@@ -37,6 +37,10 @@ pub(crate) const TESTS: &[Need] = &[
     need("debootstrap", "a Debian image to unpack and run"),
     need("uidmap", "rootless containers"),
     need("iproute2", "network namespaces of the tests"),
+    need("nftables", "what a flushed ruleset leaves open"),
+    need("iptables", "an administrator's rules beside those of husk"),
+    need("passt", "the network of rootless containers"),
+    need("git", "build contexts and ADD from git"),
     need("procps", "the ps command"),
 ];
 
