@@ -112,6 +112,9 @@ fn wanted<'a>(table: &'a Command, before: &[String], typed: &str) -> Wanted<'a> 
             flag = find(table, command, word).filter(|arg| takes_value(arg) && !has_value);
         } else if let Some(below) = command.find_subcommand(word) {
             command = below;
+        } else if command.has_subcommands() {
+            // Not a command: nothing is known of what follows.
+            return Wanted::Nothing;
         } else {
             positionals += 1;
         }
@@ -186,7 +189,7 @@ fn values(home: &Home, arg: &Arg) -> Vec<Candidate> {
                     .map(|(name, what)| (format!("container:{name}"), what)),
             );
             found.sort();
-            found.dedup();
+            found.dedup_by(|a, b| a.0 == b.0);
             found
         }
         "volume" => volumes(home),
@@ -275,7 +278,10 @@ fn containers(home: &Home, command: &str) -> Vec<Candidate> {
 fn images(home: &Home) -> Vec<Candidate> {
     let images = home.images().and_then(|store| Ok(store.images()?)).unwrap_or_default();
     let names = images.iter().flat_map(|image| image.names.iter());
-    names.map(|(name, _)| (name.familiar(), "image".to_owned())).collect()
+    let mut found: Vec<Candidate> =
+        names.map(|(name, _)| (name.familiar(), "image".to_owned())).collect();
+    found.sort();
+    found
 }
 
 fn networks(home: &Home) -> Vec<Candidate> {

@@ -41,7 +41,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     replace(path, bytes, false)
 }
 
-/// As [`write`], and so does whoever looks after a power failure.
+/// As [`write()`], and so does whoever looks after a power failure.
 ///
 /// # Errors
 /// The errno of what failed.
@@ -89,10 +89,10 @@ fn sync_directory(path: &Path) -> Result<()> {
     }
 }
 
-/// [`write`] of a value as JSON.
+/// [`write()`] of a value as JSON.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     write(path, &json(path, value)?)
 }

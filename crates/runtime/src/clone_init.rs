@@ -79,7 +79,7 @@ impl CloneInit<'_> {
 
 /// Whether the new process joins and makes its namespaces by setns(2) and unshare(2). It must
 /// be outside of the pid namespace that it joins while it does, and the order is that of
-/// [`CloneInit::clone_via_intermediate`]: one privilege is needed for what is joined, another
+/// `CloneInit::clone_via_intermediate`: one privilege is needed for what is joined, another
 /// for what is made.
 pub fn makes_namespaces_itself(plan: &LaunchPlan) -> bool {
     let has_user = plan.user_namespace.is_some() || plan.namespaces.joins(NamespaceType::User);
