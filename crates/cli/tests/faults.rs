@@ -130,7 +130,7 @@ impl Run<'_> {
         }
     }
 
-    /// Kills whatever is there of the engine, now and then.
+    /// Kills processes of the engine at random times.
     fn killer(&self, seed: u64) {
         let mut random = Random(seed | 1);
         let directory = self.engine.path("").display().to_string();

@@ -35,7 +35,8 @@ pub(crate) fn mount_all(mounts: &[Mount], rootfs: &Path) -> Result<(), Failure> 
 }
 
 fn mount_one(mount: &Mount, rootfs: &Path) -> Result<(), Failure> {
-    let target = target_of(mount, rootfs)?;
+    // Held until the mount is made: the path is that of the descriptor.
+    let (_below, target) = target_of(mount, rootfs)?;
     let (flags, propagation, data) = parse(&mount.options);
     let (directory, data) = match mount.kind.as_str() {
         "overlay" if data.len() >= PAGE => shorten(&data),
@@ -105,9 +106,12 @@ impl Drop for WorkingDirectory {
 }
 
 /// Where a mount goes: the root filesystem, or a path below it, without following a link.
-fn target_of(mount: &Mount, rootfs: &Path) -> Result<String, Failure> {
+fn target_of(
+    mount: &Mount,
+    rootfs: &Path,
+) -> Result<(Option<std::os::fd::OwnedFd>, String), Failure> {
     if mount.target.is_empty() || mount.target == "/" {
-        return Ok(rootfs.display().to_string());
+        return Ok((None, rootfs.display().to_string()));
     }
     use rustix::fs::ResolveFlags;
     let flags = OFlags::PATH | OFlags::CLOEXEC;
@@ -116,8 +120,8 @@ fn target_of(mount: &Mount, rootfs: &Path) -> Result<String, Failure> {
     let below = rustix::fs::openat2(&root, &mount.target, flags, Mode::empty(), resolve)
         .map_err(|errno| format!("{}: {errno}", mount.target))?;
     use std::os::fd::AsRawFd as _;
-    let link = std::fs::read_link(format!("/proc/self/fd/{}", below.as_raw_fd()))?;
-    Ok(link.display().to_string())
+    let path = format!("/proc/self/fd/{}", below.as_raw_fd());
+    Ok((Some(below), path))
 }
 
 /// Unmounts everything on `rootfs`, the topmost first.

@@ -73,7 +73,7 @@ pub(crate) fn nil(kind: Nil) -> Value {
     serde_json::json!({ NIL: word })
 }
 
-/// Which nil a value is, if it is one; a null is none of these.
+/// Which nil a value stands for; `None` for any other value, and for null.
 fn nil_of(value: &Value) -> Option<Nil> {
     match value.get(NIL)?.as_str()? {
         "list" => Some(Nil::List),
