@@ -12,7 +12,7 @@ use husk_image::store::ImageRecord;
 
 use super::output;
 use super::progress::Warnings;
-use husk_engine::error::{Error, Result, file};
+use crate::error::{Error, Result, file};
 use husk_engine::home::Home;
 
 /// `save`.

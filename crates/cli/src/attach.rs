@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::termios::{OptionalActions, Termios};
 
-use husk_engine::error::{Error, Result, file};
+use crate::error::{Error, Result, file};
 use husk_engine::launch::StartRequest;
 use husk_engine::monitor::protocol::{Attachment, Event, MAX_DATA, Request};
 use husk_engine::notice;
@@ -309,7 +309,10 @@ fn show(event: Event, options: &Options) -> Result<Option<i32>> {
         // Where it cannot be written we go, as Docker does; the program runs on.
         Event::Stdout(data) if options.stdout => output::write(&data)?,
         Event::Stderr(data) if options.stderr => notice::write(&data),
-        Event::Notice(text) | Event::Failed(_, text) => notice::notice(text),
+        Event::Notice(text) => notice::notice(text),
+        Event::Failed(failure) => {
+            notice::notice(Error::from(husk_engine::error::Error::from(failure)))
+        }
         Event::Stdout(_) | Event::Stderr(_) | Event::Started => {}
         Event::Exited(code) => return Ok(Some(code)),
     }

@@ -21,10 +21,10 @@ use husk_image::store::{ImageRecord, Store};
 
 use super::progress::Lines;
 use super::{embedded, output, registry};
+use crate::error::{Error, Result, file};
 use context::Context;
 use destination::Destination;
 use husk_engine::build::{Interrupt, Steps};
-use husk_engine::error::{Error, Result, file};
 use husk_engine::home::Home;
 use husk_engine::notice;
 

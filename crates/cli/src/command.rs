@@ -8,12 +8,12 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::error::{ENGINE_FAILED, Error, Result};
 use crate::{
     archive, build, complete, container, cp, create, diff, group, help, image, inspect, listing,
     logs, network, output, reference, registry, rules, stats, system, unbuilt, update, usage,
     volume,
 };
-use husk_engine::error::{ENGINE_FAILED, Error, READER_GONE, Result};
 use husk_engine::home::Home;
 use husk_engine::notice::printable;
 use husk_engine::rootless;
@@ -172,7 +172,8 @@ fn run_monitor(home: &Home, id: &str) -> Result<u8> {
     // ps(1) would show `exe`, as it was executed by /proc/self/exe.
     let _ = rustix::thread::set_name(c"husk-monitor");
     let _inside = rootless::enter(home)?;
-    husk_engine::monitor::run(home, id).map(|()| 0)
+    husk_engine::monitor::run(home, id)?;
+    Ok(0)
 }
 
 /// A command line that cannot be run.
@@ -286,29 +287,13 @@ pub(crate) fn main() -> ExitCode {
         refused.and_then(|()| Cli::from_arg_matches(&matches).map_err(Error::other)).and_then(run);
     match done {
         Ok(code) => ExitCode::from(code),
-        Err(Error::ReaderGone) => ExitCode::from(READER_GONE),
         Err(error) => {
-            output::error(&error);
-            ExitCode::from(exit_status(&matches, &error))
+            if !matches!(error, Error::ReaderGone) {
+                output::error(&error);
+            }
+            let command = unbuilt::leaf(&matches).map(|(name, _)| name);
+            ExitCode::from(error.exit_code(command.as_deref()))
         }
-    }
-}
-
-/// What of sysexits(3) Docker ends with where a template cannot be read.
-const MALFORMED_TEMPLATE: u8 = 64;
-
-/// `run`, `start` and `exec` end as the container's program would; other commands' failures
-/// are 1, as Docker's.
-fn exit_status(matches: &clap::ArgMatches, error: &Error) -> u8 {
-    match (unbuilt::leaf(matches).map(|(name, _)| name).as_deref(), error) {
-        (_, Error::Template { .. }) => MALFORMED_TEMPLATE,
-        (_, Error::Usage(_)) => ENGINE_FAILED,
-        (Some("run"), _) => error.status(),
-        // Where the program could not be run; else it is the engine's refusal, which is 1.
-        (Some("start" | "exec"), Error::Runtime { status, .. }) if *status != ENGINE_FAILED => {
-            *status
-        }
-        _ => 1,
     }
 }
 
@@ -399,7 +384,7 @@ fn run(cli: Cli) -> Result<u8> {
         Command::Completion(completion) => completion.run(&help::extend(Cli::command())),
         Command::Complete(complete) => complete.run(&help::extend(Cli::command())),
         Command::Man(man) => man.run(help::extend(Cli::command())),
-        Command::HoldNamespace => rootless::hold_namespace(&home).map(|()| 0),
+        Command::HoldNamespace => Ok(rootless::hold_namespace(&home).map(|()| 0)?),
         Command::Monitor { id } => run_monitor(&home, &id),
     }
 }

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, Args, Command};
 
 use super::output;
+use crate::error::Result;
 use husk_engine::container::Container;
 use husk_engine::container::state::Status;
-use husk_engine::error::Result;
 use husk_engine::home::Home;
 use husk_engine::volume::Volume;
 

@@ -6,10 +6,10 @@ use clap::Args;
 
 use super::attach::{self, End, Options};
 use super::{flags, for_each, output};
+use crate::error::{EngineError, Error, Result};
 use husk_engine::container::state::Status;
 use husk_engine::container::sweep;
 use husk_engine::container::{Container, Source};
-use husk_engine::error::{Error, Result};
 use husk_engine::exec::{self, ExecRequest, ExecStart};
 use husk_engine::home::Home;
 use husk_engine::launch::{self, StartRequest};
@@ -52,8 +52,8 @@ impl Start {
                 let request = StartRequest::default();
                 match launch::start(home, &container, &request, &mut |text| notice(text)) {
                     // Docker's: one that runs is left running.
-                    Ok(_) | Err(Error::Running(_)) => output::line(name),
-                    Err(error) => Err(error),
+                    Ok(_) | Err(EngineError::Running(_)) => output::line(name),
+                    Err(error) => Err(error.into()),
                 }
             });
         }
@@ -76,8 +76,8 @@ impl Start {
                 let signals = options.block_signals()?;
                 attach::serve(&attachment, signals.as_ref(), &options).map(code)
             }
-            Err(Error::Running(_)) => attach_running(&container, &options),
-            Err(error) => Err(error),
+            Err(EngineError::Running(_)) => attach_running(&container, &options),
+            Err(error) => Err(error.into()),
         }
     }
 }
@@ -86,7 +86,7 @@ impl Start {
 fn attach_running(container: &Container, options: &Options) -> Result<u8> {
     let name = || container.record.name.clone();
     let attachment =
-        Attachment::connect(&container.run)?.ok_or_else(|| Error::NoMonitor(name()))?;
+        Attachment::connect(&container.run)?.ok_or_else(|| EngineError::NoMonitor(name()))?;
     let signals = options.block_signals()?;
     attach::begin(&attachment, options)?;
     attach::serve(&attachment, signals.as_ref(), options).map(code)
@@ -131,7 +131,7 @@ impl Stop {
                 output::line(name)
             });
         }
-        let stop_one = |name: &str| stop::stop(home, &Container::find(home, name)?, &request);
+        let stop_one = |name: &str| Ok(stop::stop(home, &Container::find(home, name)?, &request)?);
         // All at once, as Docker: a patient one does not keep the others waiting.
         let stopped: Vec<Result<()>> = std::thread::scope(|scope| {
             let mut threads = Vec::new();
@@ -189,7 +189,7 @@ impl Rm {
         for_each(&self.containers, |name| {
             match self.remove(home, name) {
                 // As Docker: said, and no failure.
-                Err(error @ Error::NoContainer(_)) if self.force => {
+                Err(error @ Error::Engine(EngineError::NoContainer(_))) if self.force => {
                     output::error(&error);
                     return Ok(());
                 }
@@ -201,11 +201,12 @@ impl Rm {
 
     fn remove(&self, home: &Home, name: &str) -> Result<()> {
         let container = match Container::find(home, name) {
-            Err(Error::Record { .. }) if self.force => {
+            Err(EngineError::Record { .. }) if self.force => {
                 let id = Container::find_damaged(home, name)?;
-                return sweep::remove_damaged(home, &id).map(drop);
+                sweep::remove_damaged(home, &id)?;
+                return Ok(());
             }
-            Err(error @ Error::Record { .. }) => {
+            Err(error @ EngineError::Record { .. }) => {
                 return Err(Error::other(format_args!(
                     "{error}; \"husk rm -f {name}\" removes it"
                 )));
@@ -214,10 +215,10 @@ impl Rm {
         };
         let request = RemoveRequest { force: self.force, volumes: self.volumes };
         match remove::remove_container(home, &container, &request) {
-            Err(Error::Running(_)) => Err(Error::other(format_args!(
+            Err(EngineError::Running(_)) => Err(Error::other(format_args!(
                 "container {name} is running: stop it first, or use -f"
             ))),
-            other => other,
+            other => Ok(other?),
         }
     }
 }
@@ -225,7 +226,7 @@ impl Rm {
 fn running(container: &Container) -> Result<()> {
     match container.state()?.status {
         Status::Running => Ok(()),
-        _ => Err(Error::NotRunning(container.record.name.clone())),
+        _ => Err(EngineError::NotRunning(container.record.name.clone()).into()),
     }
 }
 

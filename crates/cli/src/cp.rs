@@ -13,8 +13,8 @@ use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, fstat};
 use rustix::io::Errno;
 
 use super::output;
+use crate::error::{Error, Result, file};
 use husk_engine::container::Container;
-use husk_engine::error::{Error, Result, file};
 use husk_engine::home::Home;
 use husk_engine::notice;
 use husk_engine::view::View;

@@ -11,8 +11,8 @@ use husk_image::store::ImageRecord;
 use super::attach::{self, End, Options};
 use super::flags::Flags;
 use super::{embedded, output, registry};
+use crate::error::{EngineError, Error, Result, file};
 use husk_engine::container::{Container, Parts, Source, name};
-use husk_engine::error::{Error, Result, file};
 use husk_engine::home::Home;
 use husk_engine::launch::{self, StartRequest};
 use husk_engine::notice::notice;
@@ -124,7 +124,7 @@ fn make_with(home: &Home, flags: &Flags, id: String) -> Result<Container> {
     if embedded::is_host(home, &flags.image)? {
         let config = flags.resolve(home, &embedded::host_facts())?;
         let parts = Parts { image: flags.image.clone(), source: Source::Host, config };
-        return Container::create(home, id, &flags.name, parts);
+        return Ok(Container::create(home, id, &flags.name, parts)?);
     }
     let record = find_image(home, flags)?;
     let facts = Facts::of(&store.config(&record)?)?;
@@ -141,7 +141,7 @@ fn make_with(home: &Home, flags: &Flags, id: String) -> Result<Container> {
     if created.is_err() {
         store.unpin(&id)?;
     }
-    created
+    Ok(created?)
 }
 
 impl Create {
@@ -156,8 +156,8 @@ impl Create {
 /// Removes a container of --rm that could not be started, unless another has started it.
 fn remove_again(home: &Home, container: &Container) -> Result<()> {
     match container.lock().and_then(|_lock| remove::remove(home, container, true, false)) {
-        Err(Error::NoContainer(_)) => Ok(()),
-        other => other.map(drop),
+        Err(EngineError::NoContainer(_)) => Ok(()),
+        other => Ok(other.map(drop)?),
     }
 }
 
@@ -202,7 +202,7 @@ impl Run {
                         container.record.name
                     ));
                 }
-                return Err(error);
+                return Err(error.into());
             }
         };
         if self.detach {

@@ -3,9 +3,9 @@
 use clap::Args;
 
 use super::output;
+use crate::error::Result;
 use husk_engine::changes::{self, Kind};
 use husk_engine::container::Container;
-use husk_engine::error::Result;
 use husk_engine::home::Home;
 
 /// `diff`.

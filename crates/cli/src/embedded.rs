@@ -9,7 +9,7 @@ use husk_image::progress::Silent;
 use husk_image::registry::PullOptions;
 use husk_image::store::ImageRecord;
 
-use husk_engine::error::{Result, file};
+use crate::error::{Result, file};
 use husk_engine::home::Home;
 
 /// Whether the word means this machine's own root: where no image has that name.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::error::{Error, Result};
 use husk_engine::clock;
-use husk_engine::error::{Error, Result};
 
 /// One filter.
 #[derive(Clone, Copy, Debug)]

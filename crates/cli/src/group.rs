@@ -6,7 +6,7 @@ use super::{
     archive, build, container, cp, create, diff, image, inspect, listing, logs, prune, registry,
     stats, update,
 };
-use husk_engine::error::Result;
+use crate::error::Result;
 use husk_engine::home::Home;
 
 /// Its commands.

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use super::filter::{self, Filter};
 use super::{for_each, output};
+use crate::error::{Error, Result};
 use crate::template::{Nil, OMITTED, nil};
 use husk_engine::clock;
 use husk_engine::container::sweep::{restore_pins, sweep};
 use husk_engine::container::{Container, Source};
-use husk_engine::error::{Error, Result};
 use husk_engine::home::Home;
 use husk_engine::notice;
 

@@ -6,8 +6,8 @@ use clap::Args;
 use serde_json::Value;
 
 use super::{for_each, image, network, output, volume};
+use crate::error::{EngineError, Error, Result};
 use husk_engine::container::Container;
-use husk_engine::error::{Error, Result};
 use husk_engine::home::Home;
 
 /// The kinds, in the order in which a name is looked for.
@@ -80,15 +80,16 @@ impl Inspect {
 
 /// Whether nothing of a kind has the name, or none could have it.
 fn is_absent(error: &Error) -> bool {
+    let Error::Engine(error) = error else { return false };
     match error {
-        Error::NoContainer(_) | Error::NoVolume(_) | Error::Reference(_) => true,
-        Error::Net(error) => {
+        EngineError::NoContainer(_) | EngineError::NoVolume(_) | EngineError::Reference(_) => true,
+        EngineError::Net(error) => {
             matches!(
                 error,
                 husk_net::Error::NoSuchNetwork { .. } | husk_net::Error::NetworkName { .. }
             )
         }
-        Error::Store(error) => matches!(
+        EngineError::Store(error) => matches!(
             **error,
             husk_image::store::StoreError::NoImage(_) | husk_image::store::StoreError::Reference(_)
         ),

@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 use super::container::image_id;
 use super::filter::{self, Filter};
 use super::output;
+use crate::error::{Error, Result};
 use crate::template::LABELS;
 use husk_engine::clock;
 use husk_engine::container::config::Mount;
 use husk_engine::container::state::{State, Status};
 use husk_engine::container::{Container, name};
-use husk_engine::error::{Error, Result};
 use husk_engine::home::Home;
 use husk_engine::usage;
 
@@ -291,7 +291,7 @@ fn check(home: &Home, filter: &Filter<'_>) -> Result<()> {
     match filter.name {
         "status" => filter.one_of(&STATUS).map(drop),
         "health" => filter.one_of(&HEALTH).map(drop),
-        "before" | "since" => Container::find(home, filter.value).map(drop),
+        "before" | "since" => Ok(Container::find(home, filter.value).map(drop)?),
         "expose" | "publish" => port_range(filter).map(drop),
         _ => Ok(()),
     }

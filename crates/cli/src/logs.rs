@@ -3,9 +3,9 @@
 use clap::Args;
 
 use super::output;
+use crate::error::{Error, Result};
 use husk_engine::clock::{self, Instant};
 use husk_engine::container::Container;
-use husk_engine::error::{Error, Result};
 use husk_engine::home::Home;
 use husk_engine::logs::{self, LogRequest, Piece};
 
@@ -44,7 +44,7 @@ impl Logs {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
         let request = self.request()?;
         let container = Container::find(home, &self.container)?;
-        logs::read(&container, &request, &mut |piece| self.print(piece))?;
+        logs::read(&container, &request, &mut |piece| Ok(self.print(piece)?))?;
         Ok(0)
     }
 

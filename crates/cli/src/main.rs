@@ -21,6 +21,7 @@ mod cp;
 mod create;
 mod diff;
 mod embedded;
+mod error;
 mod filter;
 mod flags;
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! The manual pages: one for each command, made of its flags, and two of prose.
 
+use crate::error::{Error, Result};
 use clap::Command;
 use clap_mangen::Man;
-use husk_engine::error::{Error, Result};
 
 use super::help;
 

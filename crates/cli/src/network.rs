@@ -8,11 +8,11 @@ use husk_net::{Attachment, NewNetwork, Subnet};
 use serde_json::{Value, json};
 
 use super::{filter, flags, for_each, output, prune};
+use crate::error::{EngineError, Error, Result};
 use crate::template::{LABELS, Nil, OMITTED, nil};
 use husk_engine::clock;
 use husk_engine::connection;
 use husk_engine::container::Container;
-use husk_engine::error::{Error, Result};
 use husk_engine::home::Home;
 use husk_engine::notice;
 
@@ -169,11 +169,11 @@ impl Network {
                 let network = nets.inspect(&disconnect.network)?.name;
                 let container = Container::find(home, &disconnect.container)?;
                 match connection::leave(home, container, &network) {
-                    Err(Error::Net(husk_net::Error::NotConnected { .. })) if disconnect.force => {
-                        Ok(0)
-                    }
-                    other => other.map(|()| 0),
+                    Err(EngineError::Net(husk_net::Error::NotConnected { .. }))
+                        if disconnect.force => {}
+                    other => other?,
                 }
+                Ok(0)
             }
         }
     }

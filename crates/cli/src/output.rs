@@ -5,8 +5,8 @@ use std::io::{IsTerminal, Write};
 use serde_json::Value;
 
 use crate::color;
+use crate::error::{EngineError, Error, Result, file};
 use crate::template::{self, Template};
-use husk_engine::error::{Error, Result, file};
 use husk_engine::notice::{self, printable};
 
 /// One line on standard error; of a build also the line of the Dockerfile and its place there.
@@ -20,7 +20,9 @@ pub(super) fn error(error: &Error) {
         text.insert_str(text.find('\n').unwrap_or(text.len()), hint);
     }
     let shown = match error {
-        Error::Build(_) => text.split('\n').map(printable).collect::<Vec<_>>().join("\n"),
+        Error::Engine(EngineError::Build(_)) => {
+            text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
+        }
         _ => printable(&text),
     };
     error_line(&shown);

@@ -7,10 +7,10 @@ use husk_image::store::{Removal, StoreError};
 
 use super::filter::{self, Filter};
 use super::output;
+use crate::error::{EngineError, Error, Result, file};
 use husk_engine::clock;
 use husk_engine::container::Container;
 use husk_engine::container::sweep::{restore_pins, sweep};
-use husk_engine::error::{Error, Result, file};
 use husk_engine::home::Home;
 use husk_engine::notice;
 use husk_engine::remove;
@@ -227,15 +227,23 @@ struct Pruning {
 
 impl Pruning {
     /// Takes the outcome of a removal: `Ok(None)` where the object is in use.
-    fn take(&mut self, what: &'static str, outcome: Result<Option<(u64, String)>>) -> Result<()> {
-        match outcome {
+    fn take(
+        &mut self,
+        what: &'static str,
+        outcome: Result<Option<(u64, String)>, impl Into<Error>>,
+    ) -> Result<()> {
+        match outcome.map_err(Into::into) {
             Ok(Some((bytes, name))) => {
                 self.freed += bytes;
                 self.deleted(what, name)
             }
             Ok(None) => Ok(()),
             // One that another removes at the same time is gone as well.
-            Err(Error::NoContainer(_) | Error::NoVolume(_) | Error::VolumeInUse { .. }) => Ok(()),
+            Err(Error::Engine(
+                EngineError::NoContainer(_)
+                | EngineError::NoVolume(_)
+                | EngineError::VolumeInUse { .. },
+            )) => Ok(()),
             Err(error @ Error::ReaderGone) => Err(error),
             Err(error) => {
                 self.fail(&error);
@@ -267,8 +275,8 @@ impl Pruning {
     }
 
     /// The bytes of a step that may fail as a whole, and then must not keep the next.
-    fn add(&mut self, freed: Result<u64>) -> Result<()> {
-        match freed {
+    fn add(&mut self, freed: Result<u64, impl Into<Error>>) -> Result<()> {
+        match freed.map_err(Into::into) {
             Ok(freed) => self.freed += freed,
             Err(error @ Error::ReaderGone) => return Err(error),
             Err(error) => self.fail(&error),

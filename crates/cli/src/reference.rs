@@ -6,7 +6,7 @@ use clap::{Args, Command};
 use clap_complete::Shell;
 
 use super::{complete, manual, output};
-use husk_engine::error::{Result, file};
+use crate::error::{Result, file};
 use husk_engine::home::make_directory;
 
 /// `completion`.

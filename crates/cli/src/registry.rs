@@ -14,7 +14,7 @@ use husk_image::registry::{
 use husk_image::store::ImageRecord;
 
 use super::{output, progress};
-use husk_engine::error::{Error, Result, file};
+use crate::error::{Error, Result, file};
 use husk_engine::home::Home;
 use husk_engine::notice;
 

@@ -8,9 +8,9 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::output;
+use crate::error::{Error, Result};
 use husk_engine::container::state::{State, Status};
 use husk_engine::container::{Container, name};
-use husk_engine::error::{Error, Result};
 use husk_engine::home::Home;
 use husk_engine::runtime::Runtime;
 

@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 
 use super::stats::total_memory;
 use super::{output, prune};
+use crate::error::{Error, Result};
 use crate::template::{Nil, OMITTED, nil};
 use husk_engine::clock;
 use husk_engine::container::Container;
 use husk_engine::container::config::Mount;
 use husk_engine::container::state::Status;
-use husk_engine::error::{Error, Result};
 use husk_engine::home::Home;
 use husk_engine::notice::printable;
 use husk_engine::rootless::is_rootless;
@@ -228,7 +228,7 @@ impl Check {
                 None => finding.remedy.clone(),
             };
             let text = format!("{}: {}: {outcome}", finding.object, finding.problem);
-            output::line(printable(&text))
+            Ok(output::line(printable(&text))?)
         })?;
         let summary = match (found, standing) {
             (0, _) => "no damage found".to_owned(),

@@ -4,7 +4,7 @@
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use husk_engine::error::{Error, Result};
+use crate::error::{Error, Result};
 
 /// What a flag of Docker's does here.
 #[derive(Clone, Copy)]

@@ -7,10 +7,10 @@ use clap::Args;
 
 use super::flags::LimitFlags;
 use super::{for_each, output};
+use crate::error::{Error, Result, file};
 use husk_engine::container::Container;
 use husk_engine::container::config::Limits;
 use husk_engine::container::state::Status;
-use husk_engine::error::{Error, Result, file};
 use husk_engine::home::Home;
 use husk_engine::runtime::Runtime;
 use husk_engine::spec;
@@ -58,7 +58,7 @@ fn update(home: &Home, name: &str, wanted: &Limits) -> Result<()> {
         apply(home, &container, wanted, &limits)?;
     }
     container.record.config.limits = limits;
-    container.write()
+    Ok(container.write()?)
 }
 
 fn apply(home: &Home, container: &Container, wanted: &Limits, merged: &Limits) -> Result<()> {

@@ -4,10 +4,10 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{filter, flags, for_each, output, prune};
+use crate::error::{Error, Result, file};
 use crate::template::{LABELS, Nil, OMITTED, nil};
 use husk_engine::container::config::{BindRecursive, Mount};
 use husk_engine::container::name;
-use husk_engine::error::{Error, Result, file};
 use husk_engine::home::Home;
 use husk_engine::notice;
 use husk_engine::volume;

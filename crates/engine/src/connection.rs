@@ -12,7 +12,7 @@ use husk_net::{
 use crate::container::Container;
 use crate::container::config::Config;
 use crate::container::state::Status;
-use crate::error::{Error, Result};
+use crate::error::{Error, Field, Problem, Result};
 use crate::home::Home;
 use crate::lock::Lock;
 use crate::rootless::is_rootless;
@@ -292,18 +292,19 @@ fn request(container: &Container, mut attachments: Vec<Attachment>) -> Result<Re
 fn refuse_own_settings(config: &Config) -> Result<()> {
     let dns = config.dns.first().map(ToString::to_string);
     let own = [
-        ("--publish", config.publishes.first().cloned()),
-        ("--hostname", Some(config.hostname.clone()).filter(|name| !name.is_empty())),
-        ("--add-host", config.add_hosts.first().cloned()),
-        ("--dns", dns),
-        ("--dns-search", config.dns_search.first().cloned()),
-        ("--dns-option", config.dns_options.first().cloned()),
+        (Field::PortBindings, config.publishes.first().cloned()),
+        (Field::Hostname, Some(config.hostname.clone()).filter(|name| !name.is_empty())),
+        (Field::ExtraHosts, config.add_hosts.first().cloned()),
+        (Field::Dns, dns),
+        (Field::DnsSearch, config.dns_search.first().cloned()),
+        (Field::DnsOptions, config.dns_options.first().cloned()),
     ];
-    for (flag, value) in own {
+    for (field, value) in own {
         if let Some(value) = value {
-            let problem = "cannot be combined with --network container:NAME, \
-                           which shares that container's network and names";
-            return Err(Error::flag(flag, value, problem));
+            let problem = Problem::from("cannot be combined with ").field(Field::NetworkMode);
+            let problem =
+                problem.text(" container:NAME, which shares that container's network and names");
+            return Err(Error::field(field, value, problem));
         }
     }
     Ok(())

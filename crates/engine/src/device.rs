@@ -5,7 +5,7 @@ use std::path::Path;
 
 use husk_spec::Device;
 
-use crate::error::{Error, Result, file};
+use crate::error::{Error, Field, Result, file};
 use crate::rootless;
 
 fn device(path: &Path, inside: &str) -> Result<Option<Device>> {
@@ -32,12 +32,12 @@ fn device(path: &Path, inside: &str) -> Result<Option<Device>> {
 /// Major and minor number of a block device.
 ///
 /// # Errors
-/// A path that is none, by the flag's name.
-pub fn block_number(flag: &'static str, path: &str) -> Result<(i64, i64)> {
-    let failed = |error: std::io::Error| Error::flag(flag, path, error);
+/// A path that is none, by the field's name.
+pub fn block_number(field: Field, path: &str) -> Result<(i64, i64)> {
+    let failed = |error: std::io::Error| Error::field(field, path, error.to_string());
     let meta = std::fs::metadata(path).map_err(failed)?;
     if !meta.file_type().is_block_device() {
-        return Err(Error::flag(flag, path, "is not a block device"));
+        return Err(Error::field(field, path, "is not a block device"));
     }
     let (major, minor) = (rustix::fs::major(meta.rdev()), rustix::fs::minor(meta.rdev()));
     Ok((i64::from(major), i64::from(minor)))
@@ -53,7 +53,11 @@ pub fn asked(devices: &[(String, String, String)]) -> Result<Vec<(Device, String
         match device(Path::new(path), inside)? {
             Some(device) => found.push((device, access.clone())),
             None => {
-                return Err(Error::flag("--device", path, "is not a character or block device"));
+                return Err(Error::field(
+                    Field::Devices,
+                    path,
+                    "is not a character or block device",
+                ));
             }
         }
     }

@@ -1,19 +1,19 @@
-//! What goes wrong in the engine, and the exit code it ends with.
+//! What goes wrong in the engine: one line each, with a kind from which a front end derives
+//! an exit code or an HTTP status.
+
+mod failure;
+mod field;
+mod kind;
 
 use std::fmt;
 use std::io;
 use std::path::Path;
 
-/// Exit code where the engine itself failed.
-pub const ENGINE_FAILED: u8 = 125;
-/// Exit code where the program of a container could not be executed.
-pub const NOT_EXECUTABLE: u8 = 126;
-/// Exit code where the program of a container is not there.
-pub const NOT_FOUND: u8 = 127;
-/// Exit code where a pipe's reader has gone: that of a program that SIGPIPE ends.
-pub const READER_GONE: u8 = 128 + 13;
+pub use failure::Failure;
+pub use field::{Field, Problem};
+pub use kind::ErrorKind;
 
-/// One failure: a line for the person at the shell.
+/// One failure, in one line.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A system call on a file failed.
@@ -34,15 +34,15 @@ pub enum Error {
         /// The parser's message.
         source: serde_json::Error,
     },
-    /// A flag's value that cannot be honoured.
-    #[error("{flag} {value:?}: {problem}")]
-    Flag {
-        /// The flag.
-        flag: &'static str,
+    /// A field of a request whose value cannot be honoured.
+    #[error("{field} {value:?}: {problem}")]
+    Field {
+        /// The field.
+        field: Field,
         /// Its value.
         value: String,
         /// What is wrong with it.
-        problem: String,
+        problem: Problem,
     },
     /// No container has the name or id.
     #[error("no such container: {0}")]
@@ -69,20 +69,6 @@ pub enum Error {
     /// A container that is to be started runs.
     #[error("container {0} is already running")]
     Running(String),
-    /// `-t` where standard input is not a terminal.
-    #[error("standard input is not a terminal: remove -t")]
-    NotTerminal,
-    /// A template of `--format` that cannot be read.
-    #[error("--format {template:?}: {problem}")]
-    Template {
-        /// The template.
-        template: String,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// A malformed command line.
-    #[error("{0}")]
-    Usage(String),
     /// A container that does not run where a running one is needed.
     #[error("container {0} is not running")]
     NotRunning(String),
@@ -98,13 +84,13 @@ pub enum Error {
     /// No exec session of the container has the id.
     #[error("no such exec session: {0}")]
     NoExec(String),
-    /// The runtime failed.
+    /// The runtime or the container's monitor failed.
     #[error("{message}")]
     Runtime {
         /// Its own line.
         message: String,
-        /// What the engine exits with: 125, 126 or 127.
-        status: u8,
+        /// Of which kind its failure is.
+        kind: ErrorKind,
     },
     /// The image store failed.
     #[error(transparent)]
@@ -142,9 +128,9 @@ pub enum Error {
     /// Networks.
     #[error(transparent)]
     Net(#[from] husk_net::Error),
-    /// Nobody reads standard output any more; nobody is told so, either.
-    #[error("the reader closed standard output")]
-    ReaderGone,
+    /// Whoever asked wants no more of it: a consumer of output that is gone.
+    #[error("the consumer of the output is gone")]
+    ConsumerGone,
     /// Everything else, in one sentence.
     #[error("{0}")]
     Other(String),
@@ -159,9 +145,9 @@ impl Error {
         Self::Other(message.to_string())
     }
 
-    /// A flag's value that cannot be honoured.
-    pub fn flag(flag: &'static str, value: impl fmt::Display, problem: impl fmt::Display) -> Self {
-        Self::Flag { flag, value: value.to_string(), problem: problem.to_string() }
+    /// A field's value that cannot be honoured.
+    pub fn field(field: Field, value: impl fmt::Display, problem: impl Into<Problem>) -> Self {
+        Self::Field { field, value: value.to_string(), problem: problem.into() }
     }
 
     /// Whether the container that is named is not there, or not in a state for what is asked.
@@ -170,17 +156,6 @@ impl Error {
             self,
             Self::NoContainer(_) | Self::NotRunning(_) | Self::Paused(_) | Self::NoMonitor(_)
         )
-    }
-
-    /// The exit code of `run`, `create`, `start` and `exec`.
-    pub fn status(&self) -> u8 {
-        match self {
-            Self::Runtime { status, .. } => *status,
-            // Docker's command line says so before it asks the engine.
-            Self::NotTerminal => 1,
-            Self::ReaderGone => READER_GONE,
-            _ => ENGINE_FAILED,
-        }
     }
 }
 

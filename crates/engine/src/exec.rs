@@ -310,7 +310,7 @@ pub fn start(
         match attachment.receive().map_err(file("read from", "the container's monitor"))? {
             Some(Event::Notice(text)) => notice(text),
             Some(Event::Started) => return Ok(attachment),
-            Some(Event::Failed(status, message)) => return Err(Error::Runtime { message, status }),
+            Some(Event::Failed(failure)) => return Err(failure.into()),
             Some(Event::Stdout(_) | Event::Stderr(_)) => {}
             Some(Event::Exited(_)) => {
                 return Err(Error::NotRunning(container.record.name.clone()));

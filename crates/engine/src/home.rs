@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use husk_image::store::Store;
 use husk_net::Networks;
 
-use crate::error::{Error, Result, file};
+use crate::error::{Error, Field, Result, file};
 use crate::rootless::is_rootless;
 
 /// The directories of one engine.
@@ -37,17 +37,17 @@ impl Home {
     /// A relative path, or an environment that does not tell.
     pub fn new(root: Option<PathBuf>, run: Option<PathBuf>) -> Result<Self> {
         let rootless = is_rootless();
-        let absolute = |flag, path: PathBuf| match path.to_str() {
+        let absolute = |field, path: PathBuf| match path.to_str() {
             Some(_) => std::path::absolute(&path).map_err(file("resolve", &path)),
-            None => Err(Error::flag(flag, path.display(), "not UTF-8")),
+            None => Err(Error::field(field, path.display(), "not UTF-8")),
         };
         let root = match root {
-            Some(root) => absolute("--root", root)?,
+            Some(root) => absolute(Field::Root, root)?,
             None => Store::default_root(rootless)
                 .ok_or_else(|| Error::other("none of --root, XDG_DATA_HOME and HOME is set"))?,
         };
         let run = match (run, rootless) {
-            (Some(run), _) => absolute("--runroot", run)?,
+            (Some(run), _) => absolute(Field::Runroot, run)?,
             (None, false) => PathBuf::from("/run/husk"),
             (None, true) => runtime_directory()?.join("husk"),
         };

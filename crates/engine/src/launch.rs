@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::container::Container;
 use crate::container::state::Status;
-use crate::error::{ENGINE_FAILED, Error, Result, file};
+use crate::error::{Error, ErrorKind, Result, file};
 use crate::home::Home;
 use crate::monitor::protocol::{Attachment, Event, Request, pair};
 
@@ -66,7 +66,7 @@ pub(crate) fn start_locked(
     spawn_monitor(home, container, theirs)?;
     match await_start(&attachment, notice) {
         // By a monitor that another has started, and that nobody waited for.
-        Err(Error::Runtime { .. }) if container.state()?.status == Status::Running => {
+        Err(_) if container.state()?.status == Status::Running => {
             Err(Error::Running(container.record.name.clone()))
         }
         started => started.map(|()| attachment),
@@ -97,11 +97,11 @@ pub(crate) fn await_start(attachment: &Attachment, notice: &mut dyn FnMut(String
         match attachment.receive().map_err(file("read from", "the monitor"))? {
             Some(Event::Notice(text)) => notice(text),
             Some(Event::Started) => return Ok(()),
-            Some(Event::Failed(status, message)) => return Err(Error::Runtime { message, status }),
+            Some(Event::Failed(failure)) => return Err(failure.into()),
             Some(_) => {}
             None => {
                 let message = "the container's monitor ended before it ran".to_owned();
-                return Err(Error::Runtime { message, status: ENGINE_FAILED });
+                return Err(Error::Runtime { message, kind: ErrorKind::Runtime });
             }
         }
     }

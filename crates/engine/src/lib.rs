@@ -25,6 +25,7 @@ pub mod monitor;
 pub mod notice;
 pub mod pause;
 pub mod remove;
+pub mod reporter;
 pub mod rootfs;
 pub mod rootless;
 pub mod runtime;

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use serde::Deserialize;
 
 use crate::container::Container;
-use crate::error::{ENGINE_FAILED, Error, NOT_EXECUTABLE, NOT_FOUND, Result, file};
+use crate::error::{Error, ErrorKind, Field, Result, file};
 use crate::home::Home;
 use crate::notice;
 
@@ -40,7 +40,7 @@ impl Runtime {
             None => return Self::find(home),
             Some(path) if path.contains('/') => PathBuf::from(path),
             Some(name) => husk_userns::find_program(name)
-                .ok_or_else(|| Error::flag("--runtime", name, "not found in PATH"))?,
+                .ok_or_else(|| Error::field(Field::Runtime, name, "not found in PATH"))?,
         };
         Ok(Self { program, root: home.oci(), own: false })
     }
@@ -88,7 +88,7 @@ impl Runtime {
         let words = String::from_utf8_lossy(&output.stderr);
         if !output.status.success() {
             let message = self.named(said(&words));
-            return Err(Error::Runtime { message, status: ENGINE_FAILED });
+            return Err(Error::Runtime { message, kind: ErrorKind::Runtime });
         }
         pass_on(&words);
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
@@ -145,24 +145,22 @@ impl Logged {
             return Ok(warnings.into_iter().map(|line| line.msg).collect());
         }
         Err(match errors.into_iter().next_back() {
-            Some(line) => {
-                Error::Runtime { status: status_of(&line), message: runtime.named(line.msg) }
-            }
+            Some(line) => Error::Runtime { kind: kind_of(&line), message: runtime.named(line.msg) },
             None => Error::Runtime {
                 message: format!("{} failed without a message ({status})", program.display()),
-                status: ENGINE_FAILED,
+                kind: ErrorKind::Runtime,
             },
         })
     }
 }
 
-fn status_of(line: &Line) -> u8 {
+fn kind_of(line: &Line) -> ErrorKind {
     // A name that not found in PATH has no errno, but the words of one.
     let absent = line.errno == Some(ENOENT) || line.msg.contains("no such file or directory");
     match (line.code.as_deref(), absent) {
-        (Some("exec"), true) => NOT_FOUND,
-        (Some("exec"), false) => NOT_EXECUTABLE,
-        _ => ENGINE_FAILED,
+        (Some("exec"), true) => ErrorKind::ProgramNotFound,
+        (Some("exec"), false) => ErrorKind::NotExecutable,
+        _ => ErrorKind::Runtime,
     }
 }
 
@@ -187,7 +185,7 @@ pub fn outcome(log: &Path) -> (Vec<String>, Option<Error>) {
     let lines: Vec<Line> = lines.collect();
     let failure = lines.iter().rfind(|line| line.level == "error");
     let failure =
-        failure.map(|line| Error::Runtime { status: status_of(line), message: line.msg.clone() });
+        failure.map(|line| Error::Runtime { kind: kind_of(line), message: line.msg.clone() });
     let warnings = lines.into_iter().filter(|line| line.level == "warning");
     (warnings.map(|line| line.msg).collect(), failure)
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use husk_engine::error::{Error, Result};
+use crate::error::{Error, Result};
 use husk_engine::home::Home;
 use husk_image::archive::load_directory;
 use husk_image::build::{CacheExport, import_cache, write_layout};

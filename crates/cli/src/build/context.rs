@@ -12,7 +12,7 @@ use husk_image::unpack::decompress::Compression;
 use husk_image::unpack::{UnpackOptions, unpack};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
-use husk_engine::error::{Error, Result, file};
+use crate::error::{Error, Result, file};
 use husk_engine::home::Home;
 
 /// Most bytes of a Dockerfile.

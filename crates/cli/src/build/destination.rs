@@ -4,7 +4,7 @@ use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use husk_engine::error::{Error, Result, file};
+use crate::error::{Error, Result, file};
 use husk_engine::home::Home;
 use husk_engine::notice;
 use husk_image::archive::{Format, save_stream};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use husk_engine::error::{Error, Result, file};
+use crate::error::{Error, Result, file};
 use husk_image::build::Secret;
 
 /// As Docker's: the largest secret in bytes.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use husk_image::facts::Facts;
 
 use super::Flags;
-use husk_engine::error::{Error, Result, file};
+use crate::error::{Error, Result, file};
 
 impl Flags {
     /// The image's, then the files', then the flags'.

@@ -2,8 +2,9 @@
 
 use clap::Args;
 
+use crate::error::{Error, Result, flag_of};
 use husk_engine::container::config::{Limits, Throttle, ThrottleKind};
-use husk_engine::error::{Error, Result};
+use husk_engine::error::Field;
 
 /// Limits of the cgroup.
 #[derive(Debug, Args)]
@@ -114,10 +115,11 @@ fn is_weight(weight: u16) -> bool {
 }
 
 /// PATH:VALUE of a block device.
-fn of_device<'a>(flag: &'static str, text: &'a str) -> Result<(String, &'a str)> {
+fn of_device(field: Field, text: &str) -> Result<(String, &str)> {
     let problem = "must be DEVICE:VALUE, such as /dev/sda:1mb";
-    let (path, value) = text.rsplit_once(':').ok_or_else(|| Error::flag(flag, text, problem))?;
-    husk_engine::device::block_number(flag, path)?;
+    let bad = || Error::flag(flag_of(field), text, problem);
+    let (path, value) = text.rsplit_once(':').ok_or_else(bad)?;
+    husk_engine::device::block_number(field, path)?;
     Ok((path.to_owned(), value))
 }
 
@@ -223,25 +225,25 @@ impl FixedLimitFlags {
     }
 
     fn device_weights(&self) -> Result<Vec<(String, u16)>> {
-        const FLAG: &str = "--blkio-weight-device";
         let parse = |text: &String| {
-            let (path, value) = of_device(FLAG, text)?;
+            let (path, value) = of_device(Field::BlkioWeightDevice, text)?;
             let weight = value.parse().ok().filter(|weight| is_weight(*weight));
-            Ok((path, weight.ok_or_else(|| Error::flag(FLAG, text, WEIGHT))?))
+            Ok((path, weight.ok_or_else(|| Error::flag("--blkio-weight-device", text, WEIGHT))?))
         };
         self.blkio_weight_device.iter().map(parse).collect()
     }
 
     fn throttles(&self) -> Result<Vec<Throttle>> {
         let mut throttles = Vec::new();
-        for (flag, list, kind) in [
-            ("--device-read-bps", &self.device_read_bps, ThrottleKind::ReadBytes),
-            ("--device-write-bps", &self.device_write_bps, ThrottleKind::WriteBytes),
-            ("--device-read-iops", &self.device_read_iops, ThrottleKind::ReadOperations),
-            ("--device-write-iops", &self.device_write_iops, ThrottleKind::WriteOperations),
+        for (field, list, kind) in [
+            (Field::BlkioDeviceReadBps, &self.device_read_bps, ThrottleKind::ReadBytes),
+            (Field::BlkioDeviceWriteBps, &self.device_write_bps, ThrottleKind::WriteBytes),
+            (Field::BlkioDeviceReadIops, &self.device_read_iops, ThrottleKind::ReadOperations),
+            (Field::BlkioDeviceWriteIops, &self.device_write_iops, ThrottleKind::WriteOperations),
         ] {
             for text in list {
-                let (device, value) = of_device(flag, text)?;
+                let flag = flag_of(field);
+                let (device, value) = of_device(field, text)?;
                 let rate = match kind {
                     ThrottleKind::ReadBytes | ThrottleKind::WriteBytes => {
                         bytes(flag, value)?.unsigned_abs()

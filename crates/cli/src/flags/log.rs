@@ -3,8 +3,8 @@
 use super::Flags;
 use super::environment::pairs;
 use super::limits::bytes;
+use crate::error::{Error, Result};
 use husk_engine::container::config::LogOptions;
-use husk_engine::error::{Error, Result};
 
 impl Flags {
     pub(super) fn log(&self) -> Result<LogOptions> {

@@ -12,8 +12,9 @@ use std::net::IpAddr;
 use clap::Args;
 use husk_image::facts::Facts;
 
+use crate::error::{Error, Result};
 use husk_engine::container::config::Config;
-use husk_engine::error::{Error, Result};
+use husk_engine::error::Field;
 use husk_engine::home::Home;
 
 pub(super) use environment::{lines, pairs};
@@ -288,8 +289,8 @@ impl Flags {
             device_rules: self.device_rules()?,
             read_only: self.read_only,
             privileged: self.privileged,
-            cap_add: capabilities("--cap-add", &self.cap_add)?,
-            cap_drop: capabilities("--cap-drop", &self.cap_drop)?,
+            cap_add: capabilities(Field::CapAdd, &self.cap_add)?,
+            cap_drop: capabilities(Field::CapDrop, &self.cap_drop)?,
             security: self.security()?,
             limits: self.fixed_limits.add_to(self.limits.resolve()?)?,
             ulimits: self.ulimits()?,

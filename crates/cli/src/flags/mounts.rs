@@ -3,9 +3,9 @@
 use husk_image::facts::Facts;
 
 use super::Flags;
+use crate::error::{Error, Result, file};
 use husk_engine::container::config::{BindRecursive, Mount};
 use husk_engine::container::{Container, name};
-use husk_engine::error::{Error, Result, file};
 use husk_engine::home::Home;
 
 impl Flags {

@@ -3,7 +3,7 @@
 use husk_spec::NamespaceType;
 
 use super::Flags;
-use husk_engine::error::{Error, Result};
+use crate::error::{Error, Result};
 
 fn joinable(typ: NamespaceType) -> bool {
     matches!(typ, NamespaceType::Pid | NamespaceType::Ipc)

@@ -3,8 +3,9 @@
 use husk_spec::DeviceRule;
 
 use super::Flags;
+use crate::error::{Error, Result, file};
 use husk_engine::container::config::Security;
-use husk_engine::error::{Error, Result, file};
+use husk_engine::error::Field;
 use husk_engine::rootless::is_rootless;
 use husk_engine::spec::capability;
 
@@ -143,6 +144,6 @@ fn seccomp_file(path: &str) -> Result<husk_spec::Seccomp> {
     husk_spec::parse(&bytes).map_err(failed)
 }
 
-pub(super) fn capabilities(flag: &'static str, names: &[String]) -> Result<Vec<String>> {
-    names.iter().map(|name| capability::parse(flag, name)).collect()
+pub(super) fn capabilities(field: Field, names: &[String]) -> Result<Vec<String>> {
+    names.iter().map(|name| Ok(capability::parse(field, name)?)).collect()
 }

@@ -6,12 +6,12 @@ use husk_spec::NamespaceType;
 use serde_json::{Value, json};
 
 use crate::container::image_id;
+use crate::error::Result;
 use crate::listing::status_word;
 use crate::template::{Nil, OMITTED, nil};
 use husk_engine::container::config::{Config, Mount, ThrottleKind};
 use husk_engine::container::state::{State, Status};
 use husk_engine::container::{Container, Source, name};
-use husk_engine::error::Result;
 use husk_engine::home::Home;
 use husk_engine::{rootfs, spec, usage};
 

@@ -50,7 +50,7 @@ fn run_once(home: &Home, container: &Container, server: &mut Server) -> Result<i
         Err(error) => {
             let mut state = container.written_state()?;
             state.error = error.to_string();
-            state.exit_code = i32::from(error.status());
+            state.exit_code = i32::from(error.kind().program_status());
             container.write_state(&state)?;
             return Err(error);
         }

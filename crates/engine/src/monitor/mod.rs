@@ -66,7 +66,7 @@ pub fn run(home: &Home, id: &str) -> Result<()> {
 }
 
 fn failed(error: &Error) -> Event {
-    Event::Failed(error.status(), error.to_string())
+    Event::Failed(error.into())
 }
 
 /// The socket that we were given as standard input, which is /dev/null from now on: a connection

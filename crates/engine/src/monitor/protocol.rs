@@ -25,7 +25,7 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, recv, send,
 };
 
-use crate::error::{Result, file};
+use crate::error::{ErrorKind, Failure, Result, file};
 
 /// What a monitor understands: 0 has neither `Session`, `Start` nor `Restart`.
 pub const VERSION: u32 = 1;
@@ -74,8 +74,8 @@ pub enum Event {
     Notice(String),
     /// The program runs.
     Started,
-    /// The program could not be started: the exit code for the engine, and why.
-    Failed(u8, String),
+    /// The program could not be started, and why.
+    Failed(Failure),
     /// The program has ended with this exit status.
     Exited(i32),
 }
@@ -143,11 +143,7 @@ impl Event {
             Self::Stderr(data) => with(b'2', data),
             Self::Notice(text) => with(b'n', clip(text)),
             Self::Started => with(b's', &[]),
-            Self::Failed(status, text) => {
-                let mut data = vec![*status];
-                data.extend_from_slice(clip(text));
-                with(b'f', &data)
-            }
+            Self::Failed(failure) => with(b'F', &packed(failure)),
             Self::Exited(status) => with(b'x', &status.to_le_bytes()),
         }
     }
@@ -161,14 +157,28 @@ impl Event {
             b'2' => Self::Stderr(data.to_vec()),
             b'n' => Self::Notice(text(data)),
             b's' => Self::Started,
+            b'F' => Self::Failed(serde_json::from_slice(data).ok()?),
+            // Of an older monitor: what it would exit with, and a text.
             b'f' => {
                 let (status, rest) = data.split_first()?;
-                Self::Failed(*status, text(rest))
+                let kind = ErrorKind::from_program_status(*status);
+                Self::Failed(Failure::new(kind, text(rest)))
             }
             b'x' => Self::Exited(number(data)?),
             _ => return None,
         })
     }
+}
+
+/// A failure as JSON. A text is cut that could not be sent whole: an escaped character has six
+/// bytes at most.
+fn packed(failure: &Failure) -> Vec<u8> {
+    let whole = serde_json::to_vec(failure).unwrap_or_default();
+    if (1..=MAX_DATA).contains(&whole.len()) {
+        return whole;
+    }
+    let message = failure.message.chars().take(MAX_DATA / 8).collect();
+    serde_json::to_vec(&Failure::new(failure.kind, message)).unwrap_or_default()
 }
 
 fn clip(text: &str) -> &[u8] {
@@ -338,12 +348,18 @@ mod tests {
             Event::Stderr(Vec::new()),
             Event::Notice("n".to_owned()),
             Event::Started,
-            Event::Failed(127, "no such file".to_owned()),
+            Event::Failed(Failure::new(ErrorKind::ProgramNotFound, "no such file".to_owned())),
             Event::Exited(137),
         ];
         for event in events {
             assert_eq!(Event::decode(&event.encode()), Some(event));
         }
+        let older = Failure::new(ErrorKind::NotExecutable, "no".to_owned());
+        assert_eq!(Event::decode(b"f\x7eno"), Some(Event::Failed(older)));
+        let long = Failure::new(ErrorKind::Io, "\x01".repeat(MAX_DATA));
+        let packet = Event::Failed(long).encode();
+        assert!(packet.len() <= MAX_DATA + 1, "{}", packet.len());
+        assert!(matches!(Event::decode(&packet), Some(Event::Failed(_))));
         assert_eq!(Request::decode(b"k1"), None);
         assert_eq!(Event::decode(b""), None);
         assert_eq!(Request::decode(b"?of a later version"), None);

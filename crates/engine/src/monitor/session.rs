@@ -201,7 +201,7 @@ impl Session {
         let pid = match begun {
             Ok(pid) => pid,
             Err(error) => {
-                self.end(Some(i32::from(error.status())), &error.to_string());
+                self.end(Some(i32::from(error.kind().program_status())), &error.to_string());
                 return Progress::Failed(error);
             }
         };

@@ -1,6 +1,6 @@
 //! The capabilities of a container's process.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Field, Result};
 
 /// What a container has without being asked: Docker's default set.
 const DEFAULT: [&str; 14] = [
@@ -69,7 +69,7 @@ const ALL: [&str; 41] = [
 ///
 /// # Errors
 /// An unknown name.
-pub fn parse(flag: &'static str, text: &str) -> Result<String> {
+pub fn parse(field: Field, text: &str) -> Result<String> {
     let upper = text.to_ascii_uppercase();
     if upper == "ALL" {
         return Ok(upper);
@@ -77,7 +77,7 @@ pub fn parse(flag: &'static str, text: &str) -> Result<String> {
     let name = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
     match ALL.contains(&name.as_str()) {
         true => Ok(name),
-        false => Err(Error::flag(flag, text, "unknown capability (capabilities(7) lists them)")),
+        false => Err(Error::field(field, text, "unknown capability (capabilities(7) lists them)")),
     }
 }
 

@@ -4,7 +4,7 @@ use husk_spec::{BlockIo, Cpu, Memory, Pids, Resources, ThrottleDevice, WeightDev
 
 use crate::container::config::{Limits, ThrottleKind};
 use crate::device::block_number;
-use crate::error::Result;
+use crate::error::{Field, Result};
 
 /// The limits as the runtime takes them, also for `update`.
 ///
@@ -43,26 +43,26 @@ pub fn limits(limits: &Limits) -> Result<Resources> {
 fn block_io(limits: &Limits) -> Result<BlockIo> {
     let mut block_io = BlockIo { weight: limits.blkio_weight, ..BlockIo::default() };
     for (path, weight) in &limits.device_weights {
-        let (major, minor) = block_number("--blkio-weight-device", path)?;
+        let (major, minor) = block_number(Field::BlkioWeightDevice, path)?;
         let weight = WeightDevice { major, minor, weight: Some(*weight), leaf_weight: None };
         block_io.weight_device.push(weight);
     }
     for throttle in &limits.throttles {
-        let (flag, list) = match throttle.kind {
+        let (field, list) = match throttle.kind {
             ThrottleKind::ReadBytes => {
-                ("--device-read-bps", &mut block_io.throttle_read_bps_device)
+                (Field::BlkioDeviceReadBps, &mut block_io.throttle_read_bps_device)
             }
             ThrottleKind::WriteBytes => {
-                ("--device-write-bps", &mut block_io.throttle_write_bps_device)
+                (Field::BlkioDeviceWriteBps, &mut block_io.throttle_write_bps_device)
             }
             ThrottleKind::ReadOperations => {
-                ("--device-read-iops", &mut block_io.throttle_read_iops_device)
+                (Field::BlkioDeviceReadIops, &mut block_io.throttle_read_iops_device)
             }
             ThrottleKind::WriteOperations => {
-                ("--device-write-iops", &mut block_io.throttle_write_iops_device)
+                (Field::BlkioDeviceWriteIops, &mut block_io.throttle_write_iops_device)
             }
         };
-        let (major, minor) = block_number(flag, &throttle.device)?;
+        let (major, minor) = block_number(field, &throttle.device)?;
         list.push(ThrottleDevice { major, minor, rate: throttle.rate });
     }
     Ok(block_io)

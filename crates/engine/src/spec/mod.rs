@@ -20,7 +20,7 @@ use husk_spec::{
 };
 
 use crate::container::config::Config;
-use crate::error::{Error, Result};
+use crate::error::{Error, Field, Problem, Result};
 
 pub use limits::limits;
 
@@ -217,8 +217,9 @@ fn sysctls(
 ) -> Result<std::collections::BTreeMap<String, String>> {
     for name in config.sysctls.keys() {
         if name.starts_with("net.") && facts.network == Network::Host {
-            let problem = "cannot be combined with --network host";
-            return Err(Error::flag("--sysctl", name, problem));
+            let problem = Problem::from("cannot be combined with ");
+            let problem = problem.field(Field::NetworkMode).text(" host");
+            return Err(Error::field(Field::Sysctls, name, problem));
         }
     }
     let mut sysctls = config.sysctls.clone();

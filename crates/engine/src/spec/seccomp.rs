@@ -16,7 +16,7 @@
 
 use husk_spec::{Seccomp, SeccompAction, SeccompArch, SeccompArg, SeccompOp, SeccompSyscall};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Field, Result};
 
 const FILES: &str = "
     access faccessat faccessat2 chdir fchdir getcwd chmod fchmod fchmodat fchmodat2 chown chown32
@@ -199,7 +199,7 @@ pub fn default_profile(capabilities: &[String], extra: &[String]) -> Result<Secc
     for name in extra {
         if !matches!(name.as_str(), "io_uring" | "af_alg" | "af_vsock") {
             let problem = "must be one of +io_uring, +af_alg, +af_vsock";
-            return Err(Error::flag("--security-opt seccomp=+", name, problem));
+            return Err(Error::field(Field::SeccompGroup, name, problem));
         }
     }
     let wants = |name: &str| extra.iter().any(|extra| extra == name);
