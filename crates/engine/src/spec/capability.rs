@@ -129,11 +129,11 @@ mod tests {
     #[test]
     fn names() {
         for text in ["net_admin", "NET_ADMIN", "cap_net_admin"] {
-            assert_eq!(parse("--cap-add", text).unwrap(), "CAP_NET_ADMIN");
+            assert_eq!(parse(Field::CapAdd, text).unwrap(), "CAP_NET_ADMIN");
         }
         assert_eq!(
-            parse("--cap-add", "net_amin").unwrap_err().to_string(),
-            "--cap-add \"net_amin\": unknown capability (capabilities(7) lists them)"
+            parse(Field::CapAdd, "net_amin").unwrap_err().to_string(),
+            "HostConfig.CapAdd \"net_amin\": unknown capability (capabilities(7) lists them)"
         );
     }
 }
