@@ -67,6 +67,11 @@ impl Cgroup {
         }
     }
 
+    /// The directory that [`Cgroup::freeze`] writes to; None where there is none.
+    pub fn freezer(&self) -> Option<PathBuf> {
+        self.freezer_v1().or_else(|| self.v2.clone())
+    }
+
     /// The directory in the v1 freezer's hierarchy.
     pub(crate) fn freezer_v1(&self) -> Option<PathBuf> {
         self.v1

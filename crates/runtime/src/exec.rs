@@ -326,7 +326,10 @@ impl Addition<'_> {
         if has_user {
             limit::raise_hard(self.plan, None)?;
         }
-        let namespaces = self.namespaces();
+        let mut namespaces = self.namespaces();
+        if self.target.record.restored && has_other_clocks(self.target.record.pid) {
+            namespaces |= clone_flag(NamespaceType::Time);
+        }
         if namespaces != 0 {
             let init = self.target.init.as_fd();
             husk_sys::namespace::setns(init, namespaces).at(Step::Namespace, 0, "setns")?;
@@ -377,6 +380,12 @@ impl Reactions for Addition<'_> {
     fn describe_death(&self, status: Option<WaitStatus>) -> Error {
         describe::death(status, &self.target.record)
     }
+}
+
+/// Whether a process is in another time namespace than this one.
+fn has_other_clocks(pid: i32) -> bool {
+    let link = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/time")).ok();
+    link(&pid.to_string()).is_some_and(|theirs| link("self").is_some_and(|own| own != theirs))
 }
 
 fn open_terminal(

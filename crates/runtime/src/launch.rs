@@ -139,7 +139,8 @@ pub fn launch(store: &Store, spec: &Spec, config: &[u8], options: &Options) -> R
     }
 }
 
-fn record(spec: &Spec, plan: &LaunchPlan, options: &Options, cgroup: Cgroup) -> Record {
+/// What is remembered of a container before it has a process.
+pub(crate) fn record(spec: &Spec, plan: &LaunchPlan, options: &Options, cgroup: Cgroup) -> Record {
     Record {
         oci_version: spec.oci_version.clone(),
         id: options.request.id.clone(),
@@ -154,6 +155,7 @@ fn record(spec: &Spec, plan: &LaunchPlan, options: &Options, cgroup: Cgroup) -> 
         no_new_keyring: options.request.no_new_keyring,
         own_pid_namespace: plan.namespaces.makes(NamespaceType::Pid),
         covered_mount: None,
+        restored: false,
         poststart: plan.hooks.poststart.clone(),
         poststop: plan.hooks.poststop.clone(),
     }

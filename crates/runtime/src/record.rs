@@ -49,6 +49,10 @@ pub struct Record {
     /// runtime's mount namespace, where the container has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub covered_mount: Option<u64>,
+    /// `restore` has made its processes: they are in a time namespace, by which CRIU lets their
+    /// clocks go on from where they were.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restored: bool,
     /// `--no-new-keyring`: its processes are in the session keyring of who starts them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_new_keyring: bool,

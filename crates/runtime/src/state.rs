@@ -24,6 +24,10 @@ const NOTIFY_SOCKET: &str = "notify/notify.sock";
 const RECORD: &str = "state.json";
 const NEXT_RECORD: &str = "state.json.new";
 const CONFIG: &str = "config.json";
+/// Directory of CRIU's log and the like, while it is at work.
+const WORK: &str = "criu.work";
+/// Where CRIU has the root filesystem mounted, in a mount namespace of its own.
+const CRIU_ROOT: &str = "criu-root";
 
 /// How long a command waits for another one on the same container.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -341,6 +345,37 @@ impl Directory {
         fs::chmodat(&self.fd, NOTIFY_SOCKET, mode, AtFlags::empty())
     }
 
+    /// Makes the directory that CRIU works in.
+    pub fn make_work(&self) -> Result<(OwnedFd, PathBuf)> {
+        let failed = |op: &'static str| {
+            let path = self.path.join(WORK).display().to_string();
+            move |errno| Error::kernel(path, op, errno)
+        };
+        match fs::mkdirat(&self.fd, WORK, Mode::from_raw_mode(0o700)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(failed("mkdir")(errno)),
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = fs::openat(&self.fd, WORK, flags, Mode::empty()).map_err(failed("open"))?;
+        Ok((fd, self.path.join(WORK)))
+    }
+
+    /// Makes the mount point of the root filesystem that CRIU is given.
+    pub fn make_root_mount_point(&self) -> Result<PathBuf> {
+        let path = self.path.join(CRIU_ROOT);
+        fs::mkdirat(&self.fd, CRIU_ROOT, Mode::from_raw_mode(0o700))
+            .map_err(|errno| Error::kernel(path.display(), "mkdir", errno))?;
+        Ok(path)
+    }
+
+    /// Removes what CRIU has needed.
+    pub fn remove_work(&self) -> Result<()> {
+        [WORK, CRIU_ROOT].into_iter().try_for_each(|name| {
+            husk_rootfs::remove::entry(self.fd.as_fd(), name.as_bytes())
+                .map_err(|errno| Error::kernel(self.path.join(name).display(), "remove", errno))
+        })
+    }
+
     /// From now on the container counts as started.
     pub fn remove_start_socket(&self) -> Result<()> {
         match fs::unlinkat(&self.fd, START, AtFlags::empty()) {
@@ -393,6 +428,7 @@ impl Directory {
             }
             fs::unlinkat(&self.fd, NOTIFY, AtFlags::REMOVEDIR).map_err(failed)?;
         }
+        self.remove_work()?;
         for name in self.names().map_err(failed)? {
             match fs::unlinkat(&self.fd, &name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}

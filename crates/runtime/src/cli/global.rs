@@ -26,7 +26,7 @@ pub(super) const FLAGS: &[(&str, &str)] = &[
         "--timings[=FILE]",
         "tell where the time went: on stderr, or as trace spans appended to FILE (see TRACEPARENT)",
     ),
-    ("--criu PATH", "accepted for old callers; nothing is checkpointed"),
+    ("--criu PATH", "the program that checkpoint and restore use (criu in PATH)"),
     ("-v, --version", "print the version"),
     ("-h, --help", "print this"),
 ];
@@ -39,6 +39,8 @@ pub(super) struct Global {
     pub(super) rootless: Option<bool>,
     /// Whether times are taken, and the file that they go to.
     pub(super) timings: Option<Option<File>>,
+    /// Where CRIU is, if not in PATH.
+    pub(super) criu: Option<String>,
     pub(super) version: bool,
     pub(super) help: bool,
     pub(super) command: Option<String>,
@@ -51,6 +53,7 @@ impl Global {
             manager: Manager::Cgroupfs,
             rootless: None,
             timings: None,
+            criu: None,
             version: false,
             help: false,
             command: None,
@@ -79,8 +82,7 @@ impl Global {
                 "cgroup-manager" => global.manager = manager(&arguments.value()?)?,
                 "rootless" => global.rootless = rootless_flag(&arguments.value()?)?,
                 "timings" => global.timings = Some(timings(arguments)?),
-                // containerd passes it; what it names would be used by checkpoint alone.
-                "criu" => drop(arguments.value()?),
+                "criu" => global.criu = Some(arguments.value()?).filter(|path| !path.is_empty()),
                 "v" | "version" => global.version = true,
                 "h" | "help" => global.help = true,
                 _ => return Err(Argument::Flag(flag).unexpected()),

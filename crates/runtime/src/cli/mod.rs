@@ -2,6 +2,7 @@
 //! out; what is done stands elsewhere.
 
 mod arguments;
+mod checkpoint;
 mod create;
 mod delete;
 mod events;
@@ -13,6 +14,7 @@ mod kill;
 mod list;
 mod pause;
 mod ps;
+mod restore;
 mod run;
 mod spec;
 mod start;
@@ -42,6 +44,7 @@ struct Command {
 }
 
 const COMMANDS: &[Command] = &[
+    checkpoint::COMMAND,
     create::COMMAND,
     delete::COMMAND,
     events::COMMAND,
@@ -53,17 +56,12 @@ const COMMANDS: &[Command] = &[
     pause::PAUSE,
     ps::COMMAND,
     pause::RESUME,
+    restore::COMMAND,
     run::COMMAND,
     spec::COMMAND,
     start::COMMAND,
     state::COMMAND,
     update::COMMAND,
-];
-
-/// Commands of other runtimes that this one does not have.
-const ABSENT: [(&str, &str); 2] = [
-    ("checkpoint", "checkpointing is not supported"),
-    ("restore", "checkpointing is not supported"),
 ];
 
 /// Runs the program.
@@ -129,9 +127,6 @@ fn run(global: &Global, arguments: Arguments) -> Exit {
 }
 
 fn unknown_command(name: &str) -> Error {
-    if let Some((_, why)) = ABSENT.iter().find(|(absent, _)| *absent == name) {
-        return Error::new(Code::Unsupported, name, why);
-    }
     let error = Error::new(Code::Usage, name, "no such command");
     match COMMANDS.iter().find(|command| similar(command.name, name)) {
         Some(command) => error.hint(format_args!("did you mean {}?", command.name)),

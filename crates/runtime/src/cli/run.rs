@@ -106,7 +106,7 @@ fn run(global: &Global, mut arguments: Arguments) -> Exit {
 }
 
 /// From the program's start to its end; None where nobody waits for that.
-fn attend(
+pub(super) fn attend(
     launched: &mut Launched,
     signals: Option<Signals>,
     ours: Option<OwnedFd>,
@@ -144,7 +144,7 @@ fn attend(
 }
 
 /// What it cannot remove it tells of.
-fn destroy(launched: &Launched) {
+pub(super) fn destroy(launched: &Launched) {
     let locked = launched.directory.lock();
     let done = locked.and_then(|()| lifecycle::destroy(&launched.directory, &launched.record));
     if let Err(error) = done {

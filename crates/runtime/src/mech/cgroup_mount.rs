@@ -103,7 +103,7 @@ fn kept_readonly(attributes: MountAttr) -> MountAttr {
 }
 
 /// The container's directory below a hierarchy's mount point.
-fn own_below(mount_point: &CStr, cgroup: &Cgroup) -> Option<CString> {
+pub(crate) fn own_below(mount_point: &CStr, cgroup: &Cgroup) -> Option<CString> {
     let own = cgroup.directories().find(|directory| {
         let rest = directory.as_os_str().as_bytes().strip_prefix(mount_point.to_bytes());
         rest.is_some_and(|rest| rest.starts_with(b"/"))

@@ -122,7 +122,7 @@ fn make_parent_private(root: &Root) -> Result<(), Fault> {
 }
 
 /// proc_pid_mountinfo(5) writes space, tab, newline and backslash as three octal digits.
-pub(super) fn unescape(text: &str) -> Vec<u8> {
+pub(crate) fn unescape(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, after)) = rest.split_first() {
