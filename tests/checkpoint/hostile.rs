@@ -118,8 +118,12 @@ fn what_exceeds_the_configuration_is_refused() {
         ("/root/readonly", json!(true), "root.readonly"),
         ("/linux/maskedPaths", json!(["/proc/version"]), "linux.maskedPaths[0]"),
         ("/linux/readonlyPaths", json!(["/proc/sys"]), "linux.readonlyPaths[0]"),
-        ("/linux/seccomp", json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
-            { "names": ["acct"], "action": "SCMP_ACT_ERRNO" }] }), "linux.seccomp"),
+        (
+            "/linux/seccomp",
+            json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+            { "names": ["acct"], "action": "SCMP_ACT_ERRNO" }] }),
+            "linux.seccomp",
+        ),
         (&format!("/mounts/{index}/options"), json!(["bind", "ro"]), "mounts[6].options (ro)"),
     ] {
         let mut narrower = bundle.clone();

@@ -110,7 +110,10 @@ fn restore_makes_the_container_anew() {
     bundle.write();
     let restored = kit.restore(&bundle, &[]);
     let cgroup = restored.proc("cgroup");
-    assert!(cgroup.lines().all(|line| line.starts_with("0:") || line.contains(bundle.id())), "{cgroup}");
+    assert!(
+        cgroup.lines().all(|line| line.starts_with("0:") || line.contains(bundle.id())),
+        "{cgroup}"
+    );
     let limit = husk_tests::host::cgroup_hierarchies()
         .iter()
         .map(|mount| mount.join(bundle.id()).join("pids.max"))
@@ -154,11 +157,8 @@ fn bind_mounts_come_from_the_configuration() {
 fn a_network_namespace_by_its_path() {
     let Some(kit) = Kit::new() else { return };
     let mut bundle = counter(&kit.case);
-    let mut holder = Command::new("unshare")
-        .args(["-n", "sleep", "1000"])
-        .stdin(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut holder =
+        Command::new("unshare").args(["-n", "sleep", "1000"]).stdin(Stdio::null()).spawn().unwrap();
     let path = format!("/proc/{}/ns/net", holder.id());
     let own = fs::read_link("/proc/self/ns/net").unwrap();
     until("a network namespace", || fs::read_link(&path).is_ok_and(|link| link != own));
@@ -246,10 +246,11 @@ fn what_cannot_be_done_is_named() {
     let container = kit.case.start(&bundle);
     until_above(&bundle, 1);
     let missing = kit.case.runtime().args(["--criu", "/nonexistent/criu", "checkpoint"]);
-    missing
-        .arg(bundle.id())
-        .output()
-        .refused_in_one_line(&["/nonexistent/criu", "package criu", "3.16"]);
+    missing.arg(bundle.id()).output().refused_in_one_line(&[
+        "/nonexistent/criu",
+        "package criu",
+        "3.16",
+    ]);
     let predump = kit.checkpointing(bundle.id(), &["--pre-dump"]).output();
     if predump.status.success() {
         fs::remove_dir_all(kit.images()).unwrap();
@@ -269,6 +270,8 @@ fn what_cannot_be_done_is_named() {
     }
     assert_eq!(container.status(), "running");
     container.stop();
-    kit.checkpointing(bundle.id(), &[]).output().refused_in_one_line(&["only a running", "stopped"]);
+    kit.checkpointing(bundle.id(), &[])
+        .output()
+        .refused_in_one_line(&["only a running", "stopped"]);
     container.delete();
 }

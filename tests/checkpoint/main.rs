@@ -55,7 +55,10 @@ impl Kit {
     fn new() -> Option<Self> {
         let Some(criu) = criu() else {
             // Past the test harness, which keeps what it captures of tests that pass.
-            let _ = writeln!(std::io::stderr(), "skipped: no criu here that `criu check` is content with");
+            let _ = writeln!(
+                std::io::stderr(),
+                "skipped: no criu here that `criu check` is content with"
+            );
             return None;
         };
         Some(Self { case: Case::new(), criu })

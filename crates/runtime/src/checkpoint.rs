@@ -168,12 +168,10 @@ pub(crate) fn check_kernel(criu: &Criu, options: &Options) -> Result<()> {
 pub(crate) fn check_lazy_pages(shared: &Shared, has: Option<bool>) -> Result<()> {
     match shared.lazy_pages && has != Some(true) {
         false => Ok(()),
-        true => Err(Error::new(
-            Code::Unsupported,
-            "--lazy-pages",
-            "userfaultfd(2) cannot be used here",
-        )
-        .hint("the kernel lacks CONFIG_USERFAULTFD, or vm.unprivileged_userfaultfd")),
+        true => {
+            Err(Error::new(Code::Unsupported, "--lazy-pages", "userfaultfd(2) cannot be used here")
+                .hint("the kernel lacks CONFIG_USERFAULTFD, or vm.unprivileged_userfaultfd"))
+        }
     }
 }
 
@@ -238,8 +236,7 @@ impl Shared {
                 ));
             }
         };
-        let configuration =
-            CONFIGURATIONS.iter().find(|path| std::path::Path::new(path).exists());
+        let configuration = CONFIGURATIONS.iter().find(|path| std::path::Path::new(path).exists());
         Ok(Dump {
             log_level: Some(4),
             notify_scripts: Some(true),
@@ -352,8 +349,8 @@ impl Checkpoint<'_> {
                 _ => continue,
             };
             let path = format!("/proc/{}/ns/{file}", self.record.pid);
-            let status = rustix::fs::stat(&path)
-                .map_err(|errno| Error::kernel(&path, "stat", errno))?;
+            let status =
+                rustix::fs::stat(&path).map_err(|errno| Error::kernel(&path, "stat", errno))?;
             external.push(format!("{file}[{}]:{name}", status.st_ino));
         }
         Ok(external)
@@ -371,12 +368,13 @@ impl Checkpoint<'_> {
             let path = images.path.join(STREAMS).display().to_string();
             move |errno| Error::kernel(path, op, errno)
         };
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&images.fd, STREAMS, flags, Mode::from_raw_mode(0o600))
             .map_err(failed("open"))?;
-        File::from(file).write_all(&text).map_err(|error| {
-            Error::io(Code::Kernel, images.path.join(STREAMS).display(), &error)
-        })
+        File::from(file)
+            .write_all(&text)
+            .map_err(|error| Error::io(Code::Kernel, images.path.join(STREAMS).display(), &error))
     }
 }
 

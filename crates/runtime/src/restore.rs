@@ -190,7 +190,8 @@ impl Restore<'_> {
         self.add_streams(&mut request)?;
         let mut inherited = Vec::new();
         self.add_namespaces(&mut request, &mut inherited);
-        let start = Start { images: self.images, work: &work, root: &root, mount_point: &mount_point };
+        let start =
+            Start { images: self.images, work: &work, root: &root, mount_point: &mount_point };
         // CRIU opens the two by the numbers that they have here.
         let (worker, _directories) = self.start(criu, &start, &inherited, &mut request)?;
         self.worker = worker.pid();
@@ -209,8 +210,7 @@ impl Restore<'_> {
         timing::done(Phase::Exec);
         if !response.success {
             let place = format!("--image-path ({})", self.images.path.display());
-            let path =
-                self.options.shared.work_path.as_ref().map(|path| format!("{path}/{LOG}"));
+            let path = self.options.shared.work_path.as_ref().map(|path| format!("{path}/{LOG}"));
             return Err(log::failure(&place, &response, work.fd.as_fd(), LOG, path.as_deref()));
         }
         drop(work);
@@ -269,8 +269,8 @@ impl Restore<'_> {
         };
         let bytes = husk_spec::read_bounded(std::fs::File::from(file))
             .map_err(|error| Error::document(STREAMS, error))?;
-        let streams: Vec<String> = serde_json::from_slice(&bytes)
-            .map_err(|error| Error::invalid(STREAMS, error))?;
+        let streams: Vec<String> =
+            serde_json::from_slice(&bytes).map_err(|error| Error::invalid(STREAMS, error))?;
         for (fd, stream) in (0..).zip(streams.iter().take(3)) {
             let number = stream.strip_prefix("pipe:[").and_then(|rest| rest.strip_suffix(']'));
             let pipe = number.is_some_and(|number| number.parse::<u64>().is_ok());
@@ -406,7 +406,6 @@ impl Restore<'_> {
         }
     }
 }
-
 
 /// What CRIU finds in its mount namespace.
 struct Start<'a> {

@@ -141,9 +141,8 @@ fn page_server(value: &str) -> Result<Option<(String, u16)>> {
 
 /// A descriptor of the caller's; runc takes -1 for none.
 fn status_fd(value: &str) -> Result<Option<OwnedFd>> {
-    let refuse = |why: &str| {
-        Err(Error::new(Code::Usage, format_args!("--status-fd ({value})"), why))
-    };
+    let refuse =
+        |why: &str| Err(Error::new(Code::Usage, format_args!("--status-fd ({value})"), why));
     let number: i32 = match value.parse() {
         Ok(-1) => return Ok(None),
         Ok(number @ 0..) => number,
@@ -153,8 +152,6 @@ fn status_fd(value: &str) -> Result<Option<OwnedFd>> {
     match std::fs::OpenOptions::new().write(true).open(format!("/proc/self/fd/{number}")) {
         Ok(file) => Ok(Some(file.into())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => refuse("not open"),
-        Err(error) => {
-            Err(Error::io(Code::Usage, format_args!("--status-fd ({value})"), &error))
-        }
+        Err(error) => Err(Error::io(Code::Usage, format_args!("--status-fd ({value})"), &error)),
     }
 }

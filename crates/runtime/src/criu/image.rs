@@ -87,9 +87,7 @@ impl Directory {
     /// Opens the same directory in the mount namespace that the caller is in by now: CRIU mounts
     /// below it, which a descriptor of another namespace does not allow.
     pub(crate) fn reopen(&self) -> Result<OwnedFd> {
-        let failed = |op: &'static str| {
-            move |errno| Error::kernel(self.path.display(), op, errno)
-        };
+        let failed = |op: &'static str| move |errno| Error::kernel(self.path.display(), op, errno);
         let fd = fs::open(&self.path, FLAGS, Mode::empty()).map_err(failed("open"))?;
         match husk_rootfs::resolve::same_file(fd.as_fd(), self.fd.as_fd()) {
             Ok(true) => Ok(fd),
@@ -119,17 +117,15 @@ impl Directory {
 /// Refuses what is not a regular file, and a directory that anybody may change meanwhile.
 fn check(shown: &str, directory: &OwnedFd, parents: usize) -> Result<()> {
     let failed = |op: &'static str| move |errno| Error::kernel(shown, op, errno);
-    let refuse = |why: std::fmt::Arguments<'_>| {
-        Err(Error::new(Code::InvalidConfig, shown, why))
-    };
+    let refuse = |why: std::fmt::Arguments<'_>| Err(Error::new(Code::InvalidConfig, shown, why));
     let status = fs::fstat(directory).map_err(failed("fstat"))?;
     if status.st_mode & 0o002 != 0 && status.st_mode & 0o1000 == 0 {
         return refuse(format_args!("any user may write to it, and CRIU reads it as root"));
     }
     for name in walk::names(directory.as_fd()).map_err(failed("getdents64"))? {
         let cname = CString::new(name.as_slice()).map_err(|_| failed("open")(Errno::INVAL))?;
-        let status = fs::statat(directory, &cname, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(failed("fstatat"))?;
+        let status =
+            fs::statat(directory, &cname, AtFlags::SYMLINK_NOFOLLOW).map_err(failed("fstatat"))?;
         let kind = match FileType::from_raw_mode(status.st_mode) {
             // CRIU opens no path in one.
             FileType::RegularFile | FileType::Directory => continue,
@@ -184,17 +180,14 @@ pub(crate) fn open_work(
 
 /// Whether `--parent-path` is a path from the image directory to one that is there.
 pub(crate) fn check_parent(images: &Directory, parent: &str) -> Result<()> {
-    let refuse = |why: &str| {
-        Err(Error::new(Code::Usage, format_args!("--parent-path ({parent})"), why))
-    };
+    let refuse =
+        |why: &str| Err(Error::new(Code::Usage, format_args!("--parent-path ({parent})"), why));
     if Path::new(parent).is_absolute() {
         return refuse("must be relative to --image-path");
     }
     match fs::openat(&images.fd, parent, FLAGS, Mode::empty()) {
         Ok(_) => Ok(()),
         Err(Errno::NOENT) => refuse("not there, seen from --image-path"),
-        Err(errno) => {
-            Err(Error::kernel(format_args!("--parent-path ({parent})"), "open", errno))
-        }
+        Err(errno) => Err(Error::kernel(format_args!("--parent-path ({parent})"), "open", errno)),
     }
 }

@@ -21,9 +21,15 @@ const HINTS: [(&str, &str); 13] = [
     ("External socket", "--ext-unix-sk leaves out sockets that lead outside of the container"),
     ("file locks", "--file-locks writes locks down"),
     ("--shell-job", "--shell-job allows a terminal that is not the container's own"),
-    ("Can't lookup mount", "an open file lies outside of the container's mounts; standard streams must be pipes, the container's own terminal or its /dev/null"),
+    (
+        "Can't lookup mount",
+        "an open file lies outside of the container's mounts; standard streams must be pipes, the container's own terminal or its /dev/null",
+    ),
     ("io_uring", "a program with io_uring cannot be checkpointed"),
-    ("doesn't have a proper root mount", "a mount that the configuration does not have cannot be checkpointed"),
+    (
+        "doesn't have a proper root mount",
+        "a mount that the configuration does not have cannot be checkpointed",
+    ),
     ("No space left", "the filesystem of --image-path is full"),
     ("link remap", "--link-remap links files that were removed while they are open"),
     ("--link-remap", "--link-remap links files that were removed while they are open"),

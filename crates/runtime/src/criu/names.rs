@@ -76,7 +76,9 @@ fn entry(property: &str, key: &[u8], value: &[u8]) -> Result<String> {
         match std::str::from_utf8(part) {
             Err(_) => refuse("not UTF-8, which a mount of a checkpoint must be"),
             Ok(name) if name.contains(['[', ']', ':']) || name.contains(char::is_control) => {
-                refuse("a mount of a checkpoint must not have [, ], : or a control character in its path")
+                refuse(
+                    "a mount of a checkpoint must not have [, ], : or a control character in its path",
+                )
             }
             Ok(name) => Ok(name.to_owned()),
         }
@@ -259,12 +261,14 @@ fn source_path(index: usize, path: &CString, links: bool) -> Result<Vec<u8>> {
     let property = || format!("mounts[{index}].source ({})", path.to_string_lossy());
     let source = match links {
         true => rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()),
-        false => resolve::open_unlinked(Path::new(OsStr::from_bytes(path.to_bytes())), OFlags::PATH),
+        false => {
+            resolve::open_unlinked(Path::new(OsStr::from_bytes(path.to_bytes())), OFlags::PATH)
+        }
     };
     let source = source.map_err(|errno| Error::kernel(property(), "open", errno))?;
     let link = format!("/proc/self/fd/{}", source.as_raw_fd());
-    let resolved = std::fs::read_link(link)
-        .map_err(|error| Error::io(Code::Kernel, property(), &error))?;
+    let resolved =
+        std::fs::read_link(link).map_err(|error| Error::io(Code::Kernel, property(), &error))?;
     Ok(resolved.as_os_str().as_bytes().to_vec())
 }
 
@@ -319,7 +323,10 @@ mod tests {
     fn lines_of_mountinfo() {
         let line = br"23 1 0:21 /x\040y /a\134b rw,nosuid shared:7 - tmpfs none rw";
         let line = parse_line(line).unwrap();
-        assert_eq!((line.id, line.kind.as_str(), line.options.as_str()), (23, "tmpfs", "rw,nosuid"));
+        assert_eq!(
+            (line.id, line.kind.as_str(), line.options.as_str()),
+            (23, "tmpfs", "rw,nosuid")
+        );
         assert_eq!((line.root.as_slice(), line.point.as_slice()), (&b"/x y"[..], &br"/a\b"[..]));
     }
 }

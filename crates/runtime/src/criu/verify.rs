@@ -25,7 +25,15 @@ const ATTRIBUTES: [(u64, &str); 4] = [(1, "ro"), (2, "nosuid"), (4, "nodev"), (8
 
 /// Filesystems that CRIU makes anew or fills: none of them shows the host's files.
 const OWN: [&str; 10] = [
-    "tmpfs", "proc", "sysfs", "mqueue", "devpts", "cgroup", "cgroup2", "binfmt_misc", "fusectl",
+    "tmpfs",
+    "proc",
+    "sysfs",
+    "mqueue",
+    "devpts",
+    "cgroup",
+    "cgroup2",
+    "binfmt_misc",
+    "fusectl",
     "securityfs",
 ];
 
@@ -41,7 +49,10 @@ pub(crate) fn verify(
     namespaces(plan, joined, init)?;
     let listed = record.cgroup.processes().map_err(cgroup_error)?;
     if !listed.contains(&init) {
-        return differs("linux.cgroupsPath", "the restored process is not in the container's cgroup");
+        return differs(
+            "linux.cgroupsPath",
+            "the restored process is not in the container's cgroup",
+        );
     }
     let listed: BTreeSet<i32> = listed.into_iter().collect();
     for pid in with_same("pid", init).into_iter().filter(|pid| !listed.contains(pid)) {
@@ -199,9 +210,8 @@ fn mounts(plan: &LaunchPlan, init: i32) -> Result<()> {
     }
     // What the container's own program has made since may be called as a path that was not there.
     let of_kernel = |path: &[u8]| path.starts_with(b"/proc/") || path.starts_with(b"/sys/");
-    let bare = |path: &CString| {
-        of_kernel(path.as_bytes()) && resolve::open(root.as_fd(), path).is_ok()
-    };
+    let bare =
+        |path: &CString| of_kernel(path.as_bytes()) && resolve::open(root.as_fd(), path).is_ok();
     for (index, path) in &plan.masked_paths {
         let masks = match at(path.as_bytes()) {
             Some(line) => {
@@ -233,11 +243,7 @@ fn mounts(plan: &LaunchPlan, init: i32) -> Result<()> {
 }
 
 /// A mount of a filesystem of the host's at a place that the configuration does not name.
-fn foreign_mounts(
-    plan: &LaunchPlan,
-    table: &[MountLine],
-    planned: &BTreeSet<&[u8]>,
-) -> Result<()> {
+fn foreign_mounts(plan: &LaunchPlan, table: &[MountLine], planned: &BTreeSet<&[u8]>) -> Result<()> {
     let root = table.iter().find(|line| line.point == b"/");
     for line in table.iter().filter(|line| !OWN.contains(&line.kind.as_str())) {
         let below = |point: &&&[u8]| {

@@ -47,11 +47,11 @@ impl Criu {
             })?,
         };
         let mut criu = Self { path, version: Version { major: 0, minor: 0, sublevel: None } };
-        let request =
-            Request { kind: Kind::Version.into(), ..Request::default() };
+        let request = Request { kind: Kind::Version.into(), ..Request::default() };
         let response = criu.start(Streams::Null, &[])?.serve(&request, &mut |_, _| Ok(()))?;
         criu.version = response.version.filter(|_| response.success).ok_or_else(|| {
-            Error::new(Code::Unsupported, criu.path.display(), "does not tell its version").hint(HINT)
+            Error::new(Code::Unsupported, criu.path.display(), "does not tell its version")
+                .hint(HINT)
         })?;
         if (criu.version.major, criu.version.minor) < LOWEST {
             return Err(Error::new(
@@ -140,8 +140,7 @@ impl Worker {
         options: Options,
         react: &mut Reaction<'_>,
     ) -> Result<Response> {
-        let request =
-            Request { kind: kind.into(), options: Some(options), ..Request::default() };
+        let request = Request { kind: kind.into(), options: Some(options), ..Request::default() };
         report::debug(|| format!("criu: {request:?}"));
         self.serve(&request, react)
     }
@@ -173,7 +172,8 @@ impl Worker {
             let response = Response::decode(bytes).map_err(|error| {
                 Error::new(Code::Kernel, "criu", format_args!("answered with nonsense: {error}"))
             })?;
-            let Some(notification) = response.notify.as_ref().filter(|_| response.kind() == Kind::Notify)
+            let Some(notification) =
+                response.notify.as_ref().filter(|_| response.kind() == Kind::Notify)
             else {
                 return refused.map_or(Ok(response), Err);
             };
