@@ -91,7 +91,7 @@ fn image_directories_are_looked_at() {
         let name = names.map(|n| n.into_string().unwrap()).find(|n| n.starts_with(cut)).unwrap();
         let whole = fs::read(images.join(&name)).unwrap();
         fs::write(images.join(&name), &whole[..whole.len() / 2]).unwrap();
-        kit.restore_refused(&bundle, &[]);
+        kit.restore_refused(&bundle, if cut == "pages-1.img" { &["was cut"] } else { &[] });
         fs::write(images.join(&name), whole).unwrap();
     }
     fs::remove_file(images.join("inventory.img")).unwrap();

@@ -140,6 +140,12 @@ pub(crate) fn check_caller() -> Result<()> {
     ))
 }
 
+/// The version of the CRIU that `checkpoint` would use; None where there is none that can be used.
+pub fn usable(criu: Option<&str>) -> Option<String> {
+    check_caller().ok()?;
+    Some(Criu::find(criu).ok()?.version())
+}
+
 pub(crate) fn find(shared: &Shared) -> Result<Criu> {
     let criu = Criu::find(shared.criu.as_deref())?;
     report::debug(|| format!("criu: version {}", criu.version()));

@@ -9,7 +9,7 @@ use husk_spec::{
 
 use super::state::json;
 use super::{Arguments, Command, Exit, Global, print};
-use crate::plan;
+use crate::{checkpoint, plan};
 use crate::plan::annotation::{CORE_SCHEDULING, LANDLOCK};
 
 pub(super) const COMMAND: Command = Command {
@@ -21,14 +21,14 @@ pub(super) const COMMAND: Command = Command {
     enters: false,
 };
 
-fn run(_: &Global, mut arguments: Arguments) -> Exit {
+fn run(global: &Global, mut arguments: Arguments) -> Exit {
     if let Some(argument) = arguments.next()? {
         return Err(argument.unexpected());
     }
-    print(&(json(&features())? + "\n"))
+    print(&(json(&features(global))? + "\n"))
 }
 
-fn features() -> Features {
+fn features(global: &Global) -> Features {
     Features {
         oci_version_min: "1.0.0",
         oci_version_max: husk_spec::VERSION,
@@ -42,21 +42,27 @@ fn features() -> Features {
         ],
         mount_options: plan::MOUNT_OPTIONS.to_vec(),
         linux: linux(),
-        annotations: annotations(),
+        annotations: annotations(global),
         potentially_unsafe_config_annotations: vec!["org.systemd.property."],
     }
 }
 
 /// Our own: this runtime's version, and by their names the annotations of
 /// config.json that it heeds, with the values they take.
-fn annotations() -> BTreeMap<&'static str, String> {
+fn annotations(global: &Global) -> BTreeMap<&'static str, String> {
     let abi = husk_sys::landlock::abi().unwrap_or(0);
-    BTreeMap::from([
+    let mut annotations = BTreeMap::from([
         ("io.github.husk.version", env!("CARGO_PKG_VERSION").to_owned()),
         (CORE_SCHEDULING, "true,strict,false".to_owned()),
         (LANDLOCK, "JSON".to_owned()),
         ("io.github.husk.landlock.abi", abi.to_string()),
-    ])
+    ]);
+    if let Some(version) = checkpoint::usable(global.criu.as_deref()) {
+        annotations.insert("io.github.husk.criu", version);
+        // The name under which engines look for it.
+        annotations.insert("org.opencontainers.runc.checkpoint.enabled", "true".to_owned());
+    }
+    annotations
 }
 
 fn linux() -> LinuxFeatures {

@@ -12,6 +12,7 @@ use husk_rootfs::walk;
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use super::pages;
 use crate::report::{Code, Error, Result};
 
 /// The link by which CRIU finds the pages of an earlier pre-dump.
@@ -110,6 +111,7 @@ impl Directory {
             ));
         }
         check(&shown, &fd, MAX_PARENTS)?;
+        pages::check(&shown, &fd)?;
         Ok(Self { fd, path, leaves: Leaves::Nothing })
     }
 }

@@ -10,5 +10,6 @@ pub(crate) mod image;
 pub(crate) mod log;
 pub(crate) mod message;
 pub(crate) mod names;
+mod pages;
 pub(crate) mod verify;
 pub(crate) mod worker;
