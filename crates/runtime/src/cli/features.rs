@@ -9,8 +9,8 @@ use husk_spec::{
 
 use super::state::json;
 use super::{Arguments, Command, Exit, Global, print};
-use crate::{checkpoint, plan};
 use crate::plan::annotation::{CORE_SCHEDULING, LANDLOCK};
+use crate::{checkpoint, plan};
 
 pub(super) const COMMAND: Command = Command {
     name: "features",

@@ -92,7 +92,8 @@ fn parse(bytes: &[u8]) -> Option<(u32, u64)> {
             Some(flags) => flags & PRESENT != 0,
             None => entry.in_parent != Some(true),
         };
-        let count = entry.count.unwrap_or_default().max(entry.short_count.unwrap_or_default().into());
+        let count =
+            entry.count.unwrap_or_default().max(entry.short_count.unwrap_or_default().into());
         if present {
             pages = pages.checked_add(count)?;
         }
@@ -125,7 +126,8 @@ mod tests {
 
     #[test]
     fn pages_in_the_file_count() {
-        let entry = |short: u32, flags| Entry { short_count: Some(short), flags, ..Entry::default() };
+        let entry =
+            |short: u32, flags| Entry { short_count: Some(short), flags, ..Entry::default() };
         let bytes = map(&[entry(3, Some(PRESENT)), entry(50, Some(1)), entry(2, None)]);
         assert_eq!(parse(&bytes), Some((7, 5 * PAGE)));
         assert_eq!(parse(&bytes[..4]), None);
