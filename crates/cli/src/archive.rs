@@ -4,16 +4,12 @@ use std::io::{BufReader, IsTerminal};
 use std::path::Path;
 
 use clap::Args;
-use husk_image::archive::{self, Format, ImportOptions};
-use husk_image::config::RunConfig;
-use husk_image::reference::Reference;
-use husk_image::registry::PullOptions;
-use husk_image::store::ImageRecord;
 
 use super::output;
-use super::progress::Warnings;
+use super::progress::Notices;
 use crate::error::{Error, Result, file};
 use husk_engine::home::Home;
+use husk_engine::image::{self, ArchiveFormat, ImportRequest, SaveRequest};
 
 /// `save`.
 #[derive(Debug, Args)]
@@ -32,35 +28,22 @@ pub(super) struct Save {
 impl Save {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
         let format = match self.format.as_str() {
-            "docker" | "docker-archive" => Format::Docker,
-            "oci" | "oci-archive" => Format::Oci,
+            "docker" | "docker-archive" => ArchiveFormat::Docker,
+            "oci" | "oci-archive" => ArchiveFormat::Oci,
             other => return Err(Error::flag("--format", other, "must be docker or oci")),
         };
-        let store = home.images()?;
-        let mut images: Vec<(ImageRecord, Vec<Reference>)> = Vec::new();
-        for name in &self.images {
-            let record = store.find(name)?;
-            let by_name = name.parse::<Reference>().ok().map(Reference::or_latest);
-            let named = match by_name {
-                Some(reference) if store.find_reference(&reference)?.is_some() => vec![reference],
-                _ => Vec::new(),
-            };
-            match images.iter_mut().find(|(known, _)| known.manifest == record.manifest) {
-                Some((_, names)) => names.extend(named),
-                None => images.push((record, named)),
-            }
-        }
+        let request = SaveRequest { images: self.images.clone(), format };
         match &self.output {
-            Some(path) => {
+            Some(path) => image::save(home, &request, || {
                 let opened = std::fs::File::create(path).map_err(file("create", path))?;
-                archive::save_stream(&store, &images, format, std::io::BufWriter::new(opened))?;
-            }
+                Ok(std::io::BufWriter::new(opened))
+            })?,
             None if std::io::stdout().is_terminal() => {
                 return Err(Error::other(
                     "refusing to write an archive to a terminal: use -o FILE",
                 ));
             }
-            None => archive::save_stream(&store, &images, format, std::io::stdout().lock())?,
+            None => image::save(home, &request, || Ok(std::io::stdout().lock()))?,
         }
         Ok(0)
     }
@@ -79,17 +62,15 @@ pub(super) struct Load {
 
 impl Load {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
-        let store = home.images()?;
-        let options = PullOptions::default();
         let loaded = match &self.input {
             Some(path) if Path::new(path).is_dir() => {
-                archive::load_directory(&store, Path::new(path), &options, &Warnings)?
+                image::load_directory(home, Path::new(path), &Notices)?
             }
             Some(path) => {
                 let opened = std::fs::File::open(path).map_err(file("open", path))?;
-                archive::load_stream(&store, BufReader::new(opened), &options, &Warnings)?
+                image::load(home, BufReader::new(opened), &Notices)?
             }
-            None => archive::load_stream(&store, std::io::stdin().lock(), &options, &Warnings)?,
+            None => image::load(home, std::io::stdin().lock(), &Notices)?,
         };
         for one in loaded.iter().filter(|_| !self.quiet) {
             match one.names.is_empty() {
@@ -122,26 +103,19 @@ pub(super) struct Import {
 
 impl Import {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
-        let import = ImportOptions {
-            config: self.config()?,
+        let request = ImportRequest {
             message: self.message.clone(),
-            reference: self.name.as_deref().map(str::parse).transpose()?,
+            changes: self.change.clone(),
+            name: self.name.clone(),
         };
-        let store = home.images()?;
-        let options = PullOptions::default();
         let record = match self.file.as_str() {
-            "-" => archive::import(&store, std::io::stdin().lock(), import, &options, &Warnings)?,
+            "-" => image::import(home, &request, std::io::stdin().lock(), &Notices)?,
             path => {
                 let opened = std::fs::File::open(path).map_err(file("open", path))?;
-                archive::import(&store, BufReader::new(opened), import, &options, &Warnings)?
+                image::import(home, &request, BufReader::new(opened), &Notices)?
             }
         };
         output::line(record.id)?;
         Ok(0)
-    }
-
-    fn config(&self) -> Result<RunConfig> {
-        husk_image::build::config_of(&self.change, &Warnings)
-            .map_err(|error| Error::flag("--change", &error.line, error.message))
     }
 }

@@ -14,19 +14,22 @@ use clap::Args;
 use husk_image::build::dockerfile::Dockerfile;
 use husk_image::build::remote::Remote;
 use husk_image::build::{BuildError, BuildOptions, NamedContext, open_context};
+use husk_image::digest::Digest;
 use husk_image::platform::Platform;
-use husk_image::progress::{Progress, Silent};
+use husk_image::progress::Progress;
 use husk_image::reference::Reference;
 use husk_image::store::{ImageRecord, Store};
 
-use super::progress::Lines;
+use super::progress::{self, Lines};
 use super::{embedded, output, registry};
 use crate::error::{Error, Result, file};
 use context::Context;
 use destination::Destination;
 use husk_engine::build::{Interrupt, Steps};
 use husk_engine::home::Home;
+use husk_engine::image::{self, PullRequest};
 use husk_engine::notice;
+use husk_engine::reporter::{Reporter, Silent, StoreProgress};
 
 /// What a shell makes of SIGINT.
 const INTERRUPTED: u8 = 130;
@@ -117,6 +120,33 @@ pub(super) struct Build {
     context: String,
 }
 
+/// How a build talks to registries.
+struct Registry {
+    tls_verify: bool,
+    quiet: bool,
+}
+
+impl Registry {
+    fn pull(&self, home: &Home, image: &str, platform: Option<&str>) -> Result<ImageRecord> {
+        let request = PullRequest {
+            image: image.to_owned(),
+            platform: platform.map(str::to_owned),
+            registry: registry::access(self.tls_verify),
+        };
+        Ok(image::pull(home, &request, &*progress::of(self.quiet))?.image)
+    }
+
+    fn push(&self, home: &Home, image: &ImageRecord, reference: &Reference) -> Result<Digest> {
+        let access = registry::access(self.tls_verify);
+        let reporter = progress::of(self.quiet);
+        Ok(image::push_image(home, image, reference, &access, &*reporter)?)
+    }
+
+    fn digest(&self, reference: &Reference) -> Result<Digest> {
+        Ok(image::manifest_digest(reference, &registry::access(self.tls_verify))?)
+    }
+}
+
 impl Build {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
         let quiet = self.is_quiet()?;
@@ -134,9 +164,10 @@ impl Build {
         options.context = root;
         options.ignore = ignore;
 
-        let registry = registry::Registry { tls_verify: self.tls_verify, quiet };
+        let registry = Registry { tls_verify: self.tls_verify, quiet };
         let lines = Lines::default();
-        let progress: &dyn Progress = if quiet { &Silent } else { &lines };
+        let reporter: &dyn Reporter = if quiet { &Silent } else { &lines };
+        let progress: &dyn Progress = &StoreProgress(reporter);
         caches.import(home, &store, &registry, progress)?;
         let pull = self.pull;
         let mut find = |reference: &Reference, platform: &Platform| {
@@ -147,7 +178,7 @@ impl Build {
                 return Ok(record);
             }
             let platform = platform.to_string();
-            Ok(registry::pull(home, &name, Some(&platform), &registry)?.image)
+            Ok(registry.pull(home, &name, Some(&platform))?)
         };
         let mut steps = Steps {
             home,
@@ -226,7 +257,7 @@ impl Build {
         destinations: &[Destination],
         quiet: bool,
     ) -> Result<()> {
-        let registry = registry::Registry { tls_verify: self.tls_verify, quiet };
+        let registry = Registry { tls_verify: self.tls_verify, quiet };
         for destination in destinations {
             destination.write(home, store, image, &options.names, &registry)?;
         }

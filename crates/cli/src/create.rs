@@ -10,10 +10,11 @@ use husk_image::store::ImageRecord;
 
 use super::attach::{self, End, Options};
 use super::flags::Flags;
-use super::{embedded, output, registry};
+use super::{embedded, output, progress, registry};
 use crate::error::{EngineError, Error, Result, file};
 use husk_engine::container::{Container, Parts, Source, name};
 use husk_engine::home::Home;
+use husk_engine::image::PullRequest;
 use husk_engine::launch::{self, StartRequest};
 use husk_engine::notice::notice;
 use husk_engine::remove;
@@ -97,9 +98,13 @@ fn image_of(home: &Home, flags: &Flags, wanted: Option<&Platform>) -> Result<Ima
             }
         }
     }
-    let options = registry::Registry { tls_verify: flags.tls_verify, quiet: flags.quiet };
-    registry::pull(home, &flags.image, flags.platform.as_deref(), &options)
-        .map(|pulled| pulled.image)
+    let request = PullRequest {
+        image: flags.image.clone(),
+        platform: flags.platform.clone(),
+        registry: registry::access(flags.tls_verify),
+    };
+    let pulled = husk_engine::image::pull(home, &request, &*progress::of(flags.quiet))?;
+    Ok(pulled.image)
 }
 
 /// Makes the container, and writes its id down where that is wanted.

@@ -3,18 +3,16 @@
 use clap::Args;
 use husk_image::digest::Digest;
 use husk_image::reference::Reference;
-use husk_image::store::{ImageRecord, Removal, Store, StoreError};
+use husk_image::store::{ImageRecord, Removal, StoreError};
 use serde_json::{Value, json};
 
-use super::filter::{self, Filter};
-use super::{for_each, output};
-use crate::error::{Error, Result};
+use super::progress::Notices;
+use super::{filter, for_each, output};
+use crate::error::{EngineError, Error, Result};
 use crate::template::{Nil, OMITTED, nil};
 use husk_engine::clock;
-use husk_engine::container::sweep::{restore_pins, sweep};
-use husk_engine::container::{Container, Source};
 use husk_engine::home::Home;
-use husk_engine::notice;
+use husk_engine::image::{self, ImageDetails, ListRequest, RemoveRequest};
 
 /// `images`.
 #[derive(Debug, Default, Args)]
@@ -41,44 +39,18 @@ pub(super) struct Images {
     repository: Option<String>,
 }
 
-const FILTERS: [&str; 6] = ["before", "dangling", "label", "reference", "since", "until"];
-
-fn created(record: &ImageRecord) -> Option<clock::Instant> {
-    record.created.as_deref().and_then(clock::instant)
-}
-
 impl Images {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
-        let store = home.images()?;
-        // A name, or as of `--filter reference=` a pattern.
-        let wanted = self.repository.as_deref();
-        let named: Option<Reference> = wanted.and_then(|text| text.parse().ok());
-        let filters = filter::parse(&self.filter, &FILTERS)?;
-        for filter in filters.iter().filter(|one| matches!(one.name, "before" | "since")) {
-            store.find(filter.value)?;
-        }
+        let request = ListRequest {
+            repository: self.repository.clone(),
+            filters: filter::parse(&self.filter, &image::FILTERS)?,
+        };
         let mut rows = Vec::new();
-        store.damaged()?.iter().for_each(notice::notice);
-        for image in store.images()? {
-            let size = store.unpacked_size(&image.record.chain_ids())?;
-            let names = image.names.iter().map(|(name, target)| (Some(name), *target));
-            let dangling = image.names.is_empty().then_some((None, image.record.manifest));
+        for one in image::list(home, &request, &Notices)? {
+            let names = one.names.iter().map(|(name, target)| (Some(name), *target));
+            let dangling = one.names.is_empty().then_some((None, one.record.manifest));
             for (reference, target) in names.chain(dangling) {
-                let matches = match (wanted, reference) {
-                    (None, _) => true,
-                    (Some(pattern), Some(name)) => {
-                        filter::matches(pattern, &name.familiar_name())
-                            || filter::matches(pattern, &name.familiar())
-                            || named.as_ref().is_some_and(|wanted| {
-                                wanted.name() == name.name()
-                                    && wanted.tag().is_none_or(|tag| name.tag() == Some(tag))
-                            })
-                    }
-                    (Some(_), None) => false,
-                };
-                if matches && self.passes(&filters, &store, &image.record, reference)? {
-                    rows.push(self.row(&image.record, reference, target, size));
-                }
+                rows.push(self.row(&one.record, reference, target, one.size));
             }
         }
         if self.quiet {
@@ -102,29 +74,6 @@ impl Images {
             columns.insert(2, ("DIGEST", "Digest"));
         }
         output::listing(self.format.as_deref(), &columns, &rows).map(|()| 0)
-    }
-
-    fn passes(
-        &self,
-        filters: &[Filter<'_>],
-        store: &Store,
-        record: &ImageRecord,
-        reference: Option<&Reference>,
-    ) -> Result<bool> {
-        filter::all_pass(filters, |filter| match filter.name {
-            "dangling" => Ok(filter.truth()? == reference.is_none()),
-            "reference" => Ok(reference.is_some_and(|name| {
-                let (name, whole) = (name.familiar_name(), name.familiar());
-                filter::matches(filter.value, &name) || filter::matches(filter.value, &whole)
-            })),
-            "before" => Ok(created(record) < created(&store.find(filter.value)?)),
-            "since" => Ok(created(record) > created(&store.find(filter.value)?)),
-            "until" => filter.is_before(created(record)),
-            _ => {
-                let config = store.config(record)?.config.unwrap_or_default();
-                Ok(filter.has_label(&config.labels.unwrap_or_default()))
-            }
-        })
     }
 
     fn row(
@@ -159,48 +108,21 @@ impl Images {
 /// The rows of `system df -v`. A layer of several images is shared; what an image has alone goes
 /// with it.
 pub(super) fn usage(home: &Home) -> Result<Vec<Value>> {
-    let store = home.images()?;
     let listed = Images::default();
-    let images = store.images()?;
-    let mut users: std::collections::HashMap<_, usize> = std::collections::HashMap::new();
-    for image in &images {
-        for layer in image.record.chain_ids() {
-            *users.entry(layer).or_default() += 1;
-        }
-    }
-    let pins = store.pins()?;
     let mut rows = Vec::new();
-    for image in images {
-        let (mut shared, mut unique) = (0, 0);
-        for layer in store.layers(&image.record.chain_ids())? {
-            match users.get(&layer.chain_id) {
-                Some(2..) => shared += layer.record.size,
-                _ => unique += layer.record.size,
-            }
-        }
-        let containers = pins.iter().filter(|(_, manifest)| *manifest == image.record.manifest);
-        let containers = containers.count().to_string();
+    for one in image::usage(home)? {
+        let image = &one.image;
         let names = image.names.iter().map(|(name, target)| (Some(name), *target));
         let untagged = image.names.is_empty().then_some((None, image.record.manifest));
         for (reference, target) in names.chain(untagged) {
-            let mut row = listed.row(&image.record, reference, target, shared + unique);
-            row["SharedSize"] = output::size(shared).into();
-            row["UniqueSize"] = output::size(unique).into();
-            row["Containers"] = containers.clone().into();
+            let mut row = listed.row(&image.record, reference, target, one.shared + one.unique);
+            row["SharedSize"] = output::size(one.shared).into();
+            row["UniqueSize"] = output::size(one.unique).into();
+            row["Containers"] = image.containers.to_string().into();
             rows.push(row);
         }
     }
     Ok(rows)
-}
-
-/// Bytes of a container's image; 0 where it has none, or none that is there.
-pub(super) fn size_of(home: &Home, container: &Container) -> u64 {
-    let Source::Image { manifest, .. } = &container.record.source else { return 0 };
-    let layers = home.images().and_then(|store| {
-        let record = store.image(manifest)?;
-        Ok(store.layers(&record.chain_ids())?)
-    });
-    layers.unwrap_or_default().iter().map(|layer| layer.record.size).sum()
 }
 
 /// `rmi`.
@@ -216,15 +138,14 @@ pub(super) struct Rmi {
 
 impl Rmi {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
-        // A pin of a container that is no more would keep its image.
-        sweep(home)?;
-        restore_pins(home)?;
-        let store = home.images()?;
         for_each(&self.images, |name| {
-            let removed = match store.remove(name, self.force) {
+            let request = RemoveRequest { image: name.to_owned(), force: self.force };
+            let removed = match image::remove(home, &request) {
                 // As Docker: said, and no failure.
-                Err(error @ StoreError::NoImage(_)) if self.force => {
-                    output::error(&error.into());
+                Err(EngineError::Store(error))
+                    if self.force && matches!(*error, StoreError::NoImage(_)) =>
+                {
+                    output::error(&EngineError::Store(error).into());
                     return Ok(());
                 }
                 removed => removed?,
@@ -253,16 +174,7 @@ pub(super) struct Tag {
 
 impl Tag {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
-        let store = home.images()?;
-        let record = store.find(&self.image)?;
-        let reference: Reference = self.name.parse()?;
-        if reference.digest().is_some() {
-            return Err(Error::other(format_args!(
-                "{}: cannot tag a name with a digest",
-                self.name
-            )));
-        }
-        store.tag(&reference.or_latest(), &record.manifest, &record.manifest)?;
+        image::tag(home, &self.image, &self.name)?;
         Ok(0)
     }
 }
@@ -285,15 +197,9 @@ pub(super) struct History {
 
 impl History {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
-        let store = home.images()?;
-        let record = store.find(&self.image)?;
-        let config = store.config(&record)?;
-        let mut sizes =
-            store.layers(&record.chain_ids())?.into_iter().map(|layer| layer.record.size);
         let mut rows = Vec::new();
-        for entry in config.history.unwrap_or_default() {
-            let size = if entry.empty_layer { 0 } else { sizes.next().unwrap_or(0) };
-            let mut by = entry.created_by.unwrap_or_default().replace(['\n', '\t'], " ");
+        for entry in image::history(home, &self.image)? {
+            let mut by = entry.created_by.replace(['\n', '\t'], " ");
             if !self.no_trunc && by.chars().count() > 45 {
                 by = by.chars().take(44).chain("…".chars()).collect();
             }
@@ -303,18 +209,17 @@ impl History {
                 |then| format!("{} ago", clock::human(clock::now().0.saturating_sub(then))),
             );
             rows.push(json!({
-                "ID": "<missing>",
+                "ID": match entry.id {
+                    Some(id) if self.no_trunc => id.to_string(),
+                    Some(id) => id.short(),
+                    None => "<missing>".to_owned(),
+                },
                 "CreatedAt": entry.created,
                 "CreatedSince": since,
                 "CreatedBy": by,
-                "Size": output::size(size),
-                "Comment": entry.comment.unwrap_or_default(),
+                "Size": output::size(entry.size),
+                "Comment": entry.comment,
             }));
-        }
-        rows.reverse();
-        if let Some(first) = rows.first_mut() {
-            let id = if self.no_trunc { record.id.to_string() } else { record.id.short() };
-            first["ID"] = id.into();
         }
         if self.quiet {
             let mut ids = rows.iter().filter_map(|row| row.get("ID").and_then(Value::as_str));
@@ -333,19 +238,12 @@ impl History {
 
 /// What is known of an image.
 pub(super) fn inspect(home: &Home, name: &str) -> Result<Value> {
-    let store = home.images()?;
-    let record = store.find(name)?;
-    let config = store.config(&record)?;
-    let known = store.images()?;
-    let names = known
-        .into_iter()
-        .find(|image| image.record.manifest == record.manifest)
-        .map(|image| image.names)
-        .unwrap_or_default();
+    let details = image::inspect(home, name)?;
+    let graph_driver = graph_driver(&details);
+    let ImageDetails { record, names, config, size, .. } = details;
     let tags: Vec<String> = names.iter().map(|(name, _)| name.familiar()).collect();
     let digests: Vec<String> =
         names.iter().map(|(name, target)| format!("{}@{target}", name.familiar_name())).collect();
-    let size = store.unpacked_size(&record.chain_ids())?;
     let layers: Vec<String> = config.rootfs.diff_ids.iter().map(ToString::to_string).collect();
     let comment = config.history.as_ref().and_then(|history| history.last()?.comment.clone());
     let mut shown = json!({
@@ -360,7 +258,7 @@ pub(super) fn inspect(home: &Home, name: &str) -> Result<Value> {
         "Architecture": config.architecture,
         "Os": config.os,
         "Size": size,
-        "GraphDriver": graph_driver(&store, &record)?,
+        "GraphDriver": graph_driver,
         "Config": run_config(config.config)?,
         "RootFS": { "Type": "layers", "Layers": layers },
         "Metadata": { "LastTagTime": "0001-01-01T00:00:00Z" },
@@ -373,12 +271,11 @@ pub(super) fn inspect(home: &Home, name: &str) -> Result<Value> {
 }
 
 /// The directories of the image's layers.
-fn graph_driver(store: &Store, record: &ImageRecord) -> Result<Value> {
-    let layers = store.layers(&record.chain_ids())?;
-    let mut paths = layers.iter().rev().map(|layer| layer.path.display().to_string());
+fn graph_driver(details: &ImageDetails) -> Value {
+    let mut paths = details.directories.iter().rev().map(|path| path.display().to_string());
     let upper = paths.next().unwrap_or_default();
     let lower: Vec<String> = paths.collect();
-    Ok(json!({ "Name": "overlay", "Data": { "UpperDir": upper, "LowerDir": lower.join(":") } }))
+    json!({ "Name": "overlay", "Data": { "UpperDir": upper, "LowerDir": lower.join(":") } })
 }
 
 /// The image's Config with the fields that Docker always has, null where they are not set.

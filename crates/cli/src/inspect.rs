@@ -72,7 +72,7 @@ impl Inspect {
         match kind {
             "container" => container::document(home, &Container::find(home, name)?, self.size),
             "image" => image::inspect(home, name),
-            "network" => network::document(&home.networks()?, name),
+            "network" => network::document(home, name),
             _ => volume::document(home, name),
         }
     }

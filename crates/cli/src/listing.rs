@@ -177,7 +177,8 @@ impl Ps {
         }
         let filters = filter::parse(&self.filter, &FILTERS)?;
         filters.iter().try_for_each(|filter| check(home, filter))?;
-        let asked_status = filters.iter().any(|one| matches!(one.name, "status" | "exited"));
+        let asked_status =
+            filters.iter().any(|one| matches!(one.name.as_str(), "status" | "exited"));
         let last = if self.latest { Some(1) } else { self.last };
         if !self.all && !asked_status && last.is_none() {
             containers.retain(|(_, state)| state.status == Status::Running);
@@ -188,7 +189,7 @@ impl Ps {
         };
         let mut kept = Vec::new();
         for (container, state) in containers {
-            let passes = |filter: &Filter<'_>| passes(home, &container, &state, &claims, filter);
+            let passes = |filter: &Filter| passes(home, &container, &state, &claims, filter);
             if filter::all_pass(&filters, passes)? {
                 kept.push((container, state));
             }
@@ -218,7 +219,7 @@ impl Ps {
     }
 
     /// Whether ports are shown or asked for.
-    fn needs_claims(&self, filters: &[Filter<'_>], containers: &[(Container, State)]) -> bool {
+    fn needs_claims(&self, filters: &[Filter], containers: &[(Container, State)]) -> bool {
         let runs = containers.iter().any(|(_, state)| state.status == Status::Running);
         let filtered = filters.iter().any(|filter| filter.name == "publish");
         runs && (filtered || !self.quiet)
@@ -248,7 +249,7 @@ impl Ps {
         let size = match self.size || self.format.as_deref().is_some_and(|f| f.contains(".Size")) {
             true => {
                 let own = usage::changes(container);
-                let whole = own + super::image::size_of(home, container);
+                let whole = own + husk_engine::image::size_of(home, container);
                 format!("{} (virtual {})", output::size(own), output::size(whole))
             }
             false => "0B".to_owned(),
@@ -287,11 +288,11 @@ const STATUS: [&str; 7] =
     ["created", "restarting", "running", "removing", "paused", "exited", "dead"];
 
 /// Refuses a wrong value, also where there is nothing to filter.
-fn check(home: &Home, filter: &Filter<'_>) -> Result<()> {
-    match filter.name {
-        "status" => filter.one_of(&STATUS).map(drop),
-        "health" => filter.one_of(&HEALTH).map(drop),
-        "before" | "since" => Ok(Container::find(home, filter.value).map(drop)?),
+fn check(home: &Home, filter: &Filter) -> Result<()> {
+    match filter.name.as_str() {
+        "status" => Ok(filter.one_of(&STATUS).map(drop)?),
+        "health" => Ok(filter.one_of(&HEALTH).map(drop)?),
+        "before" | "since" => Ok(Container::find(home, &filter.value).map(drop)?),
         "expose" | "publish" => port_range(filter).map(drop),
         _ => Ok(()),
     }
@@ -304,12 +305,12 @@ fn passes(
     container: &Container,
     state: &State,
     claims: &[husk_net::Claim],
-    filter: &Filter<'_>,
+    filter: &Filter,
 ) -> Result<bool> {
     let config = &container.record.config;
-    let value = filter.value;
+    let value = filter.value.as_str();
     let created = |container: &Container| clock::instant(&container.record.created);
-    Ok(match filter.name {
+    Ok(match filter.name.as_str() {
         "id" => container.id().starts_with(value),
         "name" => filter.names(&container.record.name)?,
         "label" => filter.has_label(&config.labels),
@@ -381,8 +382,8 @@ impl PortRange {
     }
 }
 
-fn port_range(filter: &Filter<'_>) -> Result<PortRange> {
-    let text = filter.value;
+fn port_range(filter: &Filter) -> Result<PortRange> {
+    let text = filter.value.as_str();
     let parsed = husk_image::facts::parse_port(text);
     let parsed = parsed.map_err(|problem| Error::flag("--filter", text, problem))?;
     Ok(PortRange { ports: parsed.first..=parsed.last, protocol: parsed.protocol.to_string() })

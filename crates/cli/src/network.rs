@@ -1,20 +1,20 @@
 //! `network`.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use clap::{Args, Subcommand};
-use husk_net::{Attachment, NewNetwork, Subnet};
+use husk_net::Subnet;
 use serde_json::{Value, json};
 
+use super::progress::Notices;
 use super::{filter, flags, for_each, output, prune};
-use crate::error::{EngineError, Error, Result};
+use crate::error::{EngineError, Result};
 use crate::template::{LABELS, Nil, OMITTED, nil};
 use husk_engine::clock;
-use husk_engine::connection;
-use husk_engine::container::Container;
 use husk_engine::home::Home;
-use husk_engine::notice;
+use husk_engine::network::{
+    self, ConnectRequest, CreateRequest, DisconnectRequest, NetworkDetails,
+};
 
 /// Its commands.
 #[derive(Debug, Subcommand)]
@@ -139,40 +139,40 @@ pub(super) struct Disconnect {
 
 impl Network {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
-        let nets = home.networks()?;
         match self {
-            Self::Create(create) => output::line(nets.create(&create.request()?)?.id).map(|()| 0),
+            Self::Create(create) => {
+                output::line(network::create(home, &create.request()?)?.id).map(|()| 0)
+            }
             Self::Ls(ls) => ls.run(home),
             Self::Inspect(inspect) => inspect.run(home),
             Self::Prune(prune) => prune.networks(home),
             Self::Rm(rm) => for_each(&rm.networks, |name| {
-                match nets.remove(name) {
-                    Err(husk_net::Error::NoSuchNetwork { .. }) if rm.force => return Ok(()),
+                match network::remove(home, name) {
+                    Err(EngineError::Net(husk_net::Error::NoSuchNetwork { .. })) if rm.force => {
+                        return Ok(());
+                    }
                     other => other?,
                 }
                 output::line(name)
             }),
             Self::Connect(connect) => {
                 let addresses = [connect.ip.map(IpAddr::from), connect.ip6.map(IpAddr::from)];
-                let attachment = Attachment {
-                    network: nets.inspect(&connect.network)?.name,
+                let request = ConnectRequest {
+                    network: connect.network.clone(),
+                    container: connect.container.clone(),
                     addresses: addresses.into_iter().flatten().collect(),
                     aliases: connect.alias.clone(),
-                    ..Attachment::default()
                 };
-                let container = Container::find(home, &connect.container)?;
-                let notices = connection::join(home, container, &attachment)?;
-                notices.iter().for_each(notice::notice);
+                network::connect(home, &request, &Notices)?;
                 Ok(0)
             }
             Self::Disconnect(disconnect) => {
-                let network = nets.inspect(&disconnect.network)?.name;
-                let container = Container::find(home, &disconnect.container)?;
-                match connection::leave(home, container, &network) {
-                    Err(EngineError::Net(husk_net::Error::NotConnected { .. }))
-                        if disconnect.force => {}
-                    other => other?,
-                }
+                let request = DisconnectRequest {
+                    network: disconnect.network.clone(),
+                    container: disconnect.container.clone(),
+                    force: disconnect.force,
+                };
+                network::disconnect(home, &request)?;
                 Ok(0)
             }
         }
@@ -180,122 +180,25 @@ impl Network {
 }
 
 impl Create {
-    fn request(&self) -> Result<NewNetwork> {
-        if husk_engine::rootless::is_rootless() {
-            return Err(Error::other(
-                "custom networks require root; use --network pasta, host or none",
-            ));
-        }
-        if self.driver != "bridge" {
-            return Err(Error::flag(
-                "--driver",
-                &self.driver,
-                "must be bridge, the only network driver",
-            ));
-        }
-        let mut mtu = None;
-        for (name, value) in flags::pairs("--opt", &self.opt, false)? {
-            if name != "mtu" && name != "com.docker.network.driver.mtu" {
-                return Err(Error::flag(
-                    "--opt",
-                    name,
-                    "unsupported option; only mtu is supported",
-                ));
-            }
-            let number =
-                value.parse().map_err(|_| Error::flag("--opt mtu", &value, "must be a number"));
-            mtu = Some(number?);
-        }
-        Ok(NewNetwork {
+    fn request(&self) -> Result<CreateRequest> {
+        Ok(CreateRequest {
             name: self.name.clone(),
+            driver: self.driver.clone(),
             subnets: self.subnet.clone(),
             gateways: self.gateway.clone(),
             ranges: self.ip_range.clone(),
             ipv6: self.ipv6,
             internal: self.internal,
-            mtu,
+            options: flags::pairs("--opt", &self.opt, false)?,
             labels: flags::pairs("--label", &self.label, true)?,
         })
     }
 }
 
-/// Prints which networks exist and cannot be listed.
-fn report_damaged(nets: &husk_net::Networks) -> Result<()> {
-    for (name, error) in nets.damaged()? {
-        notice::notice(format_args!(
-            "network {name}: {error}; \"husk network rm {name}\" removes it"
-        ));
-    }
-    Ok(())
-}
-
-/// One line of `network ls`.
-struct Listed {
-    id: String,
-    name: String,
-    driver: &'static str,
-    created: u64,
-    internal: bool,
-    ipv6: bool,
-    labels: BTreeMap<String, String>,
-    /// Made by a person, and not always there.
-    custom: bool,
-}
-
-fn listed(nets: &husk_net::Networks) -> Result<Vec<Listed>> {
-    let mut all: Vec<Listed> = nets
-        .list()?
-        .into_iter()
-        .map(|network| Listed {
-            ipv6: network.pools.iter().any(|pool| pool.gateway.is_ipv6()),
-            custom: network.name != "bridge",
-            id: network.id,
-            name: network.name,
-            driver: "bridge",
-            created: network.created,
-            internal: network.internal,
-            labels: network.labels,
-        })
-        .collect();
-    all.extend(nets.built_in().map(|network| Listed {
-        id: network.id,
-        name: network.name.to_owned(),
-        driver: network.driver,
-        created: 0,
-        internal: false,
-        ipv6: false,
-        labels: BTreeMap::new(),
-        custom: false,
-    }));
-    all.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(all)
-}
-
-const FILTERS: [&str; 7] = ["id", "name", "label", "driver", "scope", "type", "dangling"];
-
 impl Ls {
     fn run(&self, home: &Home) -> Result<u8> {
-        let filters = filter::parse(&self.filter, &FILTERS)?;
-        let nets = home.networks()?;
-        report_damaged(&nets)?;
-        let mut networks = Vec::new();
-        for network in listed(&nets)? {
-            let passes = filter::all_pass(&filters, |filter| match filter.name {
-                "id" => Ok(network.id.starts_with(filter.value)),
-                "name" => filter.names(&network.name),
-                "label" => Ok(filter.has_label(&network.labels)),
-                "scope" => Ok(filter.value == "local"),
-                "type" => filter
-                    .one_of(&["custom", "builtin"])
-                    .map(|kind| (kind == "custom") == network.custom),
-                "dangling" => {
-                    let used = !network.custom || !nets.endpoints(Some(&network.name))?.is_empty();
-                    Ok(filter.truth()? != used)
-                }
-                _ => Ok(filter.value == network.driver),
-            })?;
-            networks.extend(passes.then_some(network));
-        }
+        let filters = filter::parse(&self.filter, &network::FILTERS)?;
+        let networks = network::list(home, &filters, &Notices)?;
         let id = |id: &str| match self.no_trunc {
             true => id.to_owned(),
             false => id.get(..12).unwrap_or(id).to_owned(),
@@ -304,11 +207,11 @@ impl Ls {
             networks.iter().try_for_each(|network| output::line(id(&network.id)))?;
             return Ok(0);
         }
-        let row = |network: &Listed| {
+        let row = |network: &network::Network| {
             json!({
                 "ID": id(&network.id), "Name": network.name, "Driver": network.driver,
                 "Scope": "local", "Internal": network.internal.to_string(),
-                "IPv4": "true", "IPv6": network.ipv6.to_string(),
+                "IPv4": "true", "IPv6": network.has_ipv6().to_string(),
                 "CreatedAt": clock::local(&husk_image::compose::rfc3339(network.created, 0)),
                 "Labels": filter::joined(&network.labels), LABELS: network.labels,
             })
@@ -322,29 +225,13 @@ impl Ls {
 
 impl Inspect {
     fn run(&self, home: &Home) -> Result<u8> {
-        let nets = home.networks()?;
         let mut found = Vec::new();
         let code = for_each(&self.networks, |name| {
-            found.push(document(&nets, name)?);
+            found.push(document(home, name)?);
             Ok(())
         })?;
         output::inspected(self.format.as_deref(), &found).map(|()| code)
     }
-}
-
-/// The id of a network by its name.
-pub(super) fn id(nets: &husk_net::Networks, name: &str) -> Result<String> {
-    match built_in(nets, name) {
-        Some(network) => Ok(network.id),
-        None => Ok(nets.inspect(name)?.id),
-    }
-}
-
-/// `host` or `none`, by its name or the beginning of its id.
-fn built_in(nets: &husk_net::Networks, wanted: &str) -> Option<husk_net::BuiltIn> {
-    nets.built_in()
-        .into_iter()
-        .find(|one| one.name == wanted || (wanted.len() >= 3 && one.id.starts_with(wanted)))
 }
 
 /// What Docker says of a network beside its name, id, driver and addresses.
@@ -360,8 +247,9 @@ fn with_common(mut shown: Value) -> Value {
 }
 
 /// What `inspect` tells of a network.
-pub(super) fn document(nets: &husk_net::Networks, name: &str) -> Result<Value> {
-    if let Some(network) = built_in(nets, name) {
+pub(super) fn document(home: &Home, name: &str) -> Result<Value> {
+    let NetworkDetails { network, endpoints } = network::inspect(home, name)?;
+    if network.driver != "bridge" {
         return Ok(with_common(json!({
             "Name": network.name, "Id": network.id, "Created": "0001-01-01T00:00:00Z",
             "Driver": network.driver, "EnableIPv6": false, "Internal": false,
@@ -369,9 +257,8 @@ pub(super) fn document(nets: &husk_net::Networks, name: &str) -> Result<Value> {
             "Containers": {}, "Options": {}, "Labels": {},
         })));
     }
-    let network = nets.inspect(name)?;
     let mut containers = serde_json::Map::new();
-    for endpoint in nets.endpoints(Some(&network.name))? {
+    for endpoint in endpoints {
         let text = |ipv6| {
             let address = endpoint.address(ipv6);
             address.map_or_else(String::new, |a| format!("{}/{}", a.address, a.prefix))
@@ -394,18 +281,13 @@ pub(super) fn document(nets: &husk_net::Networks, name: &str) -> Result<Value> {
         }
         shown
     });
-    let mut options = json!({ "com.docker.network.bridge.name": network.bridge });
-    if let Some(mtu) = network.mtu {
-        options["com.docker.network.driver.mtu"] = mtu.to_string().into();
-    }
-    let has_ipv6 = network.pools.iter().any(|pool| pool.gateway.is_ipv6());
     Ok(with_common(json!({
         "Name": network.name, "Id": network.id,
         "Created": husk_image::compose::rfc3339(network.created, 0),
-        "Driver": "bridge", "EnableIPv6": has_ipv6, "Internal": network.internal,
+        "Driver": "bridge", "EnableIPv6": network.has_ipv6(), "Internal": network.internal,
         "IPAM": {
             "Driver": "default", "Options": nil(Nil::Map), "Config": pools.collect::<Vec<_>>(),
         },
-        "Options": options, "Labels": network.labels, "Containers": containers,
+        "Options": network.options, "Labels": network.labels, "Containers": containers,
     })))
 }

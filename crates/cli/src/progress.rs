@@ -5,30 +5,31 @@ use std::io::IsTerminal;
 use std::sync::{Arc, Mutex};
 
 use husk_image::digest::Digest;
-use husk_image::progress::{Event, Progress, Silent};
+use husk_image::progress::Event;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::output;
 use husk_engine::notice::{self, printable};
+use husk_engine::reporter::Reporter;
 
-/// Bars on a terminal, lines elsewhere; nothing where nothing is wanted.
-pub(super) fn of(quiet: bool) -> Box<dyn Progress> {
+/// Bars on a terminal, lines elsewhere; where progress is not wanted notices alone.
+pub(super) fn of(quiet: bool) -> Box<dyn Reporter> {
     match (quiet, std::io::stderr().is_terminal()) {
-        (true, _) => Box::new(Silent),
+        (true, _) => Box::new(Notices),
         (false, true) => Box::new(Bars::default()),
         (false, false) => Box::new(Lines::default()),
     }
 }
 
 /// Nothing but what the user should see.
-pub(super) struct Warnings;
+pub(super) struct Notices;
 
-impl Progress for Warnings {
-    fn event(&self, event: Event<'_>) {
-        if let Event::Warning(text) = event {
-            notice::notice(format_args!("warning: {text}"));
-        }
+impl Reporter for Notices {
+    fn notice(&self, text: &str) {
+        notice::notice(text);
     }
+
+    fn progress(&self, _: Event<'_>) {}
 }
 
 /// Plain lines: what began, what is done.
@@ -61,7 +62,7 @@ impl Lines {
             Event::Retry(layer, why) => {
                 format!("{}: retrying: {}", layer.short(), printable(why))
             }
-            Event::Warning(text) => format!("husk: warning: {}", printable(text)),
+            Event::Warning(_) => return None,
             Event::Step(text) => (*text).to_owned(),
             Event::CachedStep => "cached".to_owned(),
             Event::StepDone(time) => format!("done in {:.1} s", time.as_secs_f64()),
@@ -70,8 +71,12 @@ impl Lines {
     }
 }
 
-impl Progress for Lines {
-    fn event(&self, event: Event<'_>) {
+impl Reporter for Lines {
+    fn notice(&self, text: &str) {
+        notice::notice(text);
+    }
+
+    fn progress(&self, event: Event<'_>) {
         if let Some(line) = self.line(&event) {
             notice::line(line);
         }
@@ -189,8 +194,12 @@ impl Bars {
     }
 }
 
-impl Progress for Bars {
-    fn event(&self, event: Event<'_>) {
+impl Reporter for Bars {
+    fn notice(&self, text: &str) {
+        drop(self.all.println(format!("husk: {}", printable(text))));
+    }
+
+    fn progress(&self, event: Event<'_>) {
         match event {
             Event::Layers(layers) => {
                 for (layer, size) in layers {
@@ -225,12 +234,9 @@ impl Progress for Bars {
             Event::Retry(_, why) => {
                 drop(self.all.println(format!("husk: retrying: {}", printable(why))));
             }
-            Event::Warning(text) => {
-                drop(self.all.println(format!("husk: warning: {}", printable(text))));
-            }
             Event::Step(text) => drop(self.all.println(text)),
             Event::CachedStep => drop(self.all.println("cached")),
-            Event::StepDone(_) => {}
+            Event::StepDone(_) | Event::Warning(_) => {}
         }
     }
 }
@@ -253,8 +259,6 @@ mod tests {
     #[test]
     fn what_an_image_says_of_itself_reaches_no_terminal_as_it_is() {
         let lines = Lines::default();
-        let line = lines.line(&Event::Warning("a:1 is for linux/\u{1b}[2J")).unwrap();
-        assert_eq!(line, "husk: warning: a:1 is for linux/\\u{1b}[2J");
         let line = lines.line(&Event::Retry(Digest::of(b""), "\u{7}")).unwrap();
         assert!(line.ends_with("retrying: \\u{7}"), "{line}");
     }

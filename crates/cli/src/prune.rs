@@ -1,21 +1,18 @@
 //! `prune` of containers, images, volumes, the build cache, and of everything.
 
-use std::collections::BTreeMap;
-
 use clap::Args;
-use husk_image::store::{Removal, StoreError};
 
 use super::filter::{self, Filter};
 use super::output;
-use crate::error::{EngineError, Error, Result, file};
+use super::progress::Notices;
+use crate::error::{Error, Result, file};
 use husk_engine::clock;
 use husk_engine::container::Container;
-use husk_engine::container::sweep::{restore_pins, sweep};
+use husk_engine::container::sweep::sweep;
 use husk_engine::home::Home;
-use husk_engine::notice;
-use husk_engine::remove;
-use husk_engine::usage;
-use husk_engine::volume::Volume;
+use husk_engine::image::{self, Removal};
+use husk_engine::prune::{self, Pruned};
+use husk_engine::{network, notice, remove, usage, volume};
 
 /// `--force` and `--filter`.
 #[derive(Debug, Args)]
@@ -90,24 +87,9 @@ fn agreed(force: bool, what: &str) -> Result<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-/// What may be pruned.
-const FILTERS: [&str; 2] = ["until", "label"];
-
-/// Whether something that was made then and has these labels passes.
-fn passes(
-    filters: &[Filter<'_>],
-    created: Option<clock::Instant>,
-    labels: &BTreeMap<String, String>,
-) -> Result<bool> {
-    filter::all_pass(filters, |filter| match filter.name {
-        "until" => filter.is_before(created),
-        _ => Ok(filter.has_label(labels)),
-    })
-}
-
 impl Plain {
     pub(super) fn containers(&self, home: &Home) -> Result<u8> {
-        let filters = filter::parse(&self.common.filter, &FILTERS)?;
+        let filters = filter::parse(&self.common.filter, &prune::FILTERS)?;
         if !agreed(self.common.force, "all stopped containers")? {
             return Ok(0);
         }
@@ -117,11 +99,10 @@ impl Plain {
     }
 
     pub(super) fn networks(&self, home: &Home) -> Result<u8> {
-        let filters = filter::parse(&self.common.filter, &FILTERS)?;
+        let filters = filter::parse(&self.common.filter, &prune::FILTERS)?;
         if agreed(self.common.force, "all networks not used by at least one container")? {
             let mut pruning = Pruning::default();
             pruning.networks(home, &filters)?;
-            pruning.end_list()?;
             return Ok(u8::from(pruning.failed));
         }
         Ok(0)
@@ -142,12 +123,8 @@ impl Cache {
 impl Images {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
         let filters = filter::parse(&self.common.filter, &["until", "label", "dangling"])?;
-        let mut all = self.all;
-        for filter in filters.iter().filter(|filter| filter.name == "dangling") {
-            all = !filter.truth()?;
-        }
-        let filters: Vec<_> =
-            filters.into_iter().filter(|filter| filter.name != "dangling").collect();
+        let request = image::PruneRequest { all: self.all, filters };
+        let all = request.takes_all()?;
         let what = match all {
             true => "all images without at least one container associated to them",
             false => "all untagged images",
@@ -156,7 +133,7 @@ impl Images {
             return Ok(0);
         }
         let mut pruning = Pruning::default();
-        pruning.images(home, all, &filters)?;
+        pruning.images(home, &request)?;
         pruning.report()
     }
 }
@@ -164,11 +141,8 @@ impl Images {
 impl Volumes {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
         let filters = filter::parse(&self.common.filter, &["label", "all"])?;
-        let mut all = self.all;
-        for filter in filters.iter().filter(|filter| filter.name == "all") {
-            all = filter.truth()?;
-        }
-        let filters: Vec<_> = filters.into_iter().filter(|filter| filter.name != "all").collect();
+        let request = volume::PruneRequest { all: self.all, filters };
+        let all = request.takes_all()?;
         let what = match all {
             true => "all volumes not used by at least one container",
             false => "anonymous volumes not used by at least one container",
@@ -177,14 +151,14 @@ impl Volumes {
             return Ok(0);
         }
         let mut pruning = Pruning::default();
-        pruning.volumes(home, all, &filters)?;
+        pruning.volumes(home, &request)?;
         pruning.report()
     }
 }
 
 impl Everything {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
-        let filters = filter::parse(&self.common.filter, &FILTERS)?;
+        let filters = filter::parse(&self.common.filter, &prune::FILTERS)?;
         if self.volumes
             && let Some(until) = self.common.filter.iter().find(|text| text.starts_with("until"))
         {
@@ -204,9 +178,11 @@ impl Everything {
         pruning.containers(home, &filters)?;
         pruning.networks(home, &filters)?;
         if self.volumes {
-            pruning.volumes(home, false, &filters)?;
+            let request = volume::PruneRequest { all: false, filters: filters.clone() };
+            pruning.volumes(home, &request)?;
         }
-        pruning.images(home, self.all, &filters)?;
+        let request = image::PruneRequest { all: self.all, filters: filters.clone() };
+        pruning.images(home, &request)?;
         if filters.is_empty() {
             pruning.cache(home)?;
             pruning.freed += home.images()?.remove_partials()?;
@@ -215,198 +191,74 @@ impl Everything {
     }
 }
 
-/// Prunes one object after another: one that cannot be removed is told, and must not keep the
-/// others. Gives the bytes that were freed; `failed` is the first failure.
+/// Prints what was removed, one kind after another.
 #[derive(Default)]
 struct Pruning {
     freed: u64,
     failed: bool,
-    /// The kind of what was removed last, whose list is open.
-    listed: Option<&'static str>,
 }
 
 impl Pruning {
-    /// Takes the outcome of a removal: `Ok(None)` where the object is in use.
-    fn take(
+    /// Lists what was removed as Docker does: under its kind, an empty line after the last. What
+    /// could not be removed is told.
+    fn list<T>(
         &mut self,
-        what: &'static str,
-        outcome: Result<Option<(u64, String)>, impl Into<Error>>,
+        kind: &str,
+        pruned: Pruned<T>,
+        shown: impl Fn(&T) -> String,
     ) -> Result<()> {
-        match outcome.map_err(Into::into) {
-            Ok(Some((bytes, name))) => {
-                self.freed += bytes;
-                self.deleted(what, name)
-            }
-            Ok(None) => Ok(()),
-            // One that another removes at the same time is gone as well.
-            Err(Error::Engine(
-                EngineError::NoContainer(_)
-                | EngineError::NoVolume(_)
-                | EngineError::VolumeInUse { .. },
-            )) => Ok(()),
-            Err(error @ Error::ReaderGone) => Err(error),
-            Err(error) => {
-                self.fail(&error);
-                Ok(())
-            }
+        self.freed += pruned.freed;
+        for error in pruned.failures {
+            output::error(&error.into());
+            self.failed = true;
         }
-    }
-
-    /// Lists what was removed as Docker does: under its kind, an empty line after the last.
-    fn deleted(&mut self, kind: &'static str, name: String) -> Result<()> {
-        if self.listed != Some(kind) {
-            self.end_list()?;
-            output::line(format_args!("Deleted {kind}:"))?;
-            self.listed = Some(kind);
+        if pruned.removed.is_empty() {
+            return Ok(());
         }
-        output::line(name)
+        output::line(format_args!("Deleted {kind}:"))?;
+        pruned.removed.iter().try_for_each(|one| output::line(shown(one)))?;
+        output::line("")
     }
 
-    fn end_list(&mut self) -> Result<()> {
-        match self.listed.take() {
-            Some(_) => output::line(""),
-            None => Ok(()),
-        }
-    }
-
-    fn fail(&mut self, error: &Error) {
-        output::error(error);
-        self.failed = true;
-    }
-
-    /// The bytes of a step that may fail as a whole, and then must not keep the next.
-    fn add(&mut self, freed: Result<u64, impl Into<Error>>) -> Result<()> {
-        match freed.map_err(Into::into) {
-            Ok(freed) => self.freed += freed,
-            Err(error @ Error::ReaderGone) => return Err(error),
-            Err(error) => self.fail(&error),
-        }
-        Ok(())
-    }
-
-    fn report(&mut self) -> Result<u8> {
-        self.end_list()?;
+    fn report(&self) -> Result<u8> {
         let freed = output::size(self.freed);
         output::line(format_args!("Total reclaimed space: {freed}"))?;
         Ok(u8::from(self.failed))
     }
 
-    fn containers(&mut self, home: &Home, filters: &[Filter<'_>]) -> Result<()> {
-        let swept = sweep(home);
-        self.add(swept)?;
+    fn containers(&mut self, home: &Home, filters: &[Filter]) -> Result<()> {
+        let mut pruned = Pruned::default();
+        pruned.add(sweep(home));
         for container in Container::all(home)? {
             let created = clock::instant(&container.record.created);
-            if !passes(filters, created, &container.record.config.labels)? {
+            if !prune::passes(filters, created, &container.record.config.labels)? {
                 continue;
             }
             let bytes = usage::tree(&container.directory);
             let removed =
                 container.lock().and_then(|_lock| remove::remove(home, &container, true, false));
             let id = container.id().to_owned();
-            self.take("Containers", removed.map(|gone| gone.then_some((bytes, id))))?;
+            pruned.take(removed.map(|gone| gone.then_some((bytes, id))));
         }
-        Ok(())
+        self.list("Containers", pruned, String::clone)
     }
 
-    fn networks(&mut self, home: &Home, filters: &[Filter<'_>]) -> Result<()> {
-        let nets = home.networks()?;
-        let mut used = std::collections::HashSet::new();
-        for container in Container::all(home)? {
-            used.extend(container.record.config.networks);
-        }
-        for network in nets.list()? {
-            let is_used = used.iter().any(|value| husk_net::network_name(value) == network.name);
-            if is_used || network.name == "bridge" {
-                continue;
-            }
-            let created = clock::seconds(&network.created.to_string());
-            if !passes(filters, created, &network.labels)? {
-                continue;
-            }
-            let removed = match nets.remove(&network.name) {
-                Err(
-                    husk_net::Error::NoSuchNetwork { .. } | husk_net::Error::NetworkInUse { .. },
-                ) => Ok(None),
-                removed => removed.map(|()| Some((0, network.name))).map_err(Error::from),
-            };
-            self.take("Networks", removed)?;
-        }
-        Ok(())
+    fn networks(&mut self, home: &Home, filters: &[Filter]) -> Result<()> {
+        let pruned = network::prune(home, filters)?;
+        self.list("Networks", pruned, String::clone)
     }
 
-    fn volumes(&mut self, home: &Home, all: bool, filters: &[Filter<'_>]) -> Result<()> {
-        let (_, damaged) = Container::survey(home)?;
-        if let Some((id, _)) = damaged.first() {
-            let id = husk_engine::container::name::short(id);
-            notice::notice(format_args!(
-                "volumes stay: the record of container {id} is damaged, and which it has is not \
-                 known (\"husk rm -f {id}\" removes it)"
-            ));
-            return Ok(());
-        }
-        self.add(Volume::sweep(home))?;
-        for volume in Volume::all(home)? {
-            // What one was made for is lost with its record.
-            let wanted = all || volume.anonymous;
-            if !wanted || volume.damage.is_some() || Volume::user(home, &volume.name)?.is_some() {
-                continue;
-            }
-            if !passes(filters, clock::instant(&volume.created), &volume.labels)? {
-                continue;
-            }
-            let bytes = usage::tree(&husk_engine::volume::data(home, &volume.name));
-            let removed = Volume::remove(home, &volume.name);
-            self.take("Volumes", removed.map(|()| Some((bytes, volume.name))))?;
-        }
-        Ok(())
+    fn volumes(&mut self, home: &Home, request: &volume::PruneRequest) -> Result<()> {
+        let pruned = volume::prune(home, request, &Notices)?;
+        self.list("Volumes", pruned, String::clone)
     }
 
-    fn images(&mut self, home: &Home, all: bool, filters: &[Filter<'_>]) -> Result<()> {
-        // A pin of a container that is no more would keep its image, and one that was lost
-        // would not keep it.
-        let swept = sweep(home).and_then(|_| restore_pins(home)).map(|()| 0);
-        self.add(swept)?;
-        let store = home.images()?;
-        let before = usage::store(&store)?;
-        let damaged = store.damaged()?;
-        if let (Some(error), false) = (damaged.first(), all) {
-            // An image whose name cannot be read looks like one without.
-            notice::notice(format_args!("images stay: {error}"));
-            return Ok(());
-        }
-        let pinned: Vec<_> = store.pins()?.into_iter().map(|(_, manifest)| manifest).collect();
-        for image in store.images()? {
-            if pinned.contains(&image.record.manifest) || !(all || image.names.is_empty()) {
-                continue;
-            }
-            if !filters.is_empty() {
-                let config = store.config(&image.record)?.config.unwrap_or_default();
-                let created = image.record.created.as_deref().and_then(clock::instant);
-                if !passes(filters, created, &config.labels.unwrap_or_default())? {
-                    continue;
-                }
-            }
-            // By its digest it goes with all its names.
-            let removals = match store.remove(&image.record.manifest.to_string(), true) {
-                // Another removes it at the same time.
-                Err(StoreError::NoImage(_)) => continue,
-                Err(error) => {
-                    self.fail(&error.into());
-                    continue;
-                }
-                Ok(removals) => removals,
-            };
-            for removal in removals {
-                match removal {
-                    Removal::Untagged(name) => {
-                        self.deleted("Images", format!("untagged: {}", name.familiar()))?;
-                    }
-                    Removal::Deleted(id) => self.deleted("Images", format!("deleted: {id}"))?,
-                }
-            }
-        }
-        self.freed += before.saturating_sub(usage::store(&store)?);
-        Ok(())
+    fn images(&mut self, home: &Home, request: &image::PruneRequest) -> Result<()> {
+        let pruned = image::prune(home, request, &Notices)?;
+        self.list("Images", pruned, |removal| match removal {
+            Removal::Untagged(name) => format!("untagged: {}", name.familiar()),
+            Removal::Deleted(id) => format!("deleted: {id}"),
+        })
     }
 
     fn cache(&mut self, home: &Home) -> Result<()> {

@@ -5,27 +5,16 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use clap::Args;
-use husk_image::digest::Digest;
-use husk_image::reference::{DEFAULT_REGISTRY, Reference, is_registry};
-use husk_image::registry::{
-    Client, ClientOptions, Credentials, DockerConfig, PullOptions, Pulled, PushOptions,
-    RegistryError,
-};
-use husk_image::store::ImageRecord;
+use husk_image::reference::{Reference, is_registry};
+use husk_image::registry::{Credentials, DockerConfig};
 
 use super::{output, progress};
 use crate::error::{Error, Result, file};
 use husk_engine::home::Home;
+use husk_engine::image::{
+    self, CredentialSource, LoginRequest, PullRequest, PushRequest, RegistryAccess,
+};
 use husk_engine::notice;
-
-/// How registries are talked to.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Registry {
-    /// `--tls-verify`.
-    pub(super) tls_verify: bool,
-    /// No progress.
-    pub(super) quiet: bool,
-}
 
 /// `--config`.
 static CONFIG_DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
@@ -43,63 +32,15 @@ fn config_path() -> Option<PathBuf> {
     }
 }
 
-fn docker_config() -> Result<DockerConfig> {
-    let path =
-        config_path().ok_or_else(|| Error::other("neither DOCKER_CONFIG nor HOME is set"))?;
-    Ok(DockerConfig::load(&path)?)
+fn needed_config_path() -> Result<PathBuf> {
+    config_path().ok_or_else(|| Error::other("neither DOCKER_CONFIG nor HOME is set"))
 }
 
-fn client(reference: &Reference, registry: &Registry) -> Result<Client> {
+/// With `--tls-verify`, and the credentials of Docker's config.json.
+pub(super) fn access(tls_verify: bool) -> RegistryAccess {
     // Without a home there are no credentials, which most pulls do not need.
-    let credentials = match config_path() {
-        Some(path) => DockerConfig::load(&path)?.credentials(reference.registry())?,
-        None => None,
-    };
-    let options =
-        ClientOptions { insecure: !registry.tls_verify, credentials, ..ClientOptions::default() };
-    Ok(Client::new(reference, options))
-}
-
-fn pull_options(platform: Option<&str>) -> Result<PullOptions> {
-    let mut options = PullOptions::default();
-    if let Some(text) = platform {
-        options.platform = text.parse().map_err(|error| Error::flag("--platform", text, error))?;
-    }
-    Ok(options)
-}
-
-/// Pulls an image.
-pub(super) fn pull(
-    home: &Home,
-    name: &str,
-    platform: Option<&str>,
-    registry: &Registry,
-) -> Result<Pulled> {
-    let reference: Reference = name.parse()?;
-    let options = pull_options(platform)?;
-    let progress = progress::of(registry.quiet);
-    let store = home.images()?;
-    let client = client(&reference, registry)?;
-    Ok(husk_image::registry::pull(&store, &client, &reference, &options, &*progress)?)
-}
-
-/// Pushes an image under a name; gives the digest of its manifest.
-pub(super) fn push(
-    home: &Home,
-    image: &ImageRecord,
-    reference: &Reference,
-    registry: &Registry,
-) -> Result<Digest> {
-    let store = home.images()?;
-    let progress = progress::of(registry.quiet);
-    let client = client(reference, registry)?;
-    let options = PushOptions::default();
-    Ok(husk_image::registry::push(&store, &client, image, reference, &options, &*progress)?)
-}
-
-/// The digest of what a registry has under a name.
-pub(super) fn digest(reference: &Reference, registry: &Registry) -> Result<Digest> {
-    Ok(client(reference, registry)?.manifest(reference)?.digest)
+    let credentials = config_path().map_or(CredentialSource::None, CredentialSource::File);
+    RegistryAccess { tls_verify, credentials }
 }
 
 /// `pull`.
@@ -120,8 +61,12 @@ pub(super) struct Pull {
 
 impl Pull {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
-        let registry = Registry { tls_verify: self.tls_verify, quiet: self.quiet };
-        let pulled = pull(home, &self.image, self.platform.as_deref(), &registry)?;
+        let request = PullRequest {
+            image: self.image.clone(),
+            platform: self.platform.clone(),
+            registry: access(self.tls_verify),
+        };
+        let pulled = image::pull(home, &request, &*progress::of(self.quiet))?;
         let reference = self.image.parse::<Reference>()?.or_latest();
         if !self.quiet {
             notice::line(format_args!("Digest: {}", pulled.target));
@@ -149,30 +94,11 @@ pub(super) struct Push {
 
 impl Push {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
-        let reference: Reference = self.image.parse()?;
-        let reference = reference.or_latest();
-        let record = home.images()?.find(&self.image)?;
-        let registry = Registry { tls_verify: self.tls_verify, quiet: self.quiet };
-        let digest = push(home, &record, &reference, &registry)?;
-        output::line(format_args!("{}: digest: {digest}", reference.familiar()))?;
+        let request = PushRequest { image: self.image.clone(), registry: access(self.tls_verify) };
+        let pushed = image::push(home, &request, &*progress::of(self.quiet))?;
+        let name = pushed.reference.familiar();
+        output::line(format_args!("{name}: digest: {}", pushed.digest))?;
         Ok(0)
-    }
-}
-
-/// The server that `login` and `logout` mean.
-fn server(text: Option<&str>) -> String {
-    match text {
-        None | Some("index.docker.io" | "https://index.docker.io/v1/") => {
-            DEFAULT_REGISTRY.to_owned()
-        }
-        Some(text) => {
-            let bare = text.trim_start_matches("https://").trim_start_matches("http://");
-            let bare = bare.trim_end_matches('/');
-            let api = |bare: &str| {
-                ["/v1", "/v2"].iter().find_map(|api| bare.strip_suffix(api).map(str::to_owned))
-            };
-            api(bare).unwrap_or_else(|| bare.to_owned())
-        }
     }
 }
 
@@ -197,44 +123,25 @@ pub(super) struct Login {
 
 impl Login {
     pub(super) fn run(&self) -> Result<u8> {
-        let server = server(self.server.as_deref());
-        if !is_registry(&server) {
+        let server = self.server.clone().unwrap_or_default();
+        let name = image::server_name(&server);
+        if !is_registry(&name) {
             return Err(Error::other(format_args!(
-                "{server:?} is not a registry (HOST or HOST:PORT)"
+                "{name:?} is not a registry (HOST or HOST:PORT)"
             )));
         }
         let user = match &self.username {
             Some(user) => user.clone(),
             None => prompt("Username: ")?,
         };
-        // What stands before the first colon is the user, to registries as in the file.
-        if user.is_empty() || user.contains(':') {
-            return Err(Error::flag(
-                "--username",
-                user,
-                "is not a user name: it is empty or has a colon",
-            ));
-        }
         let password = match (&self.password, self.password_stdin) {
             (Some(password), _) => password.clone(),
             (None, true) => read_line()?,
             (None, false) => hidden("Password: ")?,
         };
         let credentials = Credentials::Password { user, password };
-        let options = ClientOptions {
-            insecure: !self.tls_verify,
-            credentials: Some(credentials.clone()),
-            ..ClientOptions::default()
-        };
-        match Client::of_registry(&server, options).check_login() {
-            Err(RegistryError::Denied { host, message, .. }) => {
-                let text =
-                    format_args!("registry {host}: incorrect user name or password{message}");
-                return Err(Error::other(text));
-            }
-            other => other?,
-        }
-        docker_config()?.store(&server, &credentials)?;
+        let request = LoginRequest { server, credentials, tls_verify: self.tls_verify };
+        image::login(&request, &needed_config_path()?)?;
         output::line("Login Succeeded")?;
         Ok(0)
     }
@@ -279,8 +186,8 @@ pub(super) struct Logout {
 
 impl Logout {
     pub(super) fn run(&self) -> Result<u8> {
-        let server = server(self.server.as_deref());
-        let text = match docker_config()?.erase(&server)? {
+        let server = image::server_name(self.server.as_deref().unwrap_or_default());
+        let text = match image::logout(&server, &needed_config_path()?)? {
             true => format!("Removing login credentials for {server}"),
             false => format!("Not logged in to {server}"),
         };

@@ -11,15 +11,6 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use clap::{Arg, ArgAction, Command};
 
-/// A boolean as Go's `strconv.ParseBool` reads it.
-pub(crate) fn parse_bool(text: &[u8]) -> Option<bool> {
-    match text {
-        b"1" | b"t" | b"T" | b"true" | b"TRUE" | b"True" => Some(true),
-        b"0" | b"f" | b"F" | b"false" | b"FALSE" | b"False" => Some(false),
-        _ => None,
-    }
-}
-
 /// The table with the rule that clap has itself: the last of a repeated flag counts. Lists
 /// accumulate.
 pub(crate) fn apply(table: Command) -> Command {
@@ -92,7 +83,7 @@ impl<'a> Level<'a> {
     fn set_bool(&mut self, arg: &'a Arg, value: Option<&[u8]>) -> Result<(), String> {
         let set = match value {
             None => true,
-            Some(text) => parse_bool(text).ok_or_else(|| {
+            Some(text) => husk_engine::filter::parse_bool(text).ok_or_else(|| {
                 let text = String::from_utf8_lossy(text);
                 format!("{} {text:?}: must be true or false", spelling(arg))
             })?,

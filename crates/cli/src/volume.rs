@@ -3,14 +3,14 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::progress::Notices;
 use super::{filter, flags, for_each, output, prune};
 use crate::error::{Error, Result, file};
 use crate::template::{LABELS, Nil, OMITTED, nil};
 use husk_engine::container::config::{BindRecursive, Mount};
 use husk_engine::container::name;
 use husk_engine::home::Home;
-use husk_engine::notice;
-use husk_engine::volume;
+use husk_engine::volume::{self, CreateRequest};
 
 /// Its commands.
 #[derive(Debug, Subcommand)]
@@ -82,20 +82,12 @@ impl Volume {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
         match self {
             Self::Create(create) => {
-                if create.driver != "local" {
-                    return Err(Error::flag(
-                        "--driver",
-                        &create.driver,
-                        "must be local, the only volume driver",
-                    ));
-                }
-                let (name, anonymous) = match &create.name {
-                    Some(name) => (name.clone(), false),
-                    None => (name::new_id()?, true),
+                let request = CreateRequest {
+                    name: create.name.clone().unwrap_or_default(),
+                    driver: create.driver.clone(),
+                    labels: flags::pairs("--label", &create.label, true)?,
                 };
-                let labels = flags::pairs("--label", &create.label, true)?;
-                let made = volume::Volume::create(home, &name, labels, anonymous)?;
-                output::line(made.name).map(|()| 0)
+                output::line(volume::create(home, &request)?.name).map(|()| 0)
             }
             Self::Ls(ls) => ls.run(home),
             Self::Inspect(inspect) => inspect.run(home),
@@ -112,26 +104,8 @@ impl Volume {
 
 impl Ls {
     fn run(&self, home: &Home) -> Result<u8> {
-        let volumes = volume::Volume::all(home)?;
-        let filters = filter::parse(&self.filter, &["dangling", "driver", "label", "name"])?;
-        let mut kept = Vec::new();
-        for one in volumes {
-            if let Some(damage) = &one.damage {
-                notice::notice(format_args!(
-                    "volume {}: {damage}: its labels are lost, its data are not; \"husk system \
-                     check --repair\" writes a new record",
-                    one.name
-                ));
-            }
-            let passes = filter::all_pass(&filters, |filter| match filter.name {
-                "name" => filter.names(&one.name),
-                "label" => Ok(filter.has_label(&one.labels)),
-                "driver" => Ok(filter.value == "local"),
-                _ => Ok(filter.truth()? == volume::Volume::user(home, &one.name)?.is_none()),
-            })?;
-            kept.extend(passes.then_some(one));
-        }
-        let volumes = kept;
+        let filters = filter::parse(&self.filter, &volume::FILTERS)?;
+        let volumes = volume::list(home, &filters, &Notices)?;
         if self.quiet {
             volumes.iter().try_for_each(|volume| output::line(&volume.name))?;
             return Ok(0);

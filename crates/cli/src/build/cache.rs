@@ -11,7 +11,7 @@ use husk_image::reference::Reference;
 use husk_image::registry::PullOptions;
 use husk_image::store::{ImageRecord, Store};
 
-use super::super::registry::{self, Registry};
+use super::Registry;
 
 /// Where a cache is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,7 +125,7 @@ impl Caches {
                 Place::Image(reference) => {
                     // The last one is the built stage's.
                     if let Some(image) = images.last() {
-                        registry::push(home, image, reference, registry)?;
+                        registry.push(home, image, reference)?;
                     }
                 }
             }
@@ -156,10 +156,10 @@ fn import_image(
     registry: &Registry,
 ) -> Result<()> {
     // By digest, so that no tag of the store's moves.
-    let digest = registry::digest(reference, registry)?;
+    let digest = registry.digest(reference)?;
     let exact = reference.at(digest).to_string();
-    let pulled = registry::pull(home, &exact, None, registry)?;
-    if import_cache(store, &pulled.image)? == 0 {
+    let pulled = registry.pull(home, &exact, None)?;
+    if import_cache(store, &pulled)? == 0 {
         forget(store, &exact);
         let name = reference.familiar();
         return Err(Error::other(format_args!("{name} carries no cache of husk build")));

@@ -12,7 +12,7 @@ use husk_image::build::{export_directory, export_tar};
 use husk_image::reference::Reference;
 use husk_image::store::{ImageRecord, Store};
 
-use super::super::registry::{self, Registry};
+use super::Registry;
 
 /// Where a result goes besides the image store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,7 +140,7 @@ impl Destination {
                 let named: Vec<Reference> = parsed?.into_iter().map(Reference::or_latest).collect();
                 let targets = if named.is_empty() { tags } else { &named };
                 for target in targets {
-                    registry::push(home, image, target, registry)?;
+                    registry.push(home, image, target)?;
                 }
                 Ok(())
             }

@@ -117,7 +117,7 @@ fn networks(nets: &husk_net::Networks, record: &husk_engine::container::Record) 
         networks.insert(one.network.clone(), endpoint(Some(&one)));
     }
     for (name, endpoint) in &mut networks {
-        endpoint["NetworkID"] = crate::network::id(nets, name).unwrap_or_default().into();
+        endpoint["NetworkID"] = husk_engine::network::id(nets, name).unwrap_or_default().into();
     }
     Ok(json!(networks))
 }
@@ -438,7 +438,7 @@ pub(super) fn document(home: &Home, container: &Container, size: bool) -> Result
     if size {
         let own = usage::changes(container);
         shown["SizeRw"] = own.into();
-        shown["SizeRootFs"] = (own + crate::image::size_of(home, container)).into();
+        shown["SizeRootFs"] = (own + husk_engine::image::size_of(home, container)).into();
     }
     Ok(shown)
 }

@@ -38,6 +38,8 @@ fields! {
     CapDrop = "HostConfig.CapDrop",
     CgroupParent = "HostConfig.CgroupParent",
     CgroupnsMode = "HostConfig.CgroupnsMode",
+    /// Instructions of a Dockerfile that change an image's config.
+    Changes = "changes",
     CpuPeriod = "HostConfig.CpuPeriod",
     CpuQuota = "HostConfig.CpuQuota",
     DeviceCgroupRules = "HostConfig.DeviceCgroupRules",
@@ -45,6 +47,12 @@ fields! {
     Dns = "HostConfig.Dns",
     DnsOptions = "HostConfig.DnsOptions",
     DnsSearch = "HostConfig.DnsSearch",
+    /// The driver of a network or volume.
+    Driver = "Driver",
+    /// The MTU of a network.
+    DriverMtu = "Options.com.docker.network.driver.mtu",
+    /// The options of a driver.
+    DriverOptions = "Options",
     EndpointAliases = "NetworkingConfig.EndpointsConfig.Aliases",
     Env = "Env",
     ExposedPorts = "ExposedPorts",
@@ -92,6 +100,8 @@ fields! {
     TmpfsSize = "HostConfig.Mounts.TmpfsOptions.SizeBytes",
     UTSMode = "HostConfig.UTSMode",
     Ulimits = "HostConfig.Ulimits",
+    /// The user at a registry.
+    Username = "username",
     UsernsMode = "HostConfig.UsernsMode",
     VolumesFrom = "HostConfig.VolumesFrom",
     WorkingDir = "WorkingDir",

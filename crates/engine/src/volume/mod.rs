@@ -9,6 +9,10 @@
 //! <root>/volumes/NAME/volume.json   its labels and when it was made
 //! ```
 
+mod create;
+mod list;
+mod prune;
+
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
@@ -22,6 +26,10 @@ use crate::container::{Container, name, remove_directory};
 use crate::error::{Error, Result, file};
 use crate::home::{Home, make_directory};
 use crate::lock::Lock;
+
+pub use create::{CreateRequest, create};
+pub use list::{FILTERS, list};
+pub use prune::{PruneRequest, prune};
 
 /// `volume.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]

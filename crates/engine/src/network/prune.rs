@@ -1,0 +1,41 @@
+//! Removing networks that no container is to be on.
+
+use std::collections::HashSet;
+
+use crate::clock;
+use crate::container::Container;
+use crate::error::{Error, Result};
+use crate::filter::{self, Filter};
+use crate::home::Home;
+use crate::prune::{self, Pruned};
+
+/// Removes the networks that no container, running or not, has; gives their names.
+///
+/// # Errors
+/// A filter that cannot be honoured, records that cannot be read.
+pub fn prune(home: &Home, filters: &[Filter]) -> Result<Pruned<String>> {
+    filter::check(filters, &prune::FILTERS)?;
+    let mut pruned = Pruned::default();
+    let nets = home.networks()?;
+    let mut used = HashSet::new();
+    for container in Container::all(home)? {
+        used.extend(container.record.config.networks);
+    }
+    for network in nets.list()? {
+        let is_used = used.iter().any(|value| husk_net::network_name(value) == network.name);
+        if is_used || network.name == husk_net::DEFAULT_NETWORK {
+            continue;
+        }
+        let created = clock::seconds(&network.created.to_string());
+        if !prune::passes(filters, created, &network.labels)? {
+            continue;
+        }
+        pruned.take(match nets.remove(&network.name) {
+            Err(husk_net::Error::NoSuchNetwork { .. } | husk_net::Error::NetworkInUse { .. }) => {
+                Ok(None)
+            }
+            removed => removed.map(|()| Some((0, network.name))).map_err(Error::from),
+        });
+    }
+    Ok(pruned)
+}
