@@ -263,7 +263,9 @@ impl Shim {
 /// The options of a bundle: a state directory of the test's own.
 pub(crate) fn options(bundle: &Bundle) -> Any {
     let root = bundle.dir().with_file_name("state");
-    let body = format!("Root = {:?}\nBinaryName = {:?}\n", root, runtime::path());
+    let criu = std::env::var("CRIU").unwrap_or_default();
+    let body =
+        format!("Root = {root:?}\nBinaryName = {:?}\nCriuPath = {criu:?}\n", runtime::path());
     let options = husk_shim::message::options::GenericOptions {
         config_body: body.into_bytes(),
         ..Default::default()

@@ -11,6 +11,7 @@
 
 mod bootstrap;
 mod calls;
+mod checkpoint;
 mod containerd;
 mod daemon;
 mod order;

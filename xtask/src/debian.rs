@@ -27,6 +27,7 @@ pub(crate) const TESTS: &[Need] = &[
     need("busybox-static", "the root filesystem of the black-box suites"),
     need("runc", "a peer of the conformance suite"),
     need("crun", "a peer of the conformance suite"),
+    need("criu", "checkpoint and restore, where it is new enough for the kernel"),
     need("strace", "the ceiling of system calls"),
     need("valgrind", "the ceiling of instructions"),
     need("podman", "podman driving husk-oci"),

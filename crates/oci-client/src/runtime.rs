@@ -10,6 +10,7 @@ pub struct Runtime {
     program: PathBuf,
     root: PathBuf,
     systemd_cgroup: bool,
+    criu: Option<PathBuf>,
 }
 
 /// No executable of a name.
@@ -28,7 +29,7 @@ impl Runtime {
     /// A runtime by its path.
     #[must_use]
     pub fn new(program: impl Into<PathBuf>, root: impl Into<PathBuf>) -> Self {
-        Self { program: program.into(), root: root.into(), systemd_cgroup: false }
+        Self { program: program.into(), root: root.into(), systemd_cgroup: false, criu: None }
     }
 
     /// Looks for a runtime by name: a path as it is, else beside this program, else in the
@@ -62,6 +63,13 @@ impl Runtime {
         self
     }
 
+    /// The program CRIU, `--criu`; empty for the one in PATH.
+    #[must_use]
+    pub fn with_criu(mut self, criu: &str) -> Self {
+        self.criu = Some(criu).filter(|path| !path.is_empty()).map(PathBuf::from);
+        self
+    }
+
     /// The program.
     #[must_use]
     pub fn program(&self) -> &Path {
@@ -83,6 +91,9 @@ impl Runtime {
         command.args(["--log-format", "json"]);
         if self.systemd_cgroup {
             command.arg("--systemd-cgroup");
+        }
+        if let Some(criu) = &self.criu {
+            command.arg("--criu").arg(criu);
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command

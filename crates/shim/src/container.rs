@@ -23,6 +23,10 @@ pub(crate) struct Container {
     pub(crate) options: Options,
     pub(crate) runtime: Runtime,
     pub(crate) rootfs: Vec<Mount>,
+    /// The images that its start restores.
+    pub(crate) checkpoint: Option<String>,
+    /// Where its last checkpoint went.
+    pub(crate) image_path: String,
     /// Whether the root filesystem was mounted by this shim.
     pub(crate) mounted: bool,
     /// Whether the death of its first process ends all others: it has a pid namespace of its own.

@@ -9,7 +9,7 @@
 use rustix::process::{WaitOptions, WaitStatus};
 
 use crate::container::{Exit, Phase};
-use crate::job::Kind;
+use crate::job::{Job, Kind};
 use crate::message::Timestamp;
 use crate::message::event::{TaskExit, TaskOOM};
 use crate::message::task::WaitResponse;
@@ -25,7 +25,7 @@ impl Shim {
                 self.finish_job(job, code);
             } else if let Some((container, exec)) = self.find_process(pid) {
                 self.record_exit(&container, &exec, code, Timestamp::now());
-            } else if self.jobs.values().any(|job| matches!(job.kind, Kind::Create | Kind::Exec)) {
+            } else if self.jobs.values().any(Job::makes_process) {
                 self.unclaimed.insert(pid, (code, Timestamp::now()));
             }
         }

@@ -14,6 +14,8 @@ use crate::ttrpc::{Code, Failure};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Create,
+    Checkpoint,
+    Restore,
     Start,
     Exec,
     Kill,
@@ -33,6 +35,13 @@ pub(crate) struct Job {
     pub(crate) exec: String,
     pub(crate) caller: Option<Caller>,
     log: PathBuf,
+}
+
+impl Job {
+    /// Whether a process comes of it, which may end before this does.
+    pub(crate) fn makes_process(&self) -> bool {
+        matches!(self.kind, Kind::Create | Kind::Restore | Kind::Exec)
+    }
 }
 
 impl Shim {
@@ -85,6 +94,8 @@ impl Shim {
         };
         match job.kind {
             Kind::Create => self.finish_create(&job, result),
+            Kind::Checkpoint => self.finish_checkpoint(&job, result),
+            Kind::Restore => self.finish_restore(&job, result),
             Kind::Start => self.finish_start(&job, result),
             Kind::Exec => self.finish_exec(&job, result),
             Kind::Kill => {
@@ -108,7 +119,7 @@ impl Shim {
             }
             Kind::Delete => self.finish_runtime_delete(&job, result),
         }
-        if !self.jobs.values().any(|job| matches!(job.kind, Kind::Create | Kind::Exec)) {
+        if !self.jobs.values().any(Job::makes_process) {
             self.unclaimed.clear();
         }
     }

@@ -15,6 +15,7 @@
 
 mod arguments;
 mod bootstrap;
+mod checkpoint;
 mod container;
 mod deletion;
 mod exit;

@@ -43,8 +43,7 @@ pub(crate) struct Options {
     pub(crate) criu_image_path: String,
     /// Directory of CRIU's work files.
     pub(crate) criu_work_path: String,
-    /// Accepted from older configurations; CRIU is looked for in PATH.
-    #[serde(skip_serializing)]
+    /// The program CRIU; in PATH by default.
     criu_path: String,
     /// Address of the task API, which only sandboxes that are virtual machines use.
     #[serde(skip_serializing)]
@@ -115,7 +114,7 @@ impl Options {
         let root = if self.root.is_empty() { ROOT } else { &self.root };
         let runtime = Runtime::find(name, Path::new(root).join(namespace))
             .map_err(|error| error.to_string())?;
-        Ok(runtime.with_systemd_cgroup(self.systemd_cgroup))
+        Ok(runtime.with_systemd_cgroup(self.systemd_cgroup).with_criu(&self.criu_path))
     }
 }
 

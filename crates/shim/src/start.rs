@@ -72,8 +72,8 @@ impl Shim {
             let text = format!("container {} already exists", request.id);
             return Err(Failure::new(Code::AlreadyExists, text));
         }
-        if !request.checkpoint.is_empty() {
-            let text = "restoring a checkpoint is not supported";
+        if !request.parent_checkpoint.is_empty() {
+            let text = "parent_checkpoint: restoring memory of an earlier dump is not supported";
             return Err(Failure::new(Code::Unimplemented, text));
         }
         let options = Options::read(request.options.as_ref())
@@ -98,6 +98,8 @@ impl Shim {
             runtime,
             mounted: !request.rootfs.is_empty(),
             rootfs: request.rootfs,
+            image_path: String::new(),
+            checkpoint: Some(request.checkpoint).filter(|path| !path.is_empty()),
             owns_pid_namespace: configuration.owns_pid_namespace(),
             paused: false,
             killed_all: false,
@@ -107,7 +109,12 @@ impl Shim {
             init: Process::new(Phase::Creating, uris),
             execs: std::collections::BTreeMap::new(),
         };
+        let restores = container.checkpoint.is_some();
         self.containers.insert(request.id.clone(), container);
+        if restores {
+            self.await_restore(&request.id, caller);
+            return Ok(());
+        }
         let begun = self.open_streams(&request.id, "", caller);
         if begun.is_err() {
             self.forget_container(&request.id);
@@ -117,7 +124,7 @@ impl Shim {
 
     /// Opens the streams of a process and goes on to the runtime, at once or when the logging
     /// program is ready.
-    fn open_streams(&mut self, id: &str, exec: &str, caller: Caller) -> Result<(), Failure> {
+    pub(crate) fn open_streams(&mut self, id: &str, exec: &str, caller: Caller) -> Result<(), Failure> {
         let namespace = self.namespace.clone();
         let container = self.containers.get_mut(id).ok_or_else(|| missing(id))?;
         let owner = (container.options.io_uid, container.options.io_gid);
@@ -165,15 +172,30 @@ impl Shim {
             (container.options.no_pivot_root, container.options.no_new_keyring);
         let console = streams.console_socket().map(Path::to_owned);
         let (pid_file, process_file) = exec_files(&bundle, exec);
-        let kind = if exec.is_empty() { Kind::Create } else { Kind::Exec };
+        let checkpoint = container.checkpoint.clone().filter(|_| exec.is_empty());
+        let work_path = container.options.criu_work_path.clone();
+        let kind = match &checkpoint {
+            Some(_) => Kind::Restore,
+            None if exec.is_empty() => Kind::Create,
+            None => Kind::Exec,
+        };
         self.run_job(kind, id, exec, Some(caller), |command| {
             if exec.is_empty() {
-                command.arg("create").arg("--bundle").arg(&bundle);
+                match &checkpoint {
+                    Some(path) => {
+                        command.args(["restore", "--detach", "--image-path", path]);
+                        if !work_path.is_empty() {
+                            command.args(["--work-path", &work_path]);
+                        }
+                    }
+                    None => drop(command.arg("create")),
+                }
+                command.arg("--bundle").arg(&bundle);
                 command.arg("--pid-file").arg(bundle.join(INIT_PID));
                 if no_pivot {
                     command.arg("--no-pivot");
                 }
-                if no_keyring {
+                if no_keyring && checkpoint.is_none() {
                     command.arg("--no-new-keyring");
                 }
             } else {
@@ -205,7 +227,7 @@ impl Shim {
     }
 
     /// Takes the terminal that the runtime has sent.
-    fn take_console(&mut self, id: &str, exec: &str) -> Result<(), Failure> {
+    pub(crate) fn take_console(&mut self, id: &str, exec: &str) -> Result<(), Failure> {
         let process = self.containers.get_mut(id).and_then(|one| one.process(exec));
         let Some(mut streams) = process.and_then(|process| process.coming.take()) else {
             return Ok(());
@@ -246,15 +268,25 @@ impl Shim {
                 return;
             }
         };
-        let Some(container) = self.containers.get_mut(&job.container) else { return };
+        self.know_init(&job.container, pid, Phase::Created);
+        self.publish_create(&job.container);
+        if let Some(caller) = job.caller {
+            self.reply(caller, &CreateTaskResponse { pid: pid.cast_unsigned() });
+        }
+        self.claim(&job.container, "", pid);
+    }
+
+    /// Remembers a container's first process, and watches what it accounts to.
+    pub(crate) fn know_init(&mut self, id: &str, pid: i32, phase: Phase) {
+        let Some(container) = self.containers.get_mut(id) else { return };
         container.init.pid = Some(pid);
-        container.init.phase = Phase::Created;
+        container.init.phase = phase;
         container.init.stdin_holder = hold_stdin(&container.init.uris);
         container.cgroup = cgroup_of(pid);
         let watch = container.cgroup.as_ref().map(husk_cgroup::Cgroup::oom_watch);
         match watch.transpose() {
             Ok(watch) => container.oom = watch.flatten(),
-            Err(error) => self.log.warn(&job.container, &format!("OOM events: {error}")),
+            Err(error) => self.log.warn(id, &format!("OOM events: {error}")),
         }
         if let Some(watch) = &container.oom {
             let flags = match watch.interest().contains(rustix::event::PollFlags::PRI) {
@@ -263,19 +295,20 @@ impl Shim {
             };
             let _ = self.poller.add(watch, Token::Oom(container.number), flags);
         }
+    }
+
+    /// Tells containerd of a container that was made.
+    pub(crate) fn publish_create(&mut self, id: &str) {
+        let Some(container) = self.containers.get(id) else { return };
         let event = TaskCreate {
-            container_id: job.container.clone(),
+            container_id: id.to_owned(),
             bundle: container.bundle.display().to_string(),
             rootfs: container.rootfs.clone(),
             io: Some(io(&container.init.uris)),
-            checkpoint: String::new(),
-            pid: pid.cast_unsigned(),
+            checkpoint: container.checkpoint.clone().unwrap_or_default(),
+            pid: container.init.pid.unwrap_or_default().cast_unsigned(),
         };
         self.publisher.publish("/tasks/create", &event, &mut self.poller);
-        if let Some(caller) = job.caller {
-            self.reply(caller, &CreateTaskResponse { pid: pid.cast_unsigned() });
-        }
-        self.claim(&job.container, "", pid);
     }
 
     /// Remembers an exec.
@@ -318,6 +351,14 @@ impl Shim {
                 return Err(Failure::new(Code::FailedPrecondition, text.to_lowercase()));
             }
         }
+        if exec.is_empty() && process.pid.is_none() {
+            process.phase = Phase::Starting;
+            let begun = self.open_streams(&id, "", caller);
+            if begun.is_err() {
+                self.give_up_start(&id, "");
+            }
+            return begun;
+        }
         if exec.is_empty() {
             process.phase = Phase::Starting;
             let begun = self.run_job(Kind::Start, &id, "", Some(caller), |command| {
@@ -351,8 +392,9 @@ impl Shim {
     }
 
     /// A start that failed before the runtime was called, or by it.
-    fn give_up_start(&mut self, id: &str, exec: &str) {
-        if exec.is_empty() {
+    pub(crate) fn give_up_start(&mut self, id: &str, exec: &str) {
+        let restores = self.containers.get(id).is_some_and(|one| one.checkpoint.is_some());
+        if exec.is_empty() && !restores {
             self.forget_container(id);
             return;
         }
@@ -432,7 +474,7 @@ impl Shim {
     }
 
     /// Takes an exit that came before the process's pid was known.
-    fn claim(&mut self, id: &str, exec: &str, pid: i32) {
+    pub(crate) fn claim(&mut self, id: &str, exec: &str, pid: i32) {
         if let Some((status, at)) = self.unclaimed.remove(&pid) {
             self.record_exit(id, exec, status, at);
         }
@@ -469,7 +511,7 @@ pub(crate) fn set_size(console: &OwnedFd, columns: u16, rows: u16) -> Result<(),
     Ok(tcsetwinsize(console, size)?)
 }
 
-fn read_pid(path: &Path) -> Result<i32, Failure> {
+pub(crate) fn read_pid(path: &Path) -> Result<i32, Failure> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("read {}: {error}", path.display()))?;
     let pid = text.trim().parse().ok().filter(|pid| *pid > 0);

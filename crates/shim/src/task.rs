@@ -53,10 +53,7 @@ impl Shim {
             "Pids" => now(&self.pids(&decode(request)?)?),
             "Pause" => later(self.pause(&decode::<PauseRequest>(request)?.id, caller, true)),
             "Resume" => later(self.pause(&decode::<ResumeRequest>(request)?.id, caller, false)),
-            "Checkpoint" => {
-                let text = "checkpoints are not supported";
-                Err(Failure::new(Code::Unimplemented, text))
-            }
+            "Checkpoint" => later(self.checkpoint(decode(request)?, caller)),
             "Kill" => self.kill(&decode(request)?, caller),
             "Exec" => now(&self.add_exec(decode(request)?)?),
             "ResizePty" => now(&self.resize(&decode(request)?)?),

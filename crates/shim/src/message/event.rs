@@ -104,7 +104,15 @@ pub struct TaskResumed {
     pub container_id: String,
 }
 
-named!("containerd.events": TaskCreate, TaskStart, TaskDelete, TaskExit, TaskOOM, TaskExecAdded, TaskExecStarted, TaskPaused, TaskResumed);
+#[derive(Clone, PartialEq, Message)]
+pub struct TaskCheckpointed {
+    #[prost(string, tag = "1")]
+    pub container_id: String,
+    #[prost(string, tag = "2")]
+    pub checkpoint: String,
+}
+
+named!("containerd.events": TaskCreate, TaskStart, TaskDelete, TaskExit, TaskOOM, TaskExecAdded, TaskExecStarted, TaskPaused, TaskResumed, TaskCheckpointed);
 
 #[derive(Clone, PartialEq, Message)]
 pub struct Envelope {

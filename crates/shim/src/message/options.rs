@@ -32,6 +32,30 @@ pub struct Options {
     pub task_api_version: u32,
 }
 
+/// How a container is checkpointed.
+#[derive(Clone, PartialEq, Message)]
+pub struct CheckpointOptions {
+    /// End the container.
+    #[prost(bool, tag = "1")]
+    pub exit: bool,
+    #[prost(bool, tag = "2")]
+    pub open_tcp: bool,
+    #[prost(bool, tag = "3")]
+    pub external_unix_sockets: bool,
+    #[prost(bool, tag = "4")]
+    pub terminal: bool,
+    #[prost(bool, tag = "5")]
+    pub file_locks: bool,
+    #[prost(string, repeated, tag = "6")]
+    pub empty_namespaces: Vec<String>,
+    #[prost(string, tag = "7")]
+    pub cgroups_mode: String,
+    #[prost(string, tag = "8")]
+    pub image_path: String,
+    #[prost(string, tag = "9")]
+    pub work_path: String,
+}
+
 #[derive(Clone, PartialEq, Message)]
 pub struct ProcessDetails {
     #[prost(string, tag = "1")]
@@ -50,7 +74,7 @@ pub struct GenericOptions {
     pub config_body: Vec<u8>,
 }
 
-named!("containerd.runc.v1": ProcessDetails);
+named!("containerd.runc.v1": ProcessDetails, CheckpointOptions);
 
 impl prost::Name for GenericOptions {
     const NAME: &'static str = "Options";

@@ -46,6 +46,16 @@ pub struct CreateTaskRequest {
     pub options: Option<Any>,
 }
 
+#[derive(Clone, PartialEq, Message)]
+pub struct CheckpointTaskRequest {
+    #[prost(string, tag = "1")]
+    pub id: String,
+    #[prost(string, tag = "2")]
+    pub path: String,
+    #[prost(message, optional, tag = "3")]
+    pub options: Option<Any>,
+}
+
 #[derive(Clone, Copy, PartialEq, Message)]
 pub struct CreateTaskResponse {
     #[prost(uint32, tag = "1")]
