@@ -17,7 +17,8 @@ fn has_criu() -> bool {
     let checked = std::process::Command::new(program).arg("check").output();
     let works = checked.is_ok_and(|output| output.status.success());
     if !works {
-        let _ = writeln!(std::io::stderr(), "skipped: no criu here that `criu check` is content with");
+        let _ =
+            writeln!(std::io::stderr(), "skipped: no criu here that `criu check` is content with");
     }
     works
 }
@@ -29,7 +30,8 @@ fn a_task_is_checkpointed_and_restored() {
     }
     let case = Case::new();
     let events = Events::new(&case);
-    let script = "i=0; while :; do i=$((i+1)); echo $i >/tmp/next; mv /tmp/next /tmp/n; sleep 0.02; done";
+    let script =
+        "i=0; while :; do i=$((i+1)); echo $i >/tmp/next; mv /tmp/next /tmp/n; sleep 0.02; done";
     let bundle = bundle(&case, script);
     let count = || -> u64 {
         let text = fs::read_to_string(bundle.rootfs("tmp/n")).unwrap_or_default();

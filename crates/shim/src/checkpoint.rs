@@ -23,10 +23,8 @@ fn read_options(request: &CheckpointTaskRequest) -> Result<CheckpointOptions, Fa
     };
     let refuse = |text: String| Err(Failure::new(Code::InvalidArgument, text));
     match any.type_name() {
-        "containerd.runc.v1.CheckpointOptions" => {
-            CheckpointOptions::decode(any.value.as_slice())
-                .or_else(|error| refuse(format!("options: {error}")))
-        }
+        "containerd.runc.v1.CheckpointOptions" => CheckpointOptions::decode(any.value.as_slice())
+            .or_else(|error| refuse(format!("options: {error}"))),
         other => refuse(format!("options of type {other:?} are not supported")),
     }
 }
@@ -111,8 +109,7 @@ impl Shim {
             Ok(pid) => {
                 self.know_init(&job.container, pid, Phase::Started);
                 let pid_number = pid.cast_unsigned();
-                let event =
-                    TaskStart { container_id: job.container.clone(), pid: pid_number };
+                let event = TaskStart { container_id: job.container.clone(), pid: pid_number };
                 self.publisher.publish("/tasks/start", &event, &mut self.poller);
                 if let Some(caller) = job.caller {
                     self.reply(caller, &StartResponse { pid: pid_number });

@@ -124,7 +124,12 @@ impl Shim {
 
     /// Opens the streams of a process and goes on to the runtime, at once or when the logging
     /// program is ready.
-    pub(crate) fn open_streams(&mut self, id: &str, exec: &str, caller: Caller) -> Result<(), Failure> {
+    pub(crate) fn open_streams(
+        &mut self,
+        id: &str,
+        exec: &str,
+        caller: Caller,
+    ) -> Result<(), Failure> {
         let namespace = self.namespace.clone();
         let container = self.containers.get_mut(id).ok_or_else(|| missing(id))?;
         let owner = (container.options.io_uid, container.options.io_gid);
