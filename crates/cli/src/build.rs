@@ -1,35 +1,24 @@
 //! `build`.
 
 mod cache;
-mod context;
 mod destination;
+mod interrupt;
 mod secret;
 
-use std::collections::HashSet;
 use std::io::IsTerminal;
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-use husk_image::build::dockerfile::Dockerfile;
-use husk_image::build::remote::Remote;
-use husk_image::build::{BuildError, BuildOptions, NamedContext, open_context};
-use husk_image::digest::Digest;
-use husk_image::platform::Platform;
-use husk_image::progress::Progress;
-use husk_image::reference::Reference;
-use husk_image::store::{ImageRecord, Store};
+use husk_engine::build::{self, BuildRequest, Built, ContextSource, DockerfileSource, Outcome};
+use husk_engine::home::Home;
+use husk_engine::notice;
+use husk_engine::reporter::Reporter;
 
-use super::progress::{self, Lines};
+use super::progress::{BuildLines, Quiet};
 use super::{embedded, output, registry};
 use crate::error::{Error, Result, file};
-use context::Context;
 use destination::Destination;
-use husk_engine::build::{Interrupt, Steps};
-use husk_engine::home::Home;
-use husk_engine::image::{self, PullRequest};
-use husk_engine::notice;
-use husk_engine::reporter::{Reporter, Silent, StoreProgress};
+use interrupt::Interrupt;
 
 /// What a shell makes of SIGINT.
 const INTERRUPTED: u8 = 130;
@@ -120,88 +109,120 @@ pub(super) struct Build {
     context: String,
 }
 
-/// How a build talks to registries.
-struct Registry {
-    tls_verify: bool,
-    quiet: bool,
-}
-
-impl Registry {
-    fn pull(&self, home: &Home, image: &str, platform: Option<&str>) -> Result<ImageRecord> {
-        let request = PullRequest {
-            image: image.to_owned(),
-            platform: platform.map(str::to_owned),
-            registry: registry::access(self.tls_verify),
-        };
-        Ok(image::pull(home, &request, &*progress::of(self.quiet))?.image)
-    }
-
-    fn push(&self, home: &Home, image: &ImageRecord, reference: &Reference) -> Result<Digest> {
-        let access = registry::access(self.tls_verify);
-        let reporter = progress::of(self.quiet);
-        Ok(image::push_image(home, image, reference, &access, &*reporter)?)
-    }
-
-    fn digest(&self, reference: &Reference) -> Result<Digest> {
-        Ok(image::manifest_digest(reference, &registry::access(self.tls_verify))?)
-    }
-}
-
 impl Build {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
         let quiet = self.is_quiet()?;
         self.check_attestations()?;
-        let destinations = self.destinations()?;
-        let caches = cache::Caches::parse(&self.cache_from, &self.cache_to)?;
-        let mut options = self.options()?;
-        options.cache = caches.export();
-        let store = home.images()?;
-        // From here on nothing is collected: neither a context in `tmp` nor what is pulled.
-        let _activity = store.activity()?;
-        let Context { dockerfile, name, root, ignore, scratch } =
-            context::open(home, &self.context, self.file.as_deref())?;
-        let dockerfile = Dockerfile::parse(&name, &dockerfile).map_err(BuildError::from)?;
-        options.context = root;
-        options.ignore = ignore;
-
-        let registry = Registry { tls_verify: self.tls_verify, quiet };
-        let lines = Lines::default();
-        let reporter: &dyn Reporter = if quiet { &Silent } else { &lines };
-        let progress: &dyn Progress = &StoreProgress(reporter);
-        caches.import(home, &store, &registry, progress)?;
-        let pull = self.pull;
-        let mut find = |reference: &Reference, platform: &Platform| {
-            let name = reference.to_string();
-            if let Some(record) = embedded::image(home, &reference.familiar())?
-                && !pull
-            {
-                return Ok(record);
-            }
-            let platform = platform.to_string();
-            Ok(registry.pull(home, &name, Some(&platform))?)
-        };
-        let mut steps = Steps {
-            home,
-            networks: self.network.iter().cloned().collect(),
-            pull,
-            quiet,
-            find: &mut find,
-            signals: Interrupt::watch().map_err(file("watch", "signals"))?,
-            interrupted: false,
-            pulled: HashSet::new(),
-        };
-        let built = husk_image::build::build(&store, &dockerfile, &options, &mut steps, progress);
-        drop(scratch);
-        let built = match built {
-            Err(error) if steps.interrupted => {
+        let interrupt = Interrupt::watch().map_err(file("watch", "signals"))?;
+        let own_image = |name: &str| Ok(embedded::image(home, name)?);
+        let mut request = self.request()?;
+        request.quiet = quiet;
+        request.cancel = Some(&interrupt);
+        request.own_image = Some(&own_image);
+        let lines = BuildLines::default();
+        let reporter: &dyn Reporter = if quiet { &Quiet } else { &lines };
+        match build::build(home, request, reporter)? {
+            Outcome::Cancelled(error) => {
                 output::error(&error.into());
-                return Ok(INTERRUPTED);
+                Ok(INTERRUPTED)
             }
-            built => built?,
+            Outcome::Built(built) => self.report(&built, quiet),
+        }
+    }
+
+    fn request(&self) -> Result<BuildRequest<'static>> {
+        let (context, dockerfile) = self.sources()?;
+        let mut request = BuildRequest::new(context);
+        request.dockerfile = dockerfile;
+        request.names.clone_from(&self.tag);
+        request.arguments = self.arguments()?;
+        request.target.clone_from(&self.target);
+        request.platform.clone_from(&self.platform);
+        request.no_cache = self.no_cache;
+        request.pull = self.pull;
+        for text in &self.label {
+            let (name, value) = text.split_once('=').unwrap_or((text, ""));
+            if name.is_empty() {
+                return Err(Error::flag("--label", text, "is not NAME=VALUE"));
+            }
+            request.labels.push((name.to_owned(), value.to_owned()));
+        }
+        for text in &self.secret {
+            request.secrets.push(secret::secret(text)?);
+        }
+        for text in &self.ssh {
+            request.agents.push(secret::agent(text)?);
+        }
+        for text in &self.build_context {
+            let (name, value) = text
+                .split_once('=')
+                .ok_or_else(|| Error::flag("--build-context", text, "is not NAME=DIRECTORY"))?;
+            request.contexts.push((name.to_owned(), value.to_owned()));
+        }
+        for text in &self.allow {
+            match text.as_str() {
+                "network.host" => request.allow_host_network = true,
+                "security.insecure" => request.allow_insecure = true,
+                other => {
+                    let problem = "must be one of network.host, security.insecure";
+                    return Err(Error::flag("--allow", other, problem));
+                }
+            }
+        }
+        request.network.clone_from(&self.network);
+        request.caches = cache::caches(&self.cache_from, &self.cache_to)?;
+        for text in &self.output {
+            request.destinations.extend(text.parse::<Destination>()?.request()?);
+        }
+        if self.push {
+            request.destinations.push(build::Destination::Registry { names: Vec::new() });
+        }
+        request.registry = registry::access(self.tls_verify);
+        Ok(request)
+    }
+
+    fn sources(&self) -> Result<(ContextSource<'static>, DockerfileSource<'static>)> {
+        let context = match self.context.as_str() {
+            "-" if self.file.as_deref() == Some("-") => {
+                return Err(Error::other("standard input cannot be both context and Dockerfile"));
+            }
+            "-" => ContextSource::Stream {
+                name: "standard input".to_owned(),
+                input: Box::new(std::io::stdin()),
+            },
+            text => ContextSource::of_text(text),
         };
-        self.deliver(home, &store, &built.image, &options, &destinations, quiet)?;
-        caches.write(home, &store, &built.cache, &registry)?;
-        self.report(&built.image, &options, quiet)
+        let dockerfile = match self.file.as_deref() {
+            Some("-") => DockerfileSource::Stream {
+                name: "<stdin>".to_owned(),
+                input: Box::new(std::io::stdin()),
+            },
+            file => DockerfileSource::Context(file.map(str::to_owned)),
+        };
+        Ok((context, dockerfile))
+    }
+
+    /// `--build-arg`, and SOURCE_DATE_EPOCH of the environment, which then is an argument too, as
+    /// with buildx.
+    fn arguments(&self) -> Result<Vec<(String, String)>> {
+        const EPOCH: &str = "SOURCE_DATE_EPOCH";
+        let mut arguments = Vec::new();
+        for text in &self.build_arg {
+            let (name, value) = match text.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                // What is not in our environment is as if it were not given.
+                None => (text.as_str(), std::env::var(text).ok()),
+            };
+            if name.is_empty() {
+                return Err(Error::flag("--build-arg", text, "is not NAME=VALUE"));
+            }
+            arguments.extend(value.map(|value| (name.to_owned(), value)));
+        }
+        if !arguments.iter().any(|(name, _)| name == EPOCH) {
+            let set = std::env::var(EPOCH).ok().filter(|text| !text.is_empty());
+            arguments.extend(set.map(|text| (EPOCH.to_owned(), text)));
+        }
+        Ok(arguments)
     }
 
     fn is_quiet(&self) -> Result<bool> {
@@ -232,44 +253,13 @@ impl Build {
         Ok(())
     }
 
-    fn destinations(&self) -> Result<Vec<Destination>> {
-        let parsed: Result<Vec<_>> = self.output.iter().map(|text| text.parse()).collect();
-        let mut destinations = parsed?;
-        if self.push {
-            destinations.push(Destination::Registry { names: Vec::new() });
-        }
-        let pushes = destinations
-            .iter()
-            .any(|one| matches!(one, Destination::Registry { names } if names.is_empty()));
-        if pushes && self.tag.is_empty() {
-            return Err(Error::other("a push needs a name: give one with --tag"));
-        }
-        Ok(destinations)
-    }
-
-    /// Sends the image where `--output` and `--push` say.
-    fn deliver(
-        &self,
-        home: &Home,
-        store: &Store,
-        image: &ImageRecord,
-        options: &BuildOptions,
-        destinations: &[Destination],
-        quiet: bool,
-    ) -> Result<()> {
-        let registry = Registry { tls_verify: self.tls_verify, quiet };
-        for destination in destinations {
-            destination.write(home, store, image, &options.names, &registry)?;
-        }
-        Ok(())
-    }
-
-    fn report(&self, image: &ImageRecord, options: &BuildOptions, quiet: bool) -> Result<u8> {
+    fn report(&self, built: &Built, quiet: bool) -> Result<u8> {
+        let Built { image, names } = built;
         if let Some(path) = &self.iidfile {
             std::fs::write(path, image.id.to_string()).map_err(file("write", path))?;
         }
         if let Some(path) = &self.metadata_file {
-            let names: Vec<String> = options.names.iter().map(ToString::to_string).collect();
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
             let mut metadata = serde_json::json!({
                 "containerimage.config.digest": image.id.to_string(),
                 "containerimage.digest": image.manifest.to_string(),
@@ -288,116 +278,9 @@ impl Build {
             return Ok(0);
         }
         notice::line(format_args!("built {}", image.id));
-        for name in &options.names {
+        for name in names {
             notice::line(format_args!("named {}", name.familiar()));
         }
         Ok(0)
     }
-
-    fn options(&self) -> Result<BuildOptions> {
-        let mut options = BuildOptions::new();
-        for text in &self.tag {
-            let reference: Reference = text.parse()?;
-            if reference.digest().is_some() {
-                return Err(Error::flag("--tag", text, "a digest cannot be given"));
-            }
-            options.names.push(reference.or_latest());
-        }
-        for text in &self.build_arg {
-            let (name, value) = match text.split_once('=') {
-                Some((name, value)) => (name, Some(value.to_owned())),
-                // What is not in our environment is as if it were not given.
-                None => (text.as_str(), std::env::var(text).ok()),
-            };
-            if name.is_empty() {
-                return Err(Error::flag("--build-arg", text, "is not NAME=VALUE"));
-            }
-            options.arguments.extend(value.map(|value| (name.to_owned(), value)));
-        }
-        for text in &self.label {
-            let (name, value) = text.split_once('=').unwrap_or((text, ""));
-            if name.is_empty() {
-                return Err(Error::flag("--label", text, "is not NAME=VALUE"));
-            }
-            options.labels.push((name.to_owned(), value.to_owned()));
-        }
-        for text in &self.secret {
-            options.secrets.push(secret::secret(text)?);
-        }
-        for text in &self.ssh {
-            options.agents.push(secret::agent(text)?);
-        }
-        for text in &self.build_context {
-            options.contexts.push(named_context(text)?);
-        }
-        for text in &self.allow {
-            match text.as_str() {
-                "network.host" => options.allow_host_network = true,
-                "security.insecure" => options.allow_insecure = true,
-                other => {
-                    let problem = "must be one of network.host, security.insecure";
-                    return Err(Error::flag("--allow", other, problem));
-                }
-            }
-        }
-        if let Some(text) = &self.platform {
-            options.platform = platform(text)?;
-        }
-        if let Some(network) = &self.network {
-            husk_net::Mode::parse(
-                std::slice::from_ref(network),
-                husk_engine::rootless::is_rootless(),
-            )?;
-            options.allow_host_network |= network == "host";
-        }
-        options.epoch = epoch(&mut options.arguments)?;
-        options.target.clone_from(&self.target);
-        options.no_cache = self.no_cache;
-        Ok(options)
-    }
-}
-
-fn platform(text: &str) -> Result<Platform> {
-    if text.contains(',') {
-        let problem = "names several: build one image a platform, each with a --tag of its own";
-        return Err(Error::flag("--platform", text, problem));
-    }
-    text.parse().map_err(|error| Error::flag("--platform", text, error))
-}
-
-/// SOURCE_DATE_EPOCH (reproducible-builds.org) of `--build-arg`, or else of the environment,
-/// which then is an argument too, as with buildx.
-fn epoch(arguments: &mut Vec<(String, String)>) -> Result<Option<u64>> {
-    const NAME: &str = "SOURCE_DATE_EPOCH";
-    let given = arguments.iter().rev().find(|(name, _)| name == NAME);
-    let text = match given.map(|(_, value)| value.clone()) {
-        Some(text) => text,
-        None => {
-            let Some(text) = std::env::var(NAME).ok().filter(|text| !text.is_empty()) else {
-                return Ok(None);
-            };
-            arguments.push((NAME.to_owned(), text.clone()));
-            text
-        }
-    };
-    let seconds = text.parse().map(Some);
-    seconds.map_err(|_| Error::flag(NAME, text, "must be seconds since 1970"))
-}
-
-/// Reads what `--build-context` means.
-fn named_context(text: &str) -> Result<(String, NamedContext)> {
-    let bad = |problem: &str| Error::flag("--build-context", text, problem);
-    let (name, value) = text.split_once('=').ok_or_else(|| bad("is not NAME=DIRECTORY"))?;
-    if name.is_empty() || value.is_empty() {
-        return Err(bad("is not NAME=DIRECTORY"));
-    }
-    if let Some(image) = value.strip_prefix("docker-image://") {
-        image.parse::<Reference>()?;
-        return Ok((name.to_owned(), NamedContext::Image(image.to_owned())));
-    }
-    if value.contains("://") || Remote::parse(value).is_some() {
-        return Err(bad("must be a directory or docker-image://IMAGE"));
-    }
-    let (root, ignore): (OwnedFd, _) = open_context(Path::new(value), "Dockerfile")?;
-    Ok((name.to_owned(), NamedContext::Directory { root, ignore }))
 }

@@ -32,6 +32,21 @@ impl Reporter for Notices {
     fn progress(&self, _: Event<'_>) {}
 }
 
+/// Notices, and what a step of a build that failed has written.
+pub(super) struct Quiet;
+
+impl Reporter for Quiet {
+    fn notice(&self, text: &str) {
+        notice::notice(text);
+    }
+
+    fn progress(&self, _: Event<'_>) {}
+
+    fn output(&self, data: &[u8]) {
+        notice::write(data);
+    }
+}
+
 /// Plain lines: what began, what is done.
 #[derive(Default)]
 pub(super) struct Lines {
@@ -80,6 +95,48 @@ impl Reporter for Lines {
         if let Some(line) = self.line(&event) {
             notice::line(line);
         }
+    }
+
+    fn output(&self, data: &[u8]) {
+        notice::write(data);
+    }
+}
+
+/// Lines, and bars for each pull where there is a terminal.
+#[derive(Default)]
+pub(super) struct BuildLines {
+    lines: Lines,
+    bars: Mutex<Option<Bars>>,
+}
+
+impl BuildLines {
+    /// The bars of a pull that is over stay as they are.
+    fn end_bars(&self) {
+        if let Ok(mut bars) = self.bars.lock() {
+            drop(bars.take());
+        }
+    }
+}
+
+impl Reporter for BuildLines {
+    fn notice(&self, text: &str) {
+        self.end_bars();
+        self.lines.notice(text);
+    }
+
+    fn progress(&self, event: Event<'_>) {
+        let is_of_step = matches!(event, Event::Step(_) | Event::CachedStep | Event::StepDone(_));
+        if is_of_step || !std::io::stderr().is_terminal() {
+            self.end_bars();
+            self.lines.progress(event);
+        } else if let Ok(mut bars) = self.bars.lock() {
+            bars.get_or_insert_default().progress(event);
+        }
+    }
+
+    fn output(&self, data: &[u8]) {
+        self.end_bars();
+        self.lines.output(data);
     }
 }
 

@@ -1,208 +1,277 @@
-//! What a build needs of the engine: images for FROM, and a container for each RUN.
-//!
-//! A step's container is an ordinary one with the build's mount for its root. It belongs
-//! to this process: its monitor kills and removes it when we are gone, however we went.
+//! Building an image: context and Dockerfile, base images, a container for each RUN, and where
+//! the result goes.
 
-mod interrupt;
+mod cache;
+mod context;
+mod destination;
 mod mount_points;
 mod mounts;
+mod steps;
 
-use std::collections::{HashSet, VecDeque};
-use std::os::fd::OwnedFd;
+use std::collections::HashSet;
+use std::os::fd::BorrowedFd;
 
-use husk_image::build::dockerfile::StepNetwork;
-use husk_image::build::{RunStep, Runner};
+pub use husk_image::build::Secret;
+use husk_image::build::dockerfile::Dockerfile;
+use husk_image::build::remote::Remote;
+use husk_image::build::{BuildError, BuildOptions, NamedContext, open_context};
 use husk_image::platform::Platform;
 use husk_image::reference::Reference;
 use husk_image::store::ImageRecord;
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::CWD;
-use rustix::io::Errno;
-use rustix::mount::{MoveMountFlags, UnmountFlags};
 
-use crate::container::config::{Config, LogOptions};
-use crate::container::{Container, Parts, Source, name};
-use crate::error::{Error, Result, file};
-use crate::home::{Home, make_directory};
-use crate::launch::{self, StartRequest};
-use crate::monitor::protocol::{Event, Request};
-use crate::{notice, remove};
-pub use interrupt::Interrupt;
-use mount_points::MountPoints;
+pub use cache::{CachePlace, Caches};
+pub use context::{ContextSource, DockerfileSource};
+pub use destination::{Destination, Output};
 
-const SIGKILL: i32 = 9;
+use crate::error::{Error, Field, Result};
+use crate::home::Home;
+use crate::image::{self, PullRequest, RegistryAccess};
+use crate::reporter::{Reporter, StoreProgress};
+use context::Context;
+use steps::Steps;
 
-/// How much of a quiet step's output is kept for the case that it fails, in bytes.
-const KEPT: usize = 8 << 10;
+/// Asks a build to end: the container of the step that runs is killed then.
+pub trait Cancel {
+    /// Readable once the build is to end.
+    fn as_fd(&self) -> BorrowedFd<'_>;
 
-/// Finds an image that is not in the store: its name, what it is for.
-pub type Find<'a> = dyn FnMut(&Reference, &Platform) -> Result<ImageRecord> + 'a;
-
-/// Runs the steps of one build.
-pub struct Steps<'a> {
-    /// The engine's directories.
-    pub home: &'a Home,
-    /// `--network`; empty for the default bridge.
-    pub networks: Vec<String>,
-    /// Pull images that are in the store too.
-    pub pull: bool,
-    /// Keep the output of steps to ourselves, unless they fail.
-    pub quiet: bool,
-    /// Pulls.
-    pub find: &'a mut Find<'a>,
-    /// The signals that kill a step.
-    pub signals: Interrupt,
-    /// One has come.
-    pub interrupted: bool,
-    /// What was pulled already.
-    pub pulled: HashSet<(String, String)>,
+    /// Whether a step's container runs: only then the descriptor is looked at.
+    fn hold(&self, held: bool) {
+        let _ = held;
+    }
 }
 
-impl Runner for Steps<'_> {
-    fn run(&mut self, step: &RunStep<'_>) -> Result<(), String> {
-        let targets: Vec<&str> = step.mounts.iter().map(|mount| mount.target.as_str()).collect();
-        let points =
-            MountPoints::missing(step.rootfs, &targets).map_err(|error| error.to_string())?;
-        self.signals.hold(true);
-        let ran = self.step(step);
-        self.signals.hold(false);
-        let removed = points.remove(step.rootfs).map_err(|error| error.to_string());
-        let code = ran.map_err(|error| error.to_string())?;
-        removed?;
-        match code {
-            0 => Ok(()),
-            _ if self.interrupted => Err("interrupted".to_owned()),
-            129..=192 => Err(format!("the command was ended by signal {}", code - 128)),
-            code => Err(format!("the command ended with exit status {code}")),
+/// Gives an image for `FROM` that is in no registry, or none; by its familiar name.
+pub type OwnImage<'a> = dyn Fn(&str) -> Result<Option<ImageRecord>> + 'a;
+
+/// What is to be built.
+pub struct BuildRequest<'a> {
+    /// The files of COPY and ADD.
+    pub context: ContextSource<'a>,
+    /// The Dockerfile.
+    pub dockerfile: DockerfileSource<'a>,
+    /// Names of the image.
+    pub names: Vec<String>,
+    /// Values of ARG. SOURCE_DATE_EPOCH among them is the time of the image, in seconds since
+    /// 1970 (reproducible-builds.org).
+    pub arguments: Vec<(String, String)>,
+    /// The stage to build, by name or number; the last one where it is none.
+    pub target: Option<String>,
+    /// OS/ARCHITECTURE[/VARIANT]; this machine's own where it is none.
+    pub platform: Option<String>,
+    /// Make every step anew.
+    pub no_cache: bool,
+    /// Pull the images of FROM also where they are in the store.
+    pub pull: bool,
+    /// Labels of the image.
+    pub labels: Vec<(String, String)>,
+    /// Secrets of `RUN --mount=type=secret`.
+    pub secrets: Vec<Secret>,
+    /// Sockets of SSH agents by id, for `RUN --mount=type=ssh`.
+    pub agents: Vec<(String, std::path::PathBuf)>,
+    /// Names that FROM and `--from` may have, each with a directory or
+    /// `docker-image://IMAGE`.
+    pub contexts: Vec<(String, String)>,
+    /// RUN may have the host's network.
+    pub allow_host_network: bool,
+    /// RUN may have the privileges of the host's root.
+    pub allow_insecure: bool,
+    /// The network of RUN; the default one where it is none.
+    pub network: Option<String>,
+    /// Caches of other machines to use and to write.
+    pub caches: Caches,
+    /// Where the result goes besides the image store.
+    pub destinations: Vec<Destination<'a>>,
+    /// The output of a step is told only where the step fails.
+    pub quiet: bool,
+    /// How registries are talked to.
+    pub registry: RegistryAccess,
+    /// Ends the build.
+    pub cancel: Option<&'a dyn Cancel>,
+    /// Images that are in no registry.
+    pub own_image: Option<&'a OwnImage<'a>>,
+}
+
+impl BuildRequest<'_> {
+    /// A build of a context with the Dockerfile in it, and of no more than that.
+    pub fn new(context: ContextSource<'_>) -> BuildRequest<'_> {
+        BuildRequest {
+            context,
+            dockerfile: DockerfileSource::Context(None),
+            names: Vec::new(),
+            arguments: Vec::new(),
+            target: None,
+            platform: None,
+            no_cache: false,
+            pull: false,
+            labels: Vec::new(),
+            secrets: Vec::new(),
+            agents: Vec::new(),
+            contexts: Vec::new(),
+            allow_host_network: false,
+            allow_insecure: false,
+            network: None,
+            caches: Caches::default(),
+            destinations: Vec::new(),
+            quiet: false,
+            registry: RegistryAccess::default(),
+            cancel: None,
+            own_image: None,
         }
     }
+}
 
-    fn image(&mut self, reference: &Reference, platform: &Platform) -> Result<ImageRecord, String> {
-        let wanted = (reference.to_string(), platform.to_string());
-        let known = !self.pull || self.pulled.contains(&wanted);
-        let store = self.home.images().map_err(|error| error.to_string())?;
-        if known
-            && let Ok(record) = store.find(&reference.to_string())
-            && record.platform.architecture == platform.architecture
-            && record.platform.os == platform.os
+/// What a build gave.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// The image, which is in the store.
+    pub image: ImageRecord,
+    /// Its names.
+    pub names: Vec<Reference>,
+}
+
+/// How a build ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// There is an image.
+    Built(Box<Built>),
+    /// It was asked to end, and this is what failed of that.
+    Cancelled(Error),
+}
+
+/// Builds an image and sends it where it is to go.
+///
+/// # Errors
+/// A field that cannot be honoured; a Dockerfile, a context or a step that failed. The store
+/// then has what the steps before left in the cache.
+pub fn build(home: &Home, request: BuildRequest<'_>, reporter: &dyn Reporter) -> Result<Outcome> {
+    let mut options = options(&request)?;
+    let pushes =
+        |one: &Destination<'_>| matches!(one, Destination::Registry { names } if names.is_empty());
+    if request.destinations.iter().any(pushes) && options.names.is_empty() {
+        return Err(Error::other("a push needs a name: give one with --tag"));
+    }
+    options.cache = request.caches.export();
+    let store = home.images()?;
+    // From here on nothing is collected: neither a context in `tmp` nor what is pulled.
+    let _activity = store.activity()?;
+    let Context { dockerfile, name, root, ignore, scratch } =
+        context::open(home, request.context, request.dockerfile)?;
+    let dockerfile = Dockerfile::parse(&name, &dockerfile).map_err(BuildError::from)?;
+    options.context = root;
+    options.ignore = ignore;
+    let registry = &request.registry;
+    request.caches.import(home, &store, registry, reporter)?;
+    let pull = request.pull;
+    let own_image = request.own_image;
+    let mut find = |reference: &Reference, platform: &Platform| {
+        if let Some(own_image) = own_image
+            && let Some(record) = own_image(&reference.familiar())?
+            && !pull
         {
             return Ok(record);
         }
-        let found = (self.find)(reference, platform).map_err(|error| error.to_string())?;
-        self.pulled.insert(wanted);
-        Ok(found)
-    }
-}
-
-impl Steps<'_> {
-    /// Runs a step and gives its exit status; its container is gone then.
-    fn step(&mut self, step: &RunStep<'_>) -> Result<i32> {
-        let id = name::new_id()?;
-        let parts = Parts {
-            image: "(build)".to_owned(),
-            source: Source::Tree,
-            config: self.config(step, &id),
+        let request = PullRequest {
+            image: reference.to_string(),
+            platform: Some(platform.to_string()),
+            registry: registry.clone(),
         };
-        let called = format!("build-{}", name::short(&id));
-        let container = Container::create(self.home, id, &called, parts)?;
-        let ran = attach_tree(&container, step.rootfs)
-            .and_then(|()| mounts::write_secrets(self.home, container.id(), &step.mounts))
-            .and_then(|()| self.attend(&container));
-        // Its monitor has removed it, unless it did not come so far.
-        let removed =
-            container.lock().and_then(|_lock| remove::remove(self.home, &container, true, true));
-        let code = ran?;
-        match removed {
-            Ok(_) | Err(Error::NoContainer(_)) => Ok(code),
-            Err(error) => Err(error),
-        }
+        Ok(image::pull(home, &request, reporter)?.image)
+    };
+    let mut steps = Steps {
+        home,
+        networks: request.network.iter().cloned().collect(),
+        pull,
+        quiet: request.quiet,
+        find: &mut find,
+        cancel: request.cancel,
+        cancelled: false,
+        pulled: HashSet::new(),
+        reporter,
+    };
+    let progress = StoreProgress(reporter);
+    let built = husk_image::build::build(&store, &dockerfile, &options, &mut steps, &progress);
+    drop(scratch);
+    let built = match built {
+        Err(error) if steps.cancelled => return Ok(Outcome::Cancelled(error.into())),
+        built => built?,
+    };
+    for destination in request.destinations {
+        destination.write(home, &store, &built.image, &options.names, registry, reporter)?;
     }
-
-    fn config(&self, step: &RunStep<'_>, id: &str) -> Config {
-        Config {
-            mounts: mounts::asked(self.home, id, &step.mounts),
-            args: step.arguments.clone(),
-            env: step.env.iter().map(|(name, value)| format!("{name}={value}")).collect(),
-            working_dir: step.working_dir.clone(),
-            user: step.user_name.clone(),
-            networks: match step.network {
-                StepNetwork::Default => self.networks.clone(),
-                StepNetwork::None => vec!["none".to_owned()],
-                StepNetwork::Host => vec!["host".to_owned()],
-            },
-            privileged: step.insecure,
-            shm_size: 64 << 20,
-            auto_remove: true,
-            log: LogOptions { disabled: true, ..LogOptions::default() },
-            ..Config::default()
-        }
-    }
-
-    /// Starts the container and shows what it writes until it has ended.
-    fn attend(&mut self, container: &Container) -> Result<i32> {
-        let request = StartRequest { attach: true, owned: true, ..StartRequest::default() };
-        let attachment =
-            launch::start(self.home, container, &request, &mut |text| notice::notice(text))?;
-        let mut kept = VecDeque::new();
-        loop {
-            let mut fds = vec![PollFd::new(&attachment.0, PollFlags::IN)];
-            if !self.interrupted {
-                fds.push(PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN));
-            }
-            match poll(&mut fds, None) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(errno) => return Err(file("poll", "the monitor's socket")(errno)),
-            }
-            let ready = |index: usize| fds.get(index).is_some_and(|fd| !fd.revents().is_empty());
-            let (event, signal) = (ready(0), ready(1));
-            if signal {
-                // A second one is not waited with.
-                self.interrupted = true;
-                self.signals.hold(false);
-                let _ = attachment.send(&Request::Signal(SIGKILL));
-            }
-            if !event {
-                continue;
-            }
-            match attachment.receive().map_err(file("read from", "the monitor"))? {
-                Some(Event::Stdout(data) | Event::Stderr(data)) => self.show(&data, &mut kept),
-                Some(Event::Notice(text)) => notice::notice(text),
-                Some(Event::Exited(code)) => {
-                    if code != 0 && self.quiet {
-                        kept.make_contiguous();
-                        notice::write(kept.as_slices().0);
-                    }
-                    return Ok(code);
-                }
-                Some(Event::Started | Event::Failed(..)) => {}
-                None => return Err(Error::other("the monitor of the step's container is gone")),
-            }
-        }
-    }
-
-    fn show(&self, data: &[u8], kept: &mut VecDeque<u8>) {
-        if !self.quiet {
-            notice::write(data);
-            return;
-        }
-        kept.extend(data);
-        let over = kept.len().saturating_sub(KEPT);
-        drop(kept.drain(..over));
-    }
+    request.caches.write(home, &store, &built.cache, registry, reporter)?;
+    Ok(Outcome::Built(Box::new(Built { image: built.image, names: options.names })))
 }
 
-/// Puts the build's mount where the monitor finds it; [`crate::rootfs::discard`] takes it
-/// away.
-fn attach_tree(container: &Container, tree: &OwnedFd) -> Result<()> {
-    let target = crate::rootfs::tree_of(container);
-    make_directory(&target)?;
-    rustix::mount::move_mount(tree, "", CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-        .map_err(file("attach the step's root at", &target))?;
-    // Private, so that what is mounted below it reaches no other namespace, nor stays there.
-    let private = rustix::mount::MountPropagationFlags::PRIVATE;
-    let changed = rustix::mount::mount_change(&target, private);
-    if changed.is_err() {
-        let _ = rustix::mount::unmount(&target, UnmountFlags::DETACH);
+fn options(request: &BuildRequest<'_>) -> Result<BuildOptions> {
+    let mut options = BuildOptions::new();
+    for text in &request.names {
+        let reference: Reference = text.parse()?;
+        if reference.digest().is_some() {
+            return Err(Error::field(Field::Tag, text, "a digest cannot be given"));
+        }
+        options.names.push(reference.or_latest());
     }
-    changed.map_err(file("make private the step's root at", &target))
+    for (field, pairs) in
+        [(Field::BuildArguments, &request.arguments), (Field::Labels, &request.labels)]
+    {
+        if let Some((name, value)) = pairs.iter().find(|(name, _)| name.is_empty()) {
+            return Err(Error::field(field, format!("{name}={value}"), "is not NAME=VALUE"));
+        }
+    }
+    options.arguments.clone_from(&request.arguments);
+    options.labels.clone_from(&request.labels);
+    for secret in &request.secrets {
+        options.secrets.push(Secret { id: secret.id.clone(), content: secret.content.clone() });
+    }
+    options.agents.clone_from(&request.agents);
+    for (name, value) in &request.contexts {
+        options.contexts.push((name.clone(), named_context(name, value)?));
+    }
+    options.allow_host_network = request.allow_host_network;
+    options.allow_insecure = request.allow_insecure;
+    if let Some(text) = &request.platform {
+        options.platform = platform(text)?;
+    }
+    if let Some(network) = &request.network {
+        husk_net::Mode::parse(std::slice::from_ref(network), crate::rootless::is_rootless())?;
+        options.allow_host_network |= network == "host";
+    }
+    options.epoch = epoch(&request.arguments)?;
+    options.target.clone_from(&request.target);
+    options.no_cache = request.no_cache;
+    Ok(options)
+}
+
+fn platform(text: &str) -> Result<Platform> {
+    if text.contains(',') {
+        let problem = "names several: build one image a platform, each with a name of its own";
+        return Err(Error::field(Field::Platform, text, problem));
+    }
+    let parsed = text.parse::<Platform>();
+    parsed.map_err(|error| Error::field(Field::Platform, text, error.to_string()))
+}
+
+fn epoch(arguments: &[(String, String)]) -> Result<Option<u64>> {
+    let given = arguments.iter().rev().find(|(name, _)| name == "SOURCE_DATE_EPOCH");
+    let Some((_, text)) = given else { return Ok(None) };
+    let seconds = text.parse().map(Some);
+    seconds.map_err(|_| Error::field(Field::SourceDateEpoch, text, "must be seconds since 1970"))
+}
+
+fn named_context(name: &str, value: &str) -> Result<NamedContext> {
+    let bad =
+        |problem: &str| Error::field(Field::BuildContexts, format!("{name}={value}"), problem);
+    if name.is_empty() || value.is_empty() {
+        return Err(bad("is not NAME=DIRECTORY"));
+    }
+    if let Some(image) = value.strip_prefix("docker-image://") {
+        image.parse::<Reference>()?;
+        return Ok(NamedContext::Image(image.to_owned()));
+    }
+    if value.contains("://") || Remote::parse(value).is_some() {
+        return Err(bad("must be a directory or docker-image://IMAGE"));
+    }
+    let (root, ignore) = open_context(std::path::Path::new(value), "Dockerfile")?;
+    Ok(NamedContext::Directory { root, ignore })
 }

@@ -11,6 +11,11 @@ pub trait Reporter: Sync {
     /// How far a pull, a push or a build is: blobs by their digests, with the bytes that are
     /// done; their sizes come first ([`Event::Layers`]).
     fn progress(&self, event: Event<'_>);
+
+    /// What the program of a build's step has written, as it comes.
+    fn output(&self, data: &[u8]) {
+        let _ = data;
+    }
 }
 
 /// Drops what it is told.

@@ -1,18 +1,13 @@
 //! `build --output`.
 
-use std::io::{BufWriter, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::error::{Error, Result, file};
-use husk_engine::home::Home;
-use husk_engine::notice;
-use husk_image::archive::{Format, save_stream};
-use husk_image::build::{export_directory, export_tar};
-use husk_image::reference::Reference;
-use husk_image::store::{ImageRecord, Store};
+use husk_engine::build;
+use husk_engine::image::ArchiveFormat as Format;
 
-use super::Registry;
+use crate::error::{Error, Result};
 
 /// Where a result goes besides the image store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,67 +79,29 @@ impl FromStr for Destination {
 }
 
 impl Place {
-    /// Writes with `write`; half a file is removed.
-    fn write(&self, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    fn output(self) -> Result<build::Output<'static>> {
         match self {
             Place::Stdout if std::io::stdout().is_terminal() => {
                 Err(Error::other("standard output is a terminal: give --output dest=FILE"))
             }
-            Place::Stdout => write(&mut std::io::stdout().lock()),
-            Place::File(path) => {
-                let created = std::fs::File::create(path).map_err(file("create", path))?;
-                let mut out = BufWriter::new(created);
-                let written =
-                    write(&mut out).and_then(|()| out.flush().map_err(file("write", path)));
-                if written.is_err() {
-                    let _ = std::fs::remove_file(path);
-                }
-                written
-            }
+            Place::Stdout => Ok(build::Output::Stream(Box::new(std::io::stdout()))),
+            Place::File(path) => Ok(build::Output::File(path)),
         }
     }
 }
 
 impl Destination {
-    /// Writes the result there.
-    pub(super) fn write(
-        &self,
-        home: &Home,
-        store: &Store,
-        image: &ImageRecord,
-        tags: &[Reference],
-        registry: &Registry,
-    ) -> Result<()> {
-        let tell = |left_out: Vec<String>| {
-            for text in left_out {
-                notice::notice(format_args!("left out: {text}"));
+    /// The same for the build; none is the store alone.
+    pub(super) fn request(self) -> Result<Option<build::Destination<'static>>> {
+        Ok(Some(match self {
+            Destination::Store => return Ok(None),
+            Destination::Directory(path) => build::Destination::Directory(path),
+            Destination::Tar(place) => build::Destination::Tar(place.output()?),
+            Destination::Archive(format, place) => {
+                build::Destination::Archive(format, place.output()?)
             }
-        };
-        match self {
-            Destination::Store => Ok(()),
-            Destination::Directory(path) => {
-                tell(export_directory(store, image, Path::new(path))?);
-                Ok(())
-            }
-            Destination::Tar(place) => place.write(|out| {
-                tell(export_tar(store, image, out)?);
-                Ok(())
-            }),
-            Destination::Archive(format, place) => place.write(|out| {
-                let images = [(image.clone(), tags.to_vec())];
-                Ok(save_stream(store, &images, *format, out)?)
-            }),
-            Destination::Registry { names } => {
-                let parsed: Result<Vec<Reference>, _> =
-                    names.iter().map(|name| name.parse::<Reference>()).collect();
-                let named: Vec<Reference> = parsed?.into_iter().map(Reference::or_latest).collect();
-                let targets = if named.is_empty() { tags } else { &named };
-                for target in targets {
-                    registry.push(home, image, target)?;
-                }
-                Ok(())
-            }
-        }
+            Destination::Registry { names } => build::Destination::Registry { names },
+        }))
     }
 }
 

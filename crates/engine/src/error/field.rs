@@ -34,6 +34,10 @@ fields! {
     BlkioWeight = "HostConfig.BlkioWeight",
     BlkioWeightDevice = "HostConfig.BlkioWeightDevice",
     Binds = "HostConfig.Binds",
+    /// Values of a Dockerfile's ARG.
+    BuildArguments = "buildargs",
+    /// Names of further contexts of a build.
+    BuildContexts = "buildcontexts",
     CapAdd = "HostConfig.CapAdd",
     CapDrop = "HostConfig.CapDrop",
     CgroupParent = "HostConfig.CgroupParent",
@@ -47,6 +51,8 @@ fields! {
     Dns = "HostConfig.Dns",
     DnsOptions = "HostConfig.DnsOptions",
     DnsSearch = "HostConfig.DnsSearch",
+    /// The name of the Dockerfile.
+    Dockerfile = "dockerfile",
     /// The driver of a network or volume.
     Driver = "Driver",
     /// The MTU of a network.
@@ -94,8 +100,12 @@ fields! {
     SecurityOpt = "HostConfig.SecurityOpt",
     ShmSize = "HostConfig.ShmSize",
     Signal = "signal",
+    /// The time of an image that is built.
+    SourceDateEpoch = "buildargs.SOURCE_DATE_EPOCH",
     StopSignal = "StopSignal",
     Sysctls = "HostConfig.Sysctls",
+    /// The name of an image.
+    Tag = "t",
     Tmpfs = "HostConfig.Tmpfs",
     TmpfsSize = "HostConfig.Mounts.TmpfsOptions.SizeBytes",
     UTSMode = "HostConfig.UTSMode",

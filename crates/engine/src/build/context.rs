@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use husk_image::build::git::checkout;
 use husk_image::build::ignore::Ignore;
@@ -12,8 +12,8 @@ use husk_image::unpack::decompress::Compression;
 use husk_image::unpack::{UnpackOptions, unpack};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
-use crate::error::{Error, Result, file};
-use husk_engine::home::Home;
+use crate::error::{Error, Field, Result, file};
+use crate::home::Home;
 
 /// Most bytes of a Dockerfile.
 const MAX_DOCKERFILE: u64 = 1 << 20;
@@ -22,8 +22,45 @@ const MAX_DOCKERFILE: u64 = 1 << 20;
 const START: u64 = 512;
 const MAGIC: std::ops::Range<usize> = 257..262;
 
-/// What standard input is called in messages about a Dockerfile.
-const STDIN: &str = "<stdin>";
+/// Where the files of COPY and ADD come from.
+pub enum ContextSource<'a> {
+    /// A directory of this machine.
+    Directory(PathBuf),
+    /// A tar, plain or compressed, or a Dockerfile alone.
+    Stream {
+        /// What it is called in messages, such as `standard input`.
+        name: String,
+        /// Its bytes.
+        input: Box<dyn Read + Send + 'a>,
+    },
+    /// The address of a git repository, or a URL of a tar or a Dockerfile.
+    Remote(String),
+}
+
+impl ContextSource<'_> {
+    /// The context that an address or a path means.
+    #[must_use]
+    pub fn of_text(text: &str) -> Self {
+        match remote(text) {
+            Some(_) => Self::Remote(text.to_owned()),
+            None => Self::Directory(PathBuf::from(text)),
+        }
+    }
+}
+
+/// Where the Dockerfile comes from.
+pub enum DockerfileSource<'a> {
+    /// The file of this name, `Dockerfile` where it is none. It is in the context; with a
+    /// context that is a directory it is as for any program.
+    Context(Option<String>),
+    /// Given apart.
+    Stream {
+        /// What it is called in messages.
+        name: String,
+        /// Its bytes.
+        input: Box<dyn Read + 'a>,
+    },
+}
 
 /// What a build is made of.
 #[derive(Debug)]
@@ -40,21 +77,27 @@ pub(super) struct Context {
     pub(super) scratch: Option<tempfile::TempDir>,
 }
 
-/// Opens the context `text` with the Dockerfile `wanted`.
+/// Opens the context, with its Dockerfile.
 ///
 /// # Errors
 /// What is not there, or not of the kind.
-pub(super) fn open(home: &Home, text: &str, wanted: Option<&str>) -> Result<Context> {
-    if text == "-" {
-        if wanted == Some("-") {
-            return Err(Error::other("standard input cannot be both context and Dockerfile"));
+pub(super) fn open(
+    home: &Home,
+    context: ContextSource<'_>,
+    dockerfile: DockerfileSource<'_>,
+) -> Result<Context> {
+    let path = match context {
+        ContextSource::Stream { name, input } => return of_stream(home, input, &name, dockerfile),
+        ContextSource::Remote(text) => {
+            let remote = remote(&text).ok_or_else(|| {
+                Error::other(format_args!("{text}: neither a git repository nor a URL"))
+            })?;
+            return of_remote(home, &text, &remote, dockerfile);
         }
-        return of_input(home, wanted);
-    }
-    if let Some(remote) = remote(text) {
-        return of_remote(home, text, &remote, wanted);
-    }
-    let directory = Path::new(text);
+        ContextSource::Directory(path) => path,
+    };
+    let directory = path.as_path();
+    let text = directory.display();
     match std::fs::metadata(directory) {
         Err(error) => return Err(file("open the context", directory)(error)),
         Ok(meta) if !meta.is_dir() => {
@@ -64,14 +107,14 @@ pub(super) fn open(home: &Home, text: &str, wanted: Option<&str>) -> Result<Cont
         }
         Ok(_) => {}
     }
-    let (dockerfile, name, inside) = match wanted {
-        Some("-") => {
-            (read(std::io::stdin().lock(), STDIN)?, STDIN.to_owned(), "Dockerfile".to_owned())
+    let (dockerfile, name, inside) = match dockerfile {
+        DockerfileSource::Stream { name, input } => {
+            (read(input, &name)?, name, "Dockerfile".to_owned())
         }
         // As Docker's: the name is of our own directory, not of the context.
-        wanted => {
-            let path = wanted.map_or_else(|| directory.join("Dockerfile"), Into::into);
-            let name = wanted.unwrap_or("Dockerfile").to_owned();
+        DockerfileSource::Context(wanted) => {
+            let path = wanted.as_ref().map_or_else(|| directory.join("Dockerfile"), PathBuf::from);
+            let name = wanted.unwrap_or_else(|| "Dockerfile".to_owned());
             let opened = std::fs::File::open(&path).map_err(|error| no_dockerfile(&path, error))?;
             regular(&opened, &path)?;
             let inside = path.strip_prefix(directory).unwrap_or(&path).display().to_string();
@@ -111,16 +154,12 @@ fn read(from: impl Read, name: &str) -> Result<String> {
     String::from_utf8(bytes).map_err(|_| Error::other(format_args!("{name}: not UTF-8")))
 }
 
-fn of_input(home: &Home, wanted: Option<&str>) -> Result<Context> {
-    of_stream(home, std::io::stdin(), "standard input", wanted)
-}
-
 /// A tar, plain or compressed, or a Dockerfile without a context.
 fn of_stream(
     home: &Home,
     input: impl Read + Send,
     shown: &str,
-    wanted: Option<&str>,
+    wanted: DockerfileSource<'_>,
 ) -> Result<Context> {
     let mut input = BufReader::new(input);
     let mut start = Vec::new();
@@ -139,12 +178,19 @@ fn of_stream(
     if archive {
         return of_tar(home, input, shown, wanted);
     }
-    if let Some(name) = wanted {
-        let problem = format!("names a file of a tar, but {shown} is not one");
-        return Err(Error::flag("--file", name, problem));
+    match wanted {
+        DockerfileSource::Context(None) => {}
+        DockerfileSource::Context(Some(name)) => {
+            let problem = format!("names a file of a tar, but {shown} is not one");
+            return Err(Error::field(Field::Dockerfile, name, problem));
+        }
+        DockerfileSource::Stream { name, .. } => {
+            let problem = format!("is beside a tar, but {shown} is not one");
+            return Err(Error::field(Field::Dockerfile, name, problem));
+        }
     }
     let dockerfile = read(input, shown)?;
-    let name = if shown == "standard input" { STDIN } else { shown }.to_owned();
+    let name = if shown == "standard input" { "<stdin>" } else { shown }.to_owned();
     Ok(Context { dockerfile, name, root: None, ignore: Ignore::default(), scratch: None })
 }
 
@@ -160,7 +206,12 @@ fn remote(text: &str) -> Option<Remote> {
 }
 
 /// A git repository, or a tar or a Dockerfile at a URL.
-fn of_remote(home: &Home, text: &str, remote: &Remote, wanted: Option<&str>) -> Result<Context> {
+fn of_remote(
+    home: &Home,
+    text: &str,
+    remote: &Remote,
+    wanted: DockerfileSource<'_>,
+) -> Result<Context> {
     let scratch = scratch(home)?;
     match remote {
         Remote::Git(address) => {
@@ -188,7 +239,7 @@ fn of_tar(
     home: &Home,
     input: impl BufRead + Send,
     shown: &str,
-    wanted: Option<&str>,
+    wanted: DockerfileSource<'_>,
 ) -> Result<Context> {
     let scratch = scratch(home)?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -200,7 +251,11 @@ fn of_tar(
 }
 
 /// The context in `directory` below a tree that was unpacked or checked out.
-fn of_tree(scratch: tempfile::TempDir, directory: &str, wanted: Option<&str>) -> Result<Context> {
+fn of_tree(
+    scratch: tempfile::TempDir,
+    directory: &str,
+    wanted: DockerfileSource<'_>,
+) -> Result<Context> {
     // The tree is a stranger's: its links do not lead out.
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let open = |below: BorrowedFd<'_>, path: &str, flags: OFlags| {
@@ -214,17 +269,19 @@ fn of_tree(scratch: tempfile::TempDir, directory: &str, wanted: Option<&str>) ->
     let root = open(top.as_fd(), directory, OFlags::DIRECTORY)
         .map_err(file("open the context's directory", directory))?;
     let (dockerfile, name, inside) = match wanted {
-        Some("-") => (read(std::io::stdin().lock(), STDIN)?, STDIN, "Dockerfile"),
-        wanted => {
-            let name = wanted.unwrap_or("Dockerfile");
-            let opened = open(root.as_fd(), name, OFlags::empty())
-                .map_err(|errno| no_dockerfile(Path::new(name), errno.into()))?;
+        DockerfileSource::Stream { name, input } => {
+            (read(input, &name)?, name, "Dockerfile".to_owned())
+        }
+        DockerfileSource::Context(wanted) => {
+            let name = wanted.unwrap_or_else(|| "Dockerfile".to_owned());
+            let opened = open(root.as_fd(), &name, OFlags::empty())
+                .map_err(|errno| no_dockerfile(Path::new(&name), errno.into()))?;
             let opened = std::fs::File::from(opened);
-            regular(&opened, Path::new(name))?;
-            (read(opened, name)?, name, name)
+            regular(&opened, Path::new(&name))?;
+            (read(opened, &name)?, name.clone(), name)
         }
     };
-    let ignore = read_ignore(root.as_fd(), inside)?;
-    let (name, root) = (name.to_owned(), Some(root));
+    let ignore = read_ignore(root.as_fd(), &inside)?;
+    let root = Some(root);
     Ok(Context { dockerfile, name, root, ignore, scratch: Some(scratch) })
 }

@@ -7,11 +7,12 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use husk_engine::build::Cancel;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 /// Watches them.
 #[derive(Debug)]
-pub struct Interrupt {
+pub(super) struct Interrupt {
     /// True while their default action is wanted.
     idle: Arc<AtomicBool>,
     told: UnixStream,
@@ -22,7 +23,7 @@ impl Interrupt {
     ///
     /// # Errors
     /// The errno of socketpair(2) or sigaction(2).
-    pub fn watch() -> io::Result<Self> {
+    pub(super) fn watch() -> io::Result<Self> {
         let idle = Arc::new(AtomicBool::new(true));
         let (told, teller) = UnixStream::pair()?;
         for signal in [SIGINT, SIGTERM, SIGHUP] {
@@ -32,14 +33,16 @@ impl Interrupt {
         }
         Ok(Self { idle, told })
     }
+}
 
-    /// Whether signals are told instead of acted on.
-    pub fn hold(&self, held: bool) {
-        self.idle.store(!held, Ordering::SeqCst);
+impl Cancel for Interrupt {
+    /// Readable once a signal has been told.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.told.as_fd()
     }
 
-    /// Readable once one has been told.
-    pub fn as_fd(&self) -> BorrowedFd<'_> {
-        self.told.as_fd()
+    /// Whether signals are told instead of acted on.
+    fn hold(&self, held: bool) {
+        self.idle.store(!held, Ordering::SeqCst);
     }
 }
