@@ -10,7 +10,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::{ENGINE_FAILED, Error, Result};
 use crate::{
-    archive, build, complete, container, cp, create, diff, group, help, image, inspect, listing,
+    archive, build, complete, container, cp, create, diff, events, group, help, image, inspect, listing,
     logs, network, output, reference, registry, rules, stats, system, unbuilt, update, usage,
     volume,
 };
@@ -72,6 +72,8 @@ enum Command {
     Exec(container::Exec),
     /// Fetch the logs of a container
     Logs(logs::Logs),
+    /// Get events of the engine as they happen, or those of the past
+    Events(events::Events),
     /// List containers
     Ps(listing::Ps),
     /// Display the running processes of a container
@@ -305,6 +307,8 @@ fn needs_ids(command: &Command) -> bool {
         command,
         Command::Ps(_)
             | Command::Logs(_)
+            | Command::Events(_)
+            | Command::System(system::System::Events(_))
             | Command::Port(_)
             | Command::Inspect(_)
             | Command::Images(_)
@@ -351,6 +355,7 @@ fn run(cli: Cli) -> Result<u8> {
         Command::Attach(attach) => attach.run(&home),
         Command::Exec(exec) => exec.run(&home),
         Command::Logs(logs) => logs.run(&home),
+        Command::Events(events) => events.run(&home),
         Command::Ps(ps) => ps.run(&home),
         Command::Top(top) => top.run(&home),
         Command::Inspect(inspect) => inspect.run(&home),

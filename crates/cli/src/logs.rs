@@ -32,7 +32,7 @@ pub(super) struct Logs {
 }
 
 /// A time as Docker takes it: RFC 3339, seconds since 1970, or how long ago.
-fn time(flag: &'static str, text: &str) -> Result<Instant> {
+pub(super) fn time(flag: &'static str, text: &str) -> Result<Instant> {
     let found = clock::instant(text).or_else(|| clock::seconds(text)).or_else(|| clock::ago(text));
     found.ok_or_else(|| {
         let problem = "must be a time such as 2026-01-02T15:04:05Z, 1767366245 or 1h30m";

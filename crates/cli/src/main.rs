@@ -22,6 +22,7 @@ mod create;
 mod diff;
 mod embedded;
 mod error;
+mod events;
 mod filter;
 mod flags;
 #[cfg(test)]

@@ -4,8 +4,8 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::stats::total_memory;
-use super::{output, prune};
 use crate::error::{Error, Result};
+use super::{events, output, prune};
 use crate::template::{Nil, OMITTED, nil};
 use husk_engine::clock;
 use husk_engine::container::Container;
@@ -25,6 +25,8 @@ pub(super) enum System {
     Df(Df),
     /// Verify records, layers and blobs, and repair what is damaged
     Check(Check),
+    /// Get events of the engine as they happen, or those of the past
+    Events(events::Events),
     /// Show information about the engine and the host
     Info(Info),
     /// Remove unused data
@@ -36,6 +38,7 @@ impl System {
         match self {
             Self::Df(df) => df.run(home),
             Self::Check(check) => check.run(home),
+            Self::Events(events) => events.run(home),
             Self::Info(info) => info.run(home),
             Self::Prune(prune) => prune.run(home),
         }

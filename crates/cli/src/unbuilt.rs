@@ -142,7 +142,6 @@ const COMMANDS: [(&str, &[&str]); 5] = [
             "config",
             "context",
             "debug",
-            "events",
             "init",
             "manifest",
             "node",
@@ -157,7 +156,7 @@ const COMMANDS: [(&str, &[&str]); 5] = [
         ],
     ),
     ("container", &["commit"]),
-    ("system", &["dial-stdio", "events"]),
+    ("system", &["dial-stdio"]),
     ("volume", &["update"]),
     ("builder", &["du"]),
 ];

@@ -62,6 +62,20 @@ pub fn local(text: &str) -> String {
     format!("{clock} {sign}{:02}{:02} {name}", minutes / 60, minutes % 60)
 }
 
+/// Local time in RFC 3339 with nine digits of a fraction.
+pub fn local_rfc3339((seconds, nanoseconds): Instant) -> String {
+    let zone = i64::try_from(seconds).ok().and_then(husk_sys::local_time::zone);
+    let offset = zone.map_or(0, |(offset, _)| offset);
+    let local = rfc3339(seconds.saturating_add_signed(offset), 0);
+    let clock = local.get(..19).unwrap_or_default();
+    let (sign, minutes) = (if offset < 0 { '-' } else { '+' }, offset.unsigned_abs() / 60);
+    let zone = match minutes {
+        0 => "Z".to_owned(),
+        _ => format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60),
+    };
+    format!("{clock}.{nanoseconds:09}{zone}")
+}
+
 /// Seconds and nanoseconds since 1970.
 pub type Instant = (u64, u32);
 

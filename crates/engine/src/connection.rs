@@ -13,6 +13,7 @@ use crate::container::Container;
 use crate::container::config::Config;
 use crate::container::state::Status;
 use crate::error::{Error, Field, Problem, Result};
+use crate::events::{Journal, NetworkName};
 use crate::home::Home;
 use crate::lock::Lock;
 use crate::rootless::is_rootless;
@@ -357,6 +358,7 @@ pub fn join(home: &Home, container: Container, attachment: &Attachment) -> Resul
             Vec::new()
         }
     };
+    record(home, &container, "connect", &attachment.network);
     attachments.push(attachment.clone());
     container.record.config.networks = attachments.iter().map(husk_net::network_value).collect();
     container.write()?;
@@ -382,6 +384,7 @@ pub fn leave(home: &Home, container: Container, network: &str) -> Result<()> {
             Err(error) => return Err(error.into()),
         }
     }
+    record(home, &container, "disconnect", network);
     attachments.remove(at);
     let config = &mut container.record.config;
     if at == 0 {
@@ -394,6 +397,13 @@ pub fn leave(home: &Home, container: Container, network: &str) -> Result<()> {
         config.networks.push("none".to_owned());
     }
     container.write()
+}
+
+/// Records that a container was connected or disconnected by a command of its own.
+fn record(home: &Home, container: &Container, action: &str, network: &str) {
+    if let Some(network) = NetworkName::find(home, network) {
+        Journal::of(home).connection(action, &network, container.id());
+    }
 }
 
 /// The container as it is once no other command changes it.

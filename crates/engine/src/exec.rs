@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::container::state::{State, Status};
 use crate::container::{Container, name};
 use crate::error::{Error, Result, file};
+use crate::events;
 use crate::home::make_directory;
 use crate::monitor::protocol::{self, Attachment, Event, Request};
 use crate::spec::capability;
@@ -133,6 +134,13 @@ impl ExecRecord {
         husk_record::read(&Self::path(&container.run, id, "json"))?.ok_or_else(missing)
     }
 
+    /// The action of an event about it: with the program, and its arguments after a blank, which
+    /// Docker also writes where there are none.
+    pub(crate) fn action(&self, word: &str) -> String {
+        let (program, arguments) = self.args.split_first().map_or(("", &[][..]), |(a, b)| (a, b));
+        format!("{word}: {program} {}", arguments.join(" "))
+    }
+
     /// Writes the record, whole or not at all. It need not survive a power failure.
     pub(crate) fn write_in(&self, run: &Path) -> Result<()> {
         let path = Self::path(run, &self.id, "json");
@@ -183,6 +191,8 @@ pub fn create(container: &Container, request: &ExecRequest) -> Result<String> {
     sweep(&directory);
     write_process(container, &record.id, &process)?;
     record.write_in(&container.run)?;
+    let action = record.action("exec_create");
+    events::container::record(container, &action, &[("execID", &record.id)]);
     Ok(record.id)
 }
 

@@ -16,6 +16,7 @@ pub mod container;
 pub mod copy_up;
 pub mod device;
 pub mod error;
+pub mod events;
 pub mod exec;
 pub mod filter;
 pub mod home;

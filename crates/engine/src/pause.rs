@@ -3,6 +3,7 @@
 use crate::container::Container;
 use crate::container::state::{State, Status};
 use crate::error::{Error, Result, file};
+use crate::events;
 use crate::home::Home;
 use crate::runtime::Runtime;
 
@@ -17,7 +18,9 @@ pub fn pause(home: &Home, container: &Container) -> Result<()> {
     }
     Runtime::of(home, container)?.output(&["pause", container.id()])?;
     let mark = container.run.join("paused");
-    std::fs::write(&mark, b"").map_err(file("write", &mark))
+    std::fs::write(&mark, b"").map_err(file("write", &mark))?;
+    events::container::record(container, "pause", &[]);
+    Ok(())
 }
 
 /// Lets a frozen container go on.
@@ -37,6 +40,7 @@ pub fn unpause(home: &Home, container: &Container) -> Result<()> {
 pub(crate) fn thaw(home: &Home, container: &Container) -> Result<()> {
     Runtime::of(home, container)?.output(&["resume", container.id()])?;
     let _ = std::fs::remove_file(container.run.join("paused"));
+    events::container::record(container, "unpause", &[]);
     Ok(())
 }
 

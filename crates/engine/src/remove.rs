@@ -7,6 +7,7 @@ use crate::container::config::Mount;
 use crate::container::state::Status;
 use crate::container::{Container, remove_directory};
 use crate::error::{Error, Result};
+use crate::events;
 use crate::home::{Home, make_directory};
 use crate::lock::Lock;
 use crate::rootfs;
@@ -113,5 +114,6 @@ pub fn remove_stopped(home: &Home, container: &Container, volumes: bool) -> Resu
             }
         }
     }
+    events::container::record(container, "destroy", &[]);
     forgotten
 }

@@ -13,6 +13,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use crate::container::Container;
 use crate::container::state::{State, Status};
 use crate::error::{Error, Result, file};
+use crate::events;
 use crate::home::Home;
 use crate::launch::{self, StartRequest};
 use crate::lock::Lock;
@@ -73,10 +74,11 @@ fn stop_locked(home: &Home, container: &Container, request: &StopRequest) -> Res
         pause::thaw(home, container)?;
     }
     let until = Instant::now() + request.timeout(container);
-    if sent.is_ok() && wait_this_end(container, waiting.as_ref(), Some(until))?.is_some() {
-        return Ok(());
+    if sent.is_err() || wait_this_end(container, waiting.as_ref(), Some(until))?.is_none() {
+        kill_and_wait_by(home, container, waiting.as_ref())?;
     }
-    kill_and_wait_by(home, container, waiting.as_ref())
+    events::container::record(container, "stop", &[]);
+    Ok(())
 }
 
 /// Stops a container and starts it again; one that does not run is started. `notice` gets
@@ -94,10 +96,13 @@ pub fn restart(
     if let Some(attachment) = restarting_monitor(container)? {
         // The monitor starts the program again for as long as we are there.
         stop_locked(home, container, request)?;
-        return launch::await_start(&attachment, notice);
+        launch::await_start(&attachment, notice)?;
+    } else {
+        stop_locked(home, container, request)?;
+        launch::start_locked(home, container, &StartRequest::default(), notice)?;
     }
-    stop_locked(home, container, request)?;
-    launch::start_locked(home, container, &StartRequest::default(), notice).map(drop)
+    events::container::record(container, "restart", &[]);
+    Ok(())
 }
 
 /// A connection to the monitor of a running container that has been told to start the program
@@ -157,6 +162,10 @@ fn kill_and_wait_by(
 fn signal(home: &Home, container: &Container, name: &str) -> Result<()> {
     if container.state()?.status != Status::Running {
         return Err(Error::NotRunning(container.record.name.clone()));
+    }
+    // Before what it does: the end that it brings is recorded by another process.
+    if let Some(number) = husk_sys::signal_name::number(name) {
+        events::container::record(container, "kill", &[("signal", &number.to_string())]);
     }
     Runtime::of(home, container)?.output(&["kill", container.id(), name]).map(drop)
 }

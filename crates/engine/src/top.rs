@@ -2,6 +2,7 @@
 
 use crate::container::Container;
 use crate::error::Result;
+use crate::events;
 use crate::home::Home;
 use crate::pause::running;
 use crate::runtime::Runtime;
@@ -14,5 +15,7 @@ pub fn top(home: &Home, container: &Container, options: &[String]) -> Result<Str
     running(container)?;
     let mut arguments = vec!["ps".to_owned(), container.id().to_owned()];
     arguments.extend(options.iter().cloned());
-    Runtime::of(home, container)?.output(&arguments)
+    let listed = Runtime::of(home, container)?.output(&arguments)?;
+    events::container::record(container, "top", &[]);
+    Ok(listed)
 }

@@ -25,8 +25,9 @@ pub(crate) struct Template {
 }
 
 /// Fields whose keys are chosen by people: one that is missing is no mistake in the template.
-const MAPS: [&str; 16] = [
+const MAPS: [&str; 17] = [
     "Annotations",
+    "Attributes",
     "Config",
     "Containers",
     "Data",

@@ -20,6 +20,7 @@ pub mod name;
 pub mod state;
 pub mod sweep;
 
+use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
@@ -27,10 +28,12 @@ use husk_image::digest::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, file};
+use crate::events;
 use crate::home::{Home, make_directory};
 use crate::lock::Lock;
 use crate::notice::notice;
-use config::Config;
+use crate::volume::Volume;
+use config::{Config, Mount};
 use state::{State, Status};
 
 /// What a container's root is made of.
@@ -239,13 +242,32 @@ impl Container {
         };
         let run = home.run.join("containers").join(&id);
         let container = Self { record, directory, run };
-        // Without a state it is one that was never started.
-        if let Err(error) = container.write() {
-            // The failed write is what the person has to see.
+        // Without a state it is one that was never started. Its volumes are made once it is
+        // written down that it has them, so that nobody removes them again.
+        let made = container.write().and_then(|()| container.make_volumes(home));
+        if let Err(error) = made {
+            // What failed is what the person has to see.
             let _ = container.forget(home);
             return Err(error);
         }
+        events::container::record(&container, "create", &[]);
         Ok(container)
+    }
+
+    /// Makes those of its volumes that are not there; they are filled when it is started.
+    fn make_volumes(&self, home: &Home) -> Result<()> {
+        for mount in &self.record.config.mounts {
+            if let Mount::Volume { name, anonymous, .. } = mount {
+                Volume::create(home, name, BTreeMap::new(), *anonymous)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// As its record is by now; `None` where that is gone or damaged.
+    pub(crate) fn reopened(&self) -> Option<Self> {
+        let record = husk_record::read(&self.directory.join("container.json")).ok()??;
+        Some(Self { record, directory: self.directory.clone(), run: self.run.clone() })
     }
 
     /// Whether the file of its name leads to it.
@@ -363,6 +385,9 @@ impl Container {
         let taken = take_name(home, self.id(), name)?;
         let old = std::mem::replace(&mut self.record.name, taken);
         self.write()?;
+        // Docker's names begin with a slash, and here it shows.
+        let name = format!("/{old}");
+        events::container::record(self, "rename", &[("oldName", &name)]);
         let path = names_of(home).join(old);
         std::fs::remove_file(&path).map_err(file("remove", &path))
     }

@@ -3,7 +3,9 @@
 
 use crate::container::Container;
 use crate::container::state::{State, Status};
+use crate::clock;
 use crate::error::Result;
+use crate::events::{self, container::End};
 use crate::home::Home;
 use crate::monitor::oom;
 use crate::monitor::protocol::{self, Event};
@@ -60,6 +62,8 @@ fn run_once(home: &Home, container: &Container, server: &mut Server) -> Result<i
         let _ = start::clean(home, &Runtime::of(home, container)?, container);
         return Err(error);
     }
+    // Before anyone is told: what the next command does comes after it.
+    events::container::record_start(home, container);
     server.started(program);
     let exit_code = server.serve();
     let oom_killed = exit_code == 128 + 9 && oom::saw_kill(memory_events.as_deref());
@@ -76,7 +80,7 @@ fn finish(home: &Home, container: &Container, server: &mut Server, mut state: St
     state.status = Status::Exited;
     state.pid = 0;
     state.monitor = 0;
-    state.finished = crate::clock::timestamp();
+    state.finished = clock::timestamp();
     if let Some(gap) = server.log_gap() {
         state.error = gap;
     }
@@ -84,6 +88,10 @@ fn finish(home: &Home, container: &Container, server: &mut Server, mut state: St
         state.error = format!("cleaning up: {error}");
     }
     // On a full disk there is no room for a second file, but that of the first.
+    let started = clock::parse(&state.started).unwrap_or_default();
+    let seconds = clock::now().0.saturating_sub(started);
+    let end = End { exit_code: state.exit_code, seconds, oom_killed: state.oom_killed };
+    events::container::record_end(home, container, &end);
     let written = container.write_state(&state).or_else(|_| container.overwrite_state(&state));
     if let Err(error) = written {
         server.notice(&error.to_string());

@@ -23,6 +23,7 @@ use super::session::Session;
 use super::streams::{Stream, Streams};
 use crate::container::Container;
 use crate::error::{Result, file};
+use crate::events;
 use crate::runtime::Runtime;
 
 const SIGKILL: i32 = 9;
@@ -335,6 +336,9 @@ impl Server {
     fn handle(&mut self, client: &mut Client, request: Request) {
         match request {
             Request::Attach { stdin } => {
+                if client.target == Target::Container {
+                    events::container::record_current(&self.container, "attach", &[]);
+                }
                 client.output = true;
                 client.stdin = stdin;
                 self.tell_known_end(client);
@@ -356,6 +360,7 @@ impl Server {
                 }
             },
             Request::Detach => {
+                self.record_detach(client.target);
                 client.stdin = false;
                 client.closed = true;
             }
@@ -370,6 +375,19 @@ impl Server {
                 }
             }
             Request::Restart => client.awaits_start = true,
+        }
+    }
+
+    /// Somebody has left what goes on.
+    fn record_detach(&self, target: Target) {
+        match target {
+            Target::Container => events::container::record_current(&self.container, "detach", &[]),
+            Target::Session(number) => {
+                if let Some(session) = self.sessions.get(&number) {
+                    let attributes = [("execID", session.id())];
+                    events::container::record_current(&self.container, "exec_detach", &attributes);
+                }
+            }
         }
     }
 
@@ -407,6 +425,9 @@ impl Server {
         self.size = Some((rows, columns));
         if let Some(program) = &self.program {
             program.streams.resize(rows, columns);
+            let (height, width) = (rows.to_string(), columns.to_string());
+            let attributes = [("height", height.as_str()), ("width", width.as_str())];
+            events::container::record_current(&self.container, "resize", &attributes);
         }
     }
 

@@ -24,6 +24,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use super::streams::{Streams, listen_for_terminal};
 use crate::container::Container;
 use crate::error::{Error, Result, file};
+use crate::events;
 use crate::exec::{ExecRecord, ExecStatus};
 use crate::runtime::{self, Runtime};
 
@@ -119,6 +120,8 @@ impl Session {
                 self.record.id
             )));
         }
+        let action = self.record.action("exec_start");
+        events::container::record_current(container, &action, &[("execID", &self.record.id)]);
         let begun = self.begin(runtime, container);
         let _ = std::fs::remove_file(self.path("process"));
         match begun {

@@ -24,6 +24,7 @@ use crate::container::config::Mount;
 use crate::container::state::Status;
 use crate::container::{Container, name, remove_directory};
 use crate::error::{Error, Result, file};
+use crate::events::Journal;
 use crate::home::{Home, make_directory};
 use crate::lock::Lock;
 
@@ -106,6 +107,7 @@ impl Volume {
         let created = crate::clock::timestamp();
         let volume = Self { name: wanted.to_owned(), created, labels, anonymous, damage: None };
         volume.write(home)?;
+        Journal::of(home).volume("create", wanted);
         Ok(volume)
     }
 
@@ -238,6 +240,7 @@ impl Volume {
         let gone = home.root.join("volumes").join(format!("{REMOVED}{}", name::new_id()?));
         std::fs::rename(&path, &gone).map_err(file("rename", &path))?;
         drop(lock);
+        Journal::of(home).volume("destroy", &volume.name);
         remove_directory(&gone)
     }
 

@@ -4,6 +4,7 @@ use rustix::process::Pid;
 
 use super::{SIGKILL, Server, Token, deliver};
 use crate::error::Result;
+use crate::events;
 use crate::monitor::client::{Client, Target};
 use crate::monitor::failed;
 use crate::monitor::protocol::Event;
@@ -122,6 +123,9 @@ impl Server {
                         deliver(None, clients, target, stderr, data);
                     });
                     session.end(Some(code), "");
+                    let (id, code) = (session.id().to_owned(), code.to_string());
+                    let attributes = [("execID", id.as_str()), ("exitCode", code.as_str())];
+                    events::container::record_current(&self.container, "exec_die", &attributes);
                 }
                 Event::Exited(code)
             }
