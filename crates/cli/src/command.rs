@@ -10,9 +10,9 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::{ENGINE_FAILED, Error, Result};
 use crate::{
-    archive, build, complete, container, cp, create, diff, events, group, help, image, inspect, listing,
-    logs, network, output, reference, registry, rules, stats, system, unbuilt, update, usage,
-    volume,
+    archive, build, complete, container, cp, create, diff, events, group, help, image, inspect,
+    listing, logs, network, output, reference, registry, rules, stats, system, unbuilt, update,
+    usage, volume,
 };
 use husk_engine::home::Home;
 use husk_engine::notice::printable;

@@ -79,8 +79,7 @@ fn text(event: &Event) -> String {
     let (typ, action, id) = (event.typ.name(), &event.action, &event.actor.id);
     let each = event.actor.attributes.iter().map(|(name, value)| format!("{name}={value}"));
     let attributes = each.collect::<Vec<_>>().join(", ");
-    let attributes =
-        if attributes.is_empty() { attributes } else { format!(" ({attributes})") };
+    let attributes = if attributes.is_empty() { attributes } else { format!(" ({attributes})") };
     // Labels are chosen by images, and a line is one event.
     printable(&format!("{time} {typ} {action} {id}{attributes}"))
 }
@@ -88,8 +87,7 @@ fn text(event: &Event) -> String {
 /// What templates see: the fields of Docker's document, and those by Go's names that it spells
 /// otherwise.
 fn document(event: &Event) -> Value {
-    let mut document: Value =
-        serde_json::from_str(&event.to_docker_json(true)).unwrap_or_default();
+    let mut document: Value = serde_json::from_str(&event.to_docker_json(true)).unwrap_or_default();
     let (status, id, from) = event.legacy().unwrap_or_default();
     let named = json!({
         "Status": status, "ID": id, "From": from.unwrap_or_default(),

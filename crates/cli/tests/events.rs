@@ -59,7 +59,9 @@ fn events(program: &str, words: &str) -> String {
             let is_id = value.len() == 64 && value.bytes().all(|b| b.is_ascii_hexdigit());
             match name.as_str() {
                 "execDuration" => text.push_str(" execDuration"),
-                _ if is_id || value.starts_with("sha256:") => text.push_str(&format!(" {name}=<id>")),
+                _ if is_id || value.starts_with("sha256:") => {
+                    text.push_str(&format!(" {name}=<id>"))
+                }
                 _ => text.push_str(&format!(" {name}={value}")),
             }
         }
@@ -113,9 +115,11 @@ fn the_events_are_those_of_docker() {
 }
 
 /// A reader that follows, and the first lines that it prints.
-fn follow(engine: &Engine, arguments: &[&str]) -> (std::process::Child, impl Iterator<Item = String>) {
-    let mut child =
-        engine.command(arguments).stdout(Stdio::piped()).spawn().unwrap();
+fn follow(
+    engine: &Engine,
+    arguments: &[&str],
+) -> (std::process::Child, impl Iterator<Item = String>) {
+    let mut child = engine.command(arguments).stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
     (child, lines)
 }
@@ -132,8 +136,8 @@ fn followed_filtered_and_formatted() {
     assert_eq!(lines.next().unwrap(), "container create one <no value>");
     engine.ok(&["start", "--attach", "two"]);
     engine.ok(&["start", "--attach", "one"]);
-    for expected in
-        ["attach one <no value>", "start one <no value>", "die one 0"].map(|text| format!("container {text}"))
+    for expected in ["attach one <no value>", "start one <no value>", "die one 0"]
+        .map(|text| format!("container {text}"))
     {
         assert_eq!(lines.next().unwrap(), expected);
     }
@@ -152,7 +156,9 @@ fn followed_filtered_and_formatted() {
         assert_eq!(death["from"], "bb");
         assert_eq!(death["scope"], "local");
         assert_eq!(death["Actor"]["Attributes"]["name"], name);
-        assert!(death["timeNano"].as_u64().unwrap() / 1_000_000_000 == death["time"].as_u64().unwrap());
+        assert!(
+            death["timeNano"].as_u64().unwrap() / 1_000_000_000 == death["time"].as_u64().unwrap()
+        );
     }
     let line = past(&["-f", "event=create", "-f", "container=two"]);
     let words: Vec<&str> = line.trim_end().splitn(5, ' ').collect();
@@ -177,6 +183,7 @@ fn no_operation_fails_for_its_journal() {
     engine.ok(&["run", "--name", "x", "--network", "none", "bb", "true"]);
     let until = (SystemTime::now() + Duration::from_millis(10)).duration_since(UNIX_EPOCH).unwrap();
     let until = format!("{}.{:09}", until.as_secs(), until.subsec_nanos());
-    let found = engine.ok(&["events", "--since", "0", "--until", &until, "--format", "{{.Action}}"]);
+    let found =
+        engine.ok(&["events", "--since", "0", "--until", &until, "--format", "{{.Action}}"]);
     assert_eq!(found, "create\nattach\nconnect\nstart\ndisconnect\ndie");
 }

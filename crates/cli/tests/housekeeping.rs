@@ -194,7 +194,10 @@ fn the_groups_are_the_same_commands() {
     let unbuilt = engine.run(&["container", "run", "--restart", "always", "bb"]);
     assert!(unbuilt.code == 125 && unbuilt.err.contains("only \"no\""), "{unbuilt:?}");
     let unbuilt = engine.run(&["system", "dial-stdio"]);
-    assert!(unbuilt.code == 1 && unbuilt.err.contains("dial-stdio is not supported"), "{unbuilt:?}");
+    assert!(
+        unbuilt.code == 1 && unbuilt.err.contains("dial-stdio is not supported"),
+        "{unbuilt:?}"
+    );
     let typo = engine.run(&["container", "inspct", "x"]);
     assert!(typo.code == 1 && typo.err.contains("did you mean inspect?"), "{typo:?}");
     assert_eq!(typo.err.lines().count(), 1, "{typo:?}");

@@ -36,22 +36,13 @@ impl Journal {
         self.object(typ, "prune", "", bytes);
     }
 
-    fn object(
-        &self,
-        typ: EventType,
-        action: &str,
-        id: &str,
-        attributes: BTreeMap<String, String>,
-    ) {
+    fn object(&self, typ: EventType, action: &str, id: &str, attributes: BTreeMap<String, String>) {
         self.record(&[Event::now(typ, action, Actor { id: id.to_owned(), attributes })]);
     }
 }
 
 fn network(name: &str, driver: &str) -> BTreeMap<String, String> {
-    BTreeMap::from([
-        ("name".to_owned(), name.to_owned()),
-        ("type".to_owned(), driver.to_owned()),
-    ])
+    BTreeMap::from([("name".to_owned(), name.to_owned()), ("type".to_owned(), driver.to_owned())])
 }
 
 /// What an event says of a network.

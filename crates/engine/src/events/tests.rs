@@ -16,11 +16,8 @@ fn numbered(number: u64) -> Event {
 
 /// What the journal has by now: times of events, and lengths of what is damaged, negative.
 fn content(journal: &Journal) -> Vec<i64> {
-    let request = EventRequest {
-        since: Some((0, 0)),
-        until: Some(clock::now()),
-        ..EventRequest::default()
-    };
+    let request =
+        EventRequest { since: Some((0, 0)), until: Some(clock::now()), ..EventRequest::default() };
     let mut found = Vec::new();
     read(journal, &request, &mut |entry| {
         found.push(match entry {

@@ -1,9 +1,9 @@
 //! The life cycle of a container's program: start, serve, finish, and decide whether to start
 //! it again.
 
+use crate::clock;
 use crate::container::Container;
 use crate::container::state::{State, Status};
-use crate::clock;
 use crate::error::Result;
 use crate::events::{self, container::End};
 use crate::home::Home;
