@@ -10,9 +10,9 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::{ENGINE_FAILED, Error, Result};
 use crate::{
-    archive, build, complete, container, cp, create, diff, events, group, help, image, inspect,
-    listing, logs, network, output, reference, registry, rules, stats, system, unbuilt, update,
-    usage, volume,
+    archive, build, complete, container, context, cp, create, debug, diff, events, explain, group,
+    help, image, inspect, listing, logs, namespaces, network, output, reference, registry, rules,
+    stats, system, unbuilt, update, usage, volume,
 };
 use husk_engine::home::Home;
 use husk_engine::notice::printable;
@@ -88,6 +88,14 @@ enum Command {
     Diff(diff::Diff),
     /// Export a container's file system as a tar archive
     Export(cp::Export),
+    /// Explain why a container ended, cannot start or cannot be reached
+    Explain(explain::Explain),
+    /// Run a shell with tools beside a container or image that has none
+    Debug(debug::Debug),
+    /// Run a command in namespaces of a container or process
+    Enter(namespaces::Enter),
+    /// Run a command in new namespaces
+    Unshare(namespaces::Unshare),
     /// Rename a container
     Rename(container::Rename),
     /// Build an image from a Dockerfile
@@ -134,6 +142,9 @@ enum Command {
     /// Manage the build cache
     #[command(subcommand)]
     Builder(system::Builder),
+    /// Manage the contexts of docker and its kin
+    #[command(subcommand)]
+    Context(context::Context),
     /// Manage networks
     #[command(subcommand)]
     Network(network::Network),
@@ -310,6 +321,8 @@ fn needs_ids(command: &Command) -> bool {
             | Command::Events(_)
             | Command::System(system::System::Events(_))
             | Command::Port(_)
+            | Command::Explain(_)
+            | Command::Context(_)
             | Command::Inspect(_)
             | Command::Images(_)
             | Command::History(_)
@@ -363,6 +376,11 @@ fn run(cli: Cli) -> Result<u8> {
         Command::Cp(cp) => cp.run(&home),
         Command::Diff(diff) => diff.run(&home),
         Command::Export(export) => export.run(&home),
+        Command::Explain(explain) => explain.run(&home),
+        Command::Debug(debug) => debug.run(&home),
+        Command::Enter(enter) => enter.run(&home),
+        Command::Unshare(unshare) => unshare.run(&home),
+        Command::Context(context) => context.run(),
         Command::Rename(rename) => rename.run(&home),
         Command::Build(build) => build.run(&home),
         Command::Pull(pull) => pull.run(&home),

@@ -19,7 +19,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
             "info",
         ],
     ),
-    ("Management commands", &["builder", "container", "image", "network", "system", "volume"]),
+    ("Management commands", &["builder", "container", "context", "image", "network", "system", "volume"]),
     ("Shell and manual", &["completion", "man"]),
     ("Commands", &[]),
 ];

@@ -25,7 +25,7 @@ pub(super) fn set_config_directory(directory: PathBuf) {
     let _ = CONFIG_DIRECTORY.set(directory);
 }
 
-fn config_path() -> Option<PathBuf> {
+pub(super) fn config_path() -> Option<PathBuf> {
     match CONFIG_DIRECTORY.get() {
         Some(directory) => Some(directory.join("config.json")),
         None => DockerConfig::default_path(),

@@ -140,8 +140,6 @@ const COMMANDS: [(&str, &[&str]); 5] = [
             "commit",
             "compose",
             "config",
-            "context",
-            "debug",
             "init",
             "manifest",
             "node",
@@ -161,7 +159,7 @@ const COMMANDS: [(&str, &[&str]); 5] = [
     ("builder", &["du"]),
 ];
 /// Words with commands below them.
-const GROUPS: [&str; 6] = ["container", "image", "builder", "system", "network", "volume"];
+const GROUPS: [&str; 7] = ["container", "context", "image", "builder", "system", "network", "volume"];
 
 /// A command of a group as [`FLAGS`] has it.
 pub(super) fn canonical(group: &str, name: &str) -> String {

@@ -49,6 +49,11 @@ pub fn number(text: &str) -> Option<i32> {
     }
 }
 
+/// The name of a signal, without `SIG`; `None` for real-time signals and for what is none.
+pub fn name(number: i32) -> Option<&'static str> {
+    NAMES.iter().find(|(_, known)| *known == number).map(|(name, _)| *name)
+}
+
 fn by_name(text: &str) -> Option<i32> {
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);

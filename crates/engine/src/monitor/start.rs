@@ -137,8 +137,7 @@ fn joined(home: &Home, config: &Config) -> Result<Vec<(NamespaceType, String)>> 
         if state.status != Status::Running {
             return Err(Error::other(format_args!("container {name} is not running")));
         }
-        let file = if *typ == NamespaceType::Pid { "pid" } else { "ipc" };
-        joined.push((*typ, format!("/proc/{}/ns/{file}", state.pid)));
+        joined.push((*typ, format!("/proc/{}/ns/{}", state.pid, typ.name())));
     }
     Ok(joined)
 }

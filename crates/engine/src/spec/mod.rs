@@ -101,7 +101,9 @@ pub fn build(config: &Config, facts: &Facts<'_>) -> Result<Spec> {
         mount_label: None,
         ..Linux::default()
     };
-    let own_uts = !config.host_namespaces.contains(&NamespaceType::Uts);
+    // In another's a hostname would be changed for everyone there.
+    let own_uts = !config.host_namespaces.contains(&NamespaceType::Uts)
+        && facts.joined.iter().all(|(joined, _)| *joined != NamespaceType::Uts);
     Ok(Spec {
         // Older runtimes refuse a version that they do not know, and nothing here is newer.
         oci_version: match config.runtime {
