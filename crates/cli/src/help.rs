@@ -19,7 +19,10 @@ const GROUPS: [(&str, &[&str]); 4] = [
             "info",
         ],
     ),
-    ("Management commands", &["builder", "container", "context", "image", "network", "system", "volume"]),
+    (
+        "Management commands",
+        &["builder", "container", "context", "image", "network", "system", "volume"],
+    ),
     ("Shell and manual", &["completion", "man"]),
     ("Commands", &[]),
 ];

@@ -4,8 +4,8 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::stats::total_memory;
-use crate::error::{Error, Result};
 use super::{events, output, prune};
+use crate::error::{Error, Result};
 use crate::template::{Nil, OMITTED, nil};
 use husk_engine::clock;
 use husk_engine::container::Container;

@@ -39,7 +39,9 @@ fn ends_are_explained() {
     run("absent", &["bb", "no-such-program"]);
     let found = explained(&engine, "absent");
     let summary = found["Summary"].as_str().unwrap();
-    assert!(summary.starts_with("it could not be started: ") && summary.contains("no-such-program"));
+    assert!(
+        summary.starts_with("it could not be started: ") && summary.contains("no-such-program")
+    );
     assert!(has(&found, "Remedies", "husk run --rm -it --entrypoint sh bb"), "{found}");
 
     run("shell", &["bb", "sh", "-c", "no-such-program"]);
@@ -49,7 +51,10 @@ fn ends_are_explained() {
     run("deaf", &["bb", "sleep", "100"]);
     engine.ok(&["stop", "-t", "0", "deaf"]);
     let found = explained(&engine, "deaf");
-    assert_eq!(found["Summary"], "its program ended: killed by signal 9 (SIGKILL), exit status 137");
+    assert_eq!(
+        found["Summary"],
+        "its program ended: killed by signal 9 (SIGKILL), exit status 137"
+    );
     assert!(has(&found, "Reasons", "asked to stop by signal 15 (SIGTERM)"), "{found}");
     assert!(has(&found, "Remedies", "--init"), "{found}");
 
@@ -64,7 +69,8 @@ fn ends_are_explained() {
 fn what_is_in_the_way_of_a_port_is_explained() {
     let engine = engine!(with_network);
     let port = "18471:80";
-    engine.ok(&["run", "-d", "--name", "web", "-p", port, "bb", "nc", "-l", "-p", "81", "-e", "cat"]);
+    engine
+        .ok(&["run", "-d", "--name", "web", "-p", port, "bb", "nc", "-l", "-p", "81", "-e", "cat"]);
     let found = explained(&engine, "web");
     assert_eq!(found["Ports"][0]["Mapping"], "0.0.0.0:18471->80/tcp");
     assert!(has(&found, "Reasons", "nothing in it listens on port 80/tcp"), "{found}");
@@ -77,7 +83,19 @@ fn what_is_in_the_way_of_a_port_is_explained() {
 #[test]
 fn debugging_a_container_that_runs_changes_nothing_of_it() {
     let engine = engine!(new);
-    engine.ok(&["run", "-d", "--name", "t", "--hostname", "inner", "--network", "none", "bb", "sleep", "100"]);
+    engine.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "t",
+        "--hostname",
+        "inner",
+        "--network",
+        "none",
+        "bb",
+        "sleep",
+        "100",
+    ]);
     let before = engine.ok(&["inspect", "t"]);
     let script = "cat /proc/1/comm; cat /proc/1/root/data/file; hostname; ls /bin/busybox";
     let done = engine.run(&["debug", "t", "sh", "-c", script]);
@@ -92,7 +110,17 @@ fn debugging_a_container_that_runs_changes_nothing_of_it() {
 #[test]
 fn debugging_what_does_not_run() {
     let engine = engine!(new);
-    engine.ok(&["run", "--name", "t", "--network", "none", "bb", "sh", "-c", "echo changed >/data/file"]);
+    engine.ok(&[
+        "run",
+        "--name",
+        "t",
+        "--network",
+        "none",
+        "bb",
+        "sh",
+        "-c",
+        "echo changed >/data/file",
+    ]);
     let read = |target: &str| engine.ok(&["debug", target, "cat", "/target/data/file"]);
     assert_eq!(read("t"), "changed");
     assert_eq!(read("bb"), "image");
@@ -107,7 +135,19 @@ fn debugging_what_does_not_run() {
 #[test]
 fn entering_a_container() {
     let engine = engine!(new);
-    engine.ok(&["run", "-d", "--name", "t", "--hostname", "inner", "--network", "none", "bb", "sleep", "100"]);
+    engine.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "t",
+        "--hostname",
+        "inner",
+        "--network",
+        "none",
+        "bb",
+        "sleep",
+        "100",
+    ]);
     let enter = |words: &[&str]| -> Done {
         let mut all = vec!["enter"];
         all.extend(words);
@@ -166,7 +206,8 @@ fn unsharing() {
         all.extend(words);
         engine.run(&all)
     };
-    let done = unshare(&["-p", "--mount-proc", "--", "sh", "-c", "echo $$; ls -d /proc/[0-9]* | wc -l"]);
+    let done =
+        unshare(&["-p", "--mount-proc", "--", "sh", "-c", "echo $$; ls -d /proc/[0-9]* | wc -l"]);
     assert_eq!(done.code, 0, "{done:?}");
     assert_eq!(done.out.lines().next(), Some("1"));
     assert!(done.out.lines().nth(1).unwrap().trim().parse::<u32>().unwrap() < 5, "{done:?}");

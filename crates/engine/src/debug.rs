@@ -67,8 +67,9 @@ pub fn create(home: &Home, request: &DebugRequest) -> Result<Container> {
     let run = home.run.join("containers").join(&id);
     let placed = place(home, &subject, &run, &mut config);
     let parts = Parts { image: request.image.clone(), source, config };
-    let created =
-        placed.and_then(|()| Container::create(home, id.clone(), &format!("debug-{}", name::short(&id)), parts));
+    let created = placed.and_then(|()| {
+        Container::create(home, id.clone(), &format!("debug-{}", name::short(&id)), parts)
+    });
     created.inspect_err(|_| {
         let _ = rootfs::discard_below(&run);
         let _ = store.unpin(&id);

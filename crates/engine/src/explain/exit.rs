@@ -55,7 +55,8 @@ pub(super) fn explain(
         (_, Some(signal)) => signalled(container, signal, past, found),
         (NOT_EXECUTABLE | NOT_FOUND, _) => missing_program(container, code, &state.error, found),
         _ => found.reasons.push(
-            "the program chose this status itself: its log and its documentation say why".to_owned(),
+            "the program chose this status itself: its log and its documentation say why"
+                .to_owned(),
         ),
     }
 }
@@ -155,7 +156,9 @@ fn libc_sys() -> i32 {
 /// What a signal says that the kernel sends to a program for a fault of its own.
 fn of_fault(signal: i32) -> &'static str {
     match husk_sys::signal_name::name(signal) {
-        Some("SEGV") => "the program used memory that is not its own: a fault in it or in a library",
+        Some("SEGV") => {
+            "the program used memory that is not its own: a fault in it or in a library"
+        }
         Some("ABRT") => "the program gave up by abort(3); it usually says why in its log",
         Some("ILL") => {
             "the program has an instruction that this processor does not have: it may be built \

@@ -161,7 +161,8 @@ fn spec(
         seccomp = None;
     }
     let path = |opened: &File| format!("/proc/{}/fd/{}", std::process::id(), opened.as_raw_fd());
-    let each = namespaces.iter().map(|(typ, opened)| Namespace { typ: *typ, path: Some(path(opened)) });
+    let each =
+        namespaces.iter().map(|(typ, opened)| Namespace { typ: *typ, path: Some(path(opened)) });
     let linux = Linux { namespaces: each.collect(), seccomp, ..Linux::default() };
     document("/", process, linux)
 }
@@ -229,7 +230,9 @@ fn hierarchy(controllers: &str) -> Option<std::path::PathBuf> {
     let root = Path::new("/sys/fs/cgroup");
     if controllers.is_empty() {
         let both = [root.to_owned(), root.join("unified")];
-        return both.into_iter().find(|path| path.join("cgroup.procs").exists() && path.join("cgroup.controllers").exists());
+        return both.into_iter().find(|path| {
+            path.join("cgroup.procs").exists() && path.join("cgroup.controllers").exists()
+        });
     }
     let name = controllers.strip_prefix("name=").unwrap_or(controllers);
     let named = root.join(name);
