@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::error::{ENGINE_FAILED, Error, Result};
+use crate::error::{ENGINE_FAILED, Error, Result, file};
 use crate::{
     archive, build, complete, container, context, cp, create, debug, diff, events, explain, group,
     help, image, inspect, listing, logs, namespaces, network, output, reference, registry, rules,
@@ -151,6 +151,8 @@ enum Command {
     /// Manage volumes
     #[command(subcommand)]
     Volume(volume::Volume),
+    /// Define and run multi-container applications
+    Compose(husk_compose::Compose),
     /// Print a completion script for a shell
     Completion(reference::Completion),
     /// Write the manual pages to a directory
@@ -272,6 +274,7 @@ fn quick_table(words: &[OsString]) -> Option<clap::Command> {
         "rm" => container::Rm::augment_args(named("rm")),
         "wait" => container::Several::augment_args(named("wait")),
         "exec" => container::Exec::augment_args(named("exec")),
+        "compose" => husk_compose::Compose::augment_args(named("compose")),
         "ps" => listing::Ps::augment_args(named("ps")),
         "inspect" => inspect::Inspect::augment_args(named("inspect")),
         _ => return None,
@@ -314,6 +317,9 @@ pub(crate) fn main() -> ExitCode {
 /// ordinary user does so as root of a user namespace. The others only read what is the
 /// user's own, or talk to a monitor or a registry.
 fn needs_ids(command: &Command) -> bool {
+    if let Command::Compose(compose) = command {
+        return compose.needs_engine();
+    }
     !matches!(
         command,
         Command::Ps(_)
@@ -341,6 +347,16 @@ fn needs_ids(command: &Command) -> bool {
             | Command::HoldNamespace
             | Command::Monitor { .. }
     )
+}
+
+/// Where a project's files and variables come from.
+fn compose_caller() -> Result<husk_compose::Caller> {
+    let current = std::env::current_dir().map_err(file("find", "the working directory"))?;
+    // What is not UTF-8 can stand in no compose file.
+    let pairs = std::env::vars_os();
+    let pairs = pairs
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Ok(husk_compose::Caller { environment: pairs.collect(), current })
 }
 
 fn run(cli: Cli) -> Result<u8> {
@@ -404,6 +420,7 @@ fn run(cli: Cli) -> Result<u8> {
         Command::Builder(builder) => builder.run(&home),
         Command::Network(network) => network.run(&home),
         Command::Volume(volume) => volume.run(&home),
+        Command::Compose(compose) => Ok(compose.run(&home, &compose_caller()?)),
         Command::Completion(completion) => completion.run(&help::extend(Cli::command())),
         Command::Complete(complete) => complete.run(&help::extend(Cli::command())),
         Command::Man(man) => man.run(help::extend(Cli::command())),

@@ -21,7 +21,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
     ),
     (
         "Management commands",
-        &["builder", "container", "context", "image", "network", "system", "volume"],
+        &["builder", "compose", "container", "context", "image", "network", "system", "volume"],
     ),
     ("Shell and manual", &["completion", "man"]),
     ("Commands", &[]),

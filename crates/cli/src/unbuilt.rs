@@ -138,7 +138,6 @@ const COMMANDS: [(&str, &[&str]); 5] = [
             "buildx",
             "checkpoint",
             "commit",
-            "compose",
             "config",
             "init",
             "manifest",

@@ -230,8 +230,8 @@ fn what_is_not_built_says_so() {
     let flag = engine.run(&["run", "--restart", "always", "bb"]);
     assert_eq!(flag.code, 125);
     assert!(flag.err.contains("is not supported yet"), "{flag:?}");
-    let command = engine.run(&["compose", "up", "-d"]);
-    assert!(command.err.contains("husk compose is not supported"), "{command:?}");
+    let command = engine.run(&["swarm", "init"]);
+    assert!(command.err.contains("husk swarm is not supported"), "{command:?}");
     let typo = engine.run(&["run", "--privilegd", "bb"]);
     assert!(typo.err.contains("--privileged"), "{typo:?}");
     let typo = engine.run(&["inspct"]);
