@@ -72,6 +72,10 @@ pub enum Error {
     /// A container that does not run where a running one is needed.
     #[error("container {0} is not running")]
     NotRunning(String),
+    /// A container whose program has ended and is about to be run again, where a running one is
+    /// needed.
+    #[error("container {0} is restarting: wait until it is running")]
+    Restarting(String),
     /// A paused container where a running one is needed.
     #[error("container {0} is paused: unpause it first")]
     Paused(String),
@@ -154,7 +158,11 @@ impl Error {
     pub fn is_about_container(&self) -> bool {
         matches!(
             self,
-            Self::NoContainer(_) | Self::NotRunning(_) | Self::Paused(_) | Self::NoMonitor(_)
+            Self::NoContainer(_)
+                | Self::NotRunning(_)
+                | Self::Restarting(_)
+                | Self::Paused(_)
+                | Self::NoMonitor(_)
         )
     }
 }

@@ -25,7 +25,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::container::state::{State, Status};
+use crate::container::state::State;
 use crate::container::{Container, name};
 use crate::error::{Error, Result, file};
 use crate::events;
@@ -164,14 +164,12 @@ fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// [`Error::NotRunning`], [`Error::Paused`], [`Error::NoMonitor`]; a user that is not known.
 pub fn create(container: &Container, request: &ExecRequest) -> Result<String> {
-    let state = container.state()?;
+    let state = container.running()?;
     let name = || container.record.name.clone();
-    match state {
-        State { status: Status::Running, paused: false, .. } => {}
-        State { status: Status::Running, .. } => return Err(Error::Paused(name())),
-        _ => return Err(Error::NotRunning(name())),
+    if state.paused {
+        return Err(Error::Paused(name()));
     }
-    if state.protocol < protocol::VERSION {
+    if state.protocol < protocol::SESSIONS {
         return Err(Error::NoMonitor(name()));
     }
     let process = process(container, &state, request)?;

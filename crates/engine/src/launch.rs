@@ -57,7 +57,7 @@ pub(crate) fn start_locked(
     request: &StartRequest,
     notice: &mut dyn FnMut(String),
 ) -> Result<Attachment> {
-    if container.state()?.status == Status::Running {
+    if matches!(container.state()?.status, Status::Running | Status::Restarting) {
         return Err(Error::Running(container.record.name.clone()));
     }
     let (ours, theirs) = pair().map_err(file("make", "a socket pair"))?;

@@ -1,7 +1,6 @@
 //! Freezing and thawing containers.
 
 use crate::container::Container;
-use crate::container::state::{State, Status};
 use crate::error::{Error, Result, file};
 use crate::events;
 use crate::home::Home;
@@ -13,7 +12,7 @@ use crate::runtime::Runtime;
 /// [`Error::NotRunning`]; [`Error::Paused`] where it is frozen already.
 pub fn pause(home: &Home, container: &Container) -> Result<()> {
     let _lock = container.lock()?;
-    if running(container)?.paused {
+    if container.running()?.paused {
         return Err(Error::Paused(container.record.name.clone()));
     }
     Runtime::of(home, container)?.output(&["pause", container.id()])?;
@@ -29,7 +28,7 @@ pub fn pause(home: &Home, container: &Container) -> Result<()> {
 /// [`Error::NotRunning`]; one that is not frozen.
 pub fn unpause(home: &Home, container: &Container) -> Result<()> {
     let _lock = container.lock()?;
-    if !running(container)?.paused {
+    if !container.running()?.paused {
         let name = &container.record.name;
         return Err(Error::other(format_args!("container {name} is not paused")));
     }
@@ -42,13 +41,4 @@ pub(crate) fn thaw(home: &Home, container: &Container) -> Result<()> {
     let _ = std::fs::remove_file(container.run.join("paused"));
     events::container::record(container, "unpause", &[]);
     Ok(())
-}
-
-/// The state of a container that must run.
-pub(crate) fn running(container: &Container) -> Result<State> {
-    let state = container.state()?;
-    match state.status {
-        Status::Running => Ok(state),
-        _ => Err(Error::NotRunning(container.record.name.clone())),
-    }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::connection;
 use crate::container::config::Mount;
-use crate::container::state::Status;
+use crate::container::state::{State, Status};
 use crate::container::{Container, remove_directory};
 use crate::error::{Error, Result};
 use crate::events;
@@ -34,7 +34,8 @@ pub struct RemoveRequest {
 /// # Errors
 /// [`Error::Running`] without `force`; what could not be undone.
 pub fn remove_container(home: &Home, container: &Container, request: &RemoveRequest) -> Result<()> {
-    if request.force && container.state()?.status == Status::Running {
+    let runs = |state: State| matches!(state.status, Status::Running | Status::Restarting);
+    if request.force && runs(container.state()?) {
         // At once, also where a stop that has the lock is patient.
         let _ = kill(home, container, "KILL");
     }
@@ -71,6 +72,9 @@ fn rest(container: &Container) -> Result<Option<Lock>> {
     make_directory(&container.run)?;
     while !container.lives()? {
         let Some(lock) = Lock::try_exclusive(&container.monitor_lock())? else {
+            if container.state()?.status == Status::Restarting {
+                return Ok(None);
+            }
             if Instant::now() >= until {
                 let name = &container.record.name;
                 return Err(Error::other(format_args!(

@@ -30,6 +30,9 @@ const RETRY: Duration = Duration::from_millis(1);
 
 const SIGKILL: i32 = 9;
 
+/// Whoever sends one of these wants a program to end: INT, QUIT, KILL, TERM.
+const ENDING: [i32; 4] = [2, 3, SIGKILL, 15];
+
 /// How a container is stopped.
 #[derive(Clone, Debug, Default)]
 pub struct StopRequest {
@@ -50,6 +53,12 @@ impl StopRequest {
         let wanted = self.signal.as_deref().unwrap_or(own);
         if wanted.is_empty() { "TERM" } else { wanted }
     }
+
+    fn to_monitor(&self, container: &Container) -> Request {
+        let signal = husk_sys::signal_name::number(self.signal(container)).unwrap_or(SIGKILL);
+        let patience = u32::try_from(self.timeout(container).as_millis()).unwrap_or(u32::MAX);
+        Request::Stop(signal, patience)
+    }
 }
 
 /// Stops a container: its stop signal, then KILL. One that does not run is left alone.
@@ -64,10 +73,12 @@ pub fn stop(home: &Home, container: &Container, request: &StopRequest) -> Result
 /// The same where the caller holds the container's lock.
 fn stop_locked(home: &Home, container: &Container, request: &StopRequest) -> Result<()> {
     let state = container.state()?;
-    if state.status != Status::Running {
-        return Ok(());
+    match state.status {
+        Status::Running => {}
+        Status::Restarting => return stop_restarting(container, request),
+        Status::Created | Status::Exited => return Ok(()),
     }
-    let waiting = begin_wait(container)?;
+    let waiting = begin_end(container)?;
     let sent = signal(home, container, request.signal(container));
     if state.paused {
         // Frozen processes take no signal.
@@ -95,7 +106,14 @@ pub fn restart(
     let _lock = container.lock()?;
     if let Some(attachment) = restarting_monitor(container)? {
         // The monitor starts the program again for as long as we are there.
-        stop_locked(home, container, request)?;
+        match container.state()?.status {
+            // It may run by now: one connection's requests are heard in their order.
+            Status::Restarting => {
+                let stop = request.to_monitor(container);
+                attachment.send(&stop).map_err(file("write to", "the container's monitor"))?;
+            }
+            _ => stop_locked(home, container, request)?,
+        }
         launch::await_start(&attachment, notice)?;
     } else {
         stop_locked(home, container, request)?;
@@ -105,29 +123,59 @@ pub fn restart(
     Ok(())
 }
 
+/// Stops a container whose monitor waits to run its program again, or has just done so.
+fn stop_restarting(container: &Container, request: &StopRequest) -> Result<()> {
+    let Some(attachment) = Attachment::connect(&container.run)? else {
+        return wait_end(container, Some(Instant::now() + LIMIT)).map(drop);
+    };
+    // A monitor that has gone since has ended it.
+    let _ = attachment.send(&request.to_monitor(container));
+    let until = Instant::now() + request.timeout(container) + LIMIT;
+    match wait_this_end(container, Some(&attachment), Some(until))? {
+        Some(_) => Ok(()),
+        None => Err(not_ended(container)),
+    }
+}
+
+fn not_ended(container: &Container) -> Error {
+    let name = &container.record.name;
+    Error::other(format_args!("container {name} did not end within 10 s of KILL"))
+}
+
 /// A connection to the monitor of a running container that has been told to start the program
 /// again; `None` where there is none that could.
 fn restarting_monitor(container: &Container) -> Result<Option<Attachment>> {
     let state = container.state()?;
-    if state.status != Status::Running || state.protocol < protocol::VERSION {
+    let has_program = matches!(state.status, Status::Running | Status::Restarting);
+    if !has_program || state.protocol < protocol::SESSIONS {
         return Ok(None);
     }
     let attachment = Attachment::connect(&container.run)?;
     Ok(attachment.filter(|attachment| attachment.send(&Request::Restart).is_ok()))
 }
 
-/// Sends a signal to a container's program. After KILL it has ended when this returns.
+/// Sends a signal to a container's program. After KILL it has ended when this returns. One that
+/// its restart policy is about to run again stays as it is after a signal that ends programs.
 ///
 /// # Errors
-/// [`Error::NotRunning`]; a signal that is not known.
+/// [`Error::NotRunning`]; [`Error::Restarting`] for another signal then; a signal that is not
+/// known.
 pub fn kill(home: &Home, container: &Container, name: &str) -> Result<()> {
-    if container.state()?.status != Status::Running {
-        return Err(Error::NotRunning(container.record.name.clone()));
+    let number = husk_sys::signal_name::number(name);
+    let own = husk_sys::signal_name::number(&container.record.config.stop_signal);
+    let ends = number.is_some_and(|number| ENDING.contains(&number)) || (number == own && own.is_some());
+    match container.running() {
+        Err(Error::Restarting(_)) if ends => return kill_and_wait(home, container),
+        state => drop(state?),
     }
-    match husk_sys::signal_name::number(name) {
-        Some(SIGKILL) => kill_and_wait(home, container),
-        _ => signal(home, container, name),
+    if number == Some(SIGKILL) {
+        return kill_and_wait(home, container);
     }
+    if let (Some(number), Some(attachment)) = (number, Attachment::connect(&container.run)?) {
+        // Before the signal: its restart policy counts what nobody has asked for.
+        let _ = attachment.send(&Request::ByHand(if ends { 0 } else { number }));
+    }
+    signal(home, container, name)
 }
 
 /// Kills a container's program and waits for its end.
@@ -135,7 +183,12 @@ pub fn kill(home: &Home, container: &Container, name: &str) -> Result<()> {
 /// # Errors
 /// What the runtime refused.
 pub(crate) fn kill_and_wait(home: &Home, container: &Container) -> Result<()> {
-    let waiting = begin_wait(container)?;
+    if container.state()?.status == Status::Restarting {
+        let request =
+            StopRequest { signal: Some("KILL".to_owned()), timeout: Some(Duration::ZERO) };
+        return stop_restarting(container, &request);
+    }
+    let waiting = begin_end(container)?;
     kill_and_wait_by(home, container, waiting.as_ref())
 }
 
@@ -152,17 +205,12 @@ fn kill_and_wait_by(
     }
     match wait_this_end(container, waiting, Some(Instant::now() + LIMIT))? {
         Some(_) => Ok(()),
-        None => killed.and_then(|()| {
-            let name = &container.record.name;
-            Err(Error::other(format_args!("container {name} did not end within 10 s of KILL")))
-        }),
+        None => killed.and_then(|()| Err(not_ended(container))),
     }
 }
 
 fn signal(home: &Home, container: &Container, name: &str) -> Result<()> {
-    if container.state()?.status != Status::Running {
-        return Err(Error::NotRunning(container.record.name.clone()));
-    }
+    container.running()?;
     // Before what it does: the end that it brings is recorded by another process.
     if let Some(number) = husk_sys::signal_name::number(name) {
         events::container::record(container, "kill", &[("signal", &number.to_string())]);
@@ -231,6 +279,15 @@ enum Told {
 fn begin_wait(container: &Container) -> Result<Option<Attachment>> {
     let attachment = Attachment::connect(&container.run)?;
     Ok(attachment.filter(|attachment| attachment.send(&Request::Wait).is_ok()))
+}
+
+/// The same for an end that the caller is about to bring about: no restart policy undoes it.
+fn begin_end(container: &Container) -> Result<Option<Attachment>> {
+    let attachment = Attachment::connect(&container.run)?;
+    let asked = |attachment: &Attachment| {
+        attachment.send(&Request::ByHand(0)).and_then(|()| attachment.send(&Request::Wait)).is_ok()
+    };
+    Ok(attachment.filter(asked))
 }
 
 /// As [`wait_end`], for the end that `waiting` is told of.

@@ -4,7 +4,6 @@ use crate::container::Container;
 use crate::error::Result;
 use crate::events;
 use crate::home::Home;
-use crate::pause::running;
 use crate::runtime::Runtime;
 
 /// What ps(1) prints of a container's processes, with options of ps(1).
@@ -12,7 +11,7 @@ use crate::runtime::Runtime;
 /// # Errors
 /// [`crate::error::Error::NotRunning`]; options that ps(1) refuses.
 pub fn top(home: &Home, container: &Container, options: &[String]) -> Result<String> {
-    running(container)?;
+    container.running()?;
     let mut arguments = vec!["ps".to_owned(), container.id().to_owned()];
     arguments.extend(options.iter().cloned());
     let listed = Runtime::of(home, container)?.output(&arguments)?;

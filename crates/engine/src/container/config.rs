@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::restart::RestartPolicy;
+
 /// What the flags and the image together say.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -92,6 +94,8 @@ pub struct Config {
     pub stop_timeout: Option<u64>,
     /// `--rm`.
     pub auto_remove: bool,
+    /// `--restart`.
+    pub restart: RestartPolicy,
     /// `--log-driver` and `--log-opt`.
     pub log: LogOptions,
 }

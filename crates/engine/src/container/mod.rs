@@ -17,6 +17,7 @@
 
 pub mod config;
 pub mod name;
+pub mod restart;
 pub mod state;
 pub mod sweep;
 
@@ -363,6 +364,14 @@ impl Container {
         };
         // A directory is removed with its lock in it: what was locked may be nameless.
         if self.directory.join("container.json").exists() { Ok(lock) } else { Err(gone()) }
+    }
+
+    /// The same, unless another has it.
+    ///
+    /// # Errors
+    /// A file that cannot be opened.
+    pub(crate) fn try_lock(&self) -> Result<Option<Lock>> {
+        Ok(Lock::try_exclusive(&self.directory.join("lock"))?)
     }
 
     /// The lock that says that a monitor lives.

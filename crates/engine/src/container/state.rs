@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Container;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lock::Lock;
 
 /// What the engine knows of a container's life.
@@ -15,6 +15,8 @@ pub enum Status {
     Created,
     /// Its process runs.
     Running,
+    /// Its process has ended, and its monitor waits to run it again.
+    Restarting,
     /// Its process has ended.
     Exited,
 }
@@ -46,6 +48,10 @@ pub struct State {
     pub oom_killed: bool,
     /// Why it could not be started, or that nobody saw it end.
     pub error: String,
+    /// How often its monitor has run it again since it was started by hand.
+    pub restart_count: u32,
+    /// Somebody asked for its end (`stop`, `kill`): `unless-stopped` does not start it at boot.
+    pub stopped_by_hand: bool,
     /// Frozen by `pause`: there is a file of this name in its run directory.
     #[serde(skip)]
     pub paused: bool,
@@ -101,6 +107,9 @@ impl Container {
     /// An unreadable or malformed file.
     pub fn state(&self) -> Result<State> {
         let mut state = self.written_state()?;
+        if state.status == Status::Restarting {
+            return self.restarting(state);
+        }
         if state.status != Status::Running || state.is_alive() {
             state.paused = state.status == Status::Running && self.run.join("paused").exists();
             return Ok(state);
@@ -127,6 +136,37 @@ impl Container {
             return Ok(running);
         }
         Ok(state)
+    }
+
+    /// The state of a container that must run.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`], [`Error::Restarting`]; an unreadable file.
+    pub fn running(&self) -> Result<State> {
+        let state = self.state()?;
+        let name = || self.record.name.clone();
+        match state.status {
+            Status::Running => Ok(state),
+            Status::Restarting => Err(Error::Restarting(name())),
+            Status::Created | Status::Exited => Err(Error::NotRunning(name())),
+        }
+    }
+
+    /// Without its monitor nobody runs it again.
+    fn restarting(&self, state: State) -> Result<State> {
+        if Lock::is_held(&self.monitor_lock()) {
+            return Ok(state);
+        }
+        // It may have written more, and let go, since.
+        let mut state = self.written_state()?;
+        match state.status {
+            Status::Restarting => {
+                state.status = Status::Exited;
+                Ok(self.unrecorded().unwrap_or(state))
+            }
+            Status::Running if !state.is_alive() => self.state(),
+            _ => Ok(state),
+        }
     }
 
     /// Whether the container's process lives, whatever was written down.

@@ -32,6 +32,8 @@ pub(super) struct Client {
     pub(super) owner: bool,
     /// Waits to hear whether the program was started.
     pub(super) awaits_start: bool,
+    /// Has asked for something that the program's end is the answer to.
+    pub(super) awaits_end: bool,
     /// Nothing more is said to it than what is pending.
     pub(super) leaving: bool,
     /// Gone.
@@ -48,6 +50,7 @@ impl Client {
             stdin: false,
             owner: false,
             awaits_start: false,
+            awaits_end: false,
             leaving: false,
             closed: false,
         }

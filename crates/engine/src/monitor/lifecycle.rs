@@ -1,48 +1,150 @@
 //! The life cycle of a container's program: start, serve, finish, and decide whether to start
 //! it again.
 
+use std::time::{Duration, Instant};
+
 use crate::clock;
 use crate::container::Container;
+use crate::container::restart::BackOff;
 use crate::container::state::{State, Status};
 use crate::error::Result;
 use crate::events::{self, container::End};
 use crate::home::Home;
+use crate::lock::Lock;
 use crate::monitor::oom;
 use crate::monitor::protocol::{self, Event};
-use crate::monitor::serve::Server;
+use crate::monitor::serve::{Rest, Server};
 use crate::monitor::start::{self, Started};
 use crate::runtime::Runtime;
+
+/// Between two looks whether the command that changes the container has finished.
+const LOCK_RETRY: Duration = Duration::from_millis(20);
 
 /// What a monitor does after the program's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
+    /// Somebody has asked for a restart.
     Start,
+    /// The restart policy has it run again.
+    StartAgain,
     End,
 }
 
 /// Runs the program as often as it is to run. Gives the last exit status, or why it could not
 /// be started, which is written down by then.
 pub(super) fn run(home: &Home, container: &mut Container, server: &mut Server) -> Result<i32> {
+    let (mut back_off, mut count) = (BackOff::default(), 0);
+    // Held while a restart of the monitor's own begins: no command changes the container then.
+    let mut lock: Option<Lock> = None;
     loop {
-        let exit_code = run_once(home, container, server)?;
-        if decide(server) == Next::End {
-            return Ok(exit_code);
+        let begin = Instant::now();
+        let mut state = run_once(home, container, server, count, lock.take())?;
+        reopen(home, container);
+        let exit_code = state.exit_code;
+        match decide(container, server, &mut state) {
+            Next::End => {
+                write_end(container, server, &state);
+                return Ok(exit_code);
+            }
+            Next::Start => {
+                write_end(container, server, &state);
+                server.tell_exit_of_run(exit_code);
+                (back_off, count) = (BackOff::default(), 0);
+            }
+            Next::StartAgain => {
+                count += 1;
+                state.restart_count = count;
+                state.status = Status::Restarting;
+                write_end(container, server, &state);
+                server.tell_exit_of_run(exit_code);
+                let due = Instant::now() + back_off.next(begin.elapsed());
+                match wait_to_start(home, container, server, &mut state, due)? {
+                    Waited::Start => (back_off, count) = (BackOff::default(), 0),
+                    Waited::StartAgain(held) => lock = Some(held),
+                    Waited::End => {
+                        state.status = Status::Exited;
+                        write_end(container, server, &state);
+                        return Ok(exit_code);
+                    }
+                }
+            }
         }
-        server.tell_exit(exit_code);
-        // It may have been renamed or updated meanwhile.
-        *container = Container::open(home, container.id())?;
     }
 }
 
-/// Whoever asked for a restart has it; with a restart policy its answer belongs here.
-fn decide(server: &mut Server) -> Next {
-    match server.is_restart_awaited() {
-        true => Next::Start,
+/// It may have been renamed or updated meanwhile.
+fn reopen(home: &Home, container: &mut Container) {
+    if let Ok(now) = Container::open(home, container.id()) {
+        *container = now;
+    }
+}
+
+/// Whoever asked for a restart has it; else it is for the restart policy to say.
+fn decide(container: &Container, server: &mut Server, state: &mut State) -> Next {
+    server.listen();
+    if server.is_restart_awaited() {
+        server.forget_stop();
+        return Next::Start;
+    }
+    state.stopped_by_hand = server.is_stopped_by_hand(state.exit_code);
+    let policy = container.record.config.restart;
+    match policy.restarts(state.exit_code, state.restart_count, state.stopped_by_hand) {
+        true => Next::StartAgain,
         false => Next::End,
     }
 }
 
-fn run_once(home: &Home, container: &Container, server: &mut Server) -> Result<i32> {
+enum Waited {
+    Start,
+    /// With the container's lock.
+    StartAgain(Lock),
+    End,
+}
+
+/// Waits until the program is to run again, or is not to any more.
+fn wait_to_start(
+    home: &Home,
+    container: &mut Container,
+    server: &mut Server,
+    state: &mut State,
+    mut due: Instant,
+) -> Result<Waited> {
+    loop {
+        match server.rest_until(due) {
+            Rest::Asked => {
+                reopen(home, container);
+                server.forget_stop();
+                return Ok(Waited::Start);
+            }
+            Rest::Stopped => {
+                state.stopped_by_hand = true;
+                return Ok(Waited::End);
+            }
+            Rest::Due => {}
+        }
+        let Some(lock) = container.try_lock()? else {
+            // By someone who may be about to stop it, so there is more to hear meanwhile.
+            due = Instant::now() + LOCK_RETRY;
+            continue;
+        };
+        reopen(home, container);
+        // The count has this restart in it.
+        let before = state.restart_count.saturating_sub(1);
+        return match container.record.config.restart.restarts(state.exit_code, before, false) {
+            true => Ok(Waited::StartAgain(lock)),
+            false => Ok(Waited::End),
+        };
+    }
+}
+
+/// Gives the state after the end, which is to be written.
+fn run_once(
+    home: &Home,
+    container: &Container,
+    server: &mut Server,
+    restart_count: u32,
+    lock: Option<Lock>,
+) -> Result<State> {
     let size = server.initial_size();
     let started = start::start(home, container, size, &mut |text| {
         server.tell_starters(&Event::Notice(text));
@@ -51,12 +153,17 @@ fn run_once(home: &Home, container: &Container, server: &mut Server) -> Result<i
         Ok(started) => started,
         Err(error) => {
             let mut state = container.written_state()?;
+            state.status = match state.status {
+                Status::Created => Status::Created,
+                _ => Status::Exited,
+            };
             state.error = error.to_string();
             state.exit_code = i32::from(error.kind().program_status());
             container.write_state(&state)?;
             return Err(error);
         }
     };
+    let state = State { restart_count, ..state };
     if let Err(error) = container.write_state(&state) {
         let _ = rustix::process::kill_process(program.pid, rustix::process::Signal::KILL);
         let _ = start::clean(home, &Runtime::of(home, container)?, container);
@@ -64,22 +171,21 @@ fn run_once(home: &Home, container: &Container, server: &mut Server) -> Result<i
     }
     // Before anyone is told: what the next command does comes after it.
     events::container::record_start(home, container);
+    drop(lock);
     server.started(program);
     let exit_code = server.serve();
     let oom_killed = exit_code == 128 + 9 && oom::saw_kill(memory_events.as_deref());
     let ended = State { exit_code, oom_killed, ..state };
-    finish(home, container, server, ended);
-    Ok(exit_code)
+    Ok(finish(home, container, server, ended))
 }
 
-/// Undoes what the start did and writes the end down.
-fn finish(home: &Home, container: &Container, server: &mut Server, mut state: State) {
+/// Undoes what the start did.
+fn finish(home: &Home, container: &Container, server: &mut Server, mut state: State) -> State {
     let cleaned =
         Runtime::of(home, container).and_then(|runtime| start::clean(home, &runtime, container));
     server.end_sessions();
     state.status = Status::Exited;
     state.pid = 0;
-    state.monitor = 0;
     state.finished = clock::timestamp();
     if let Some(gap) = server.log_gap() {
         state.error = gap;
@@ -87,11 +193,18 @@ fn finish(home: &Home, container: &Container, server: &mut Server, mut state: St
     if let Err(error) = cleaned {
         state.error = format!("cleaning up: {error}");
     }
-    // On a full disk there is no room for a second file, but that of the first.
     let started = clock::parse(&state.started).unwrap_or_default();
     let seconds = clock::now().0.saturating_sub(started);
     let end = End { exit_code: state.exit_code, seconds, oom_killed: state.oom_killed };
     events::container::record_end(home, container, &end);
+    state
+}
+
+/// Writes down how the program ended, and whether it is to run again.
+fn write_end(container: &Container, server: &mut Server, state: &State) {
+    let monitor = if state.status == Status::Restarting { state.monitor } else { 0 };
+    let state = State { monitor, ..state.clone() };
+    // On a full disk there is no room for a second file, but that of the first.
     let written = container.write_state(&state).or_else(|_| container.overwrite_state(&state));
     if let Err(error) = written {
         server.notice(&error.to_string());

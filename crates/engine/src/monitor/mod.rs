@@ -34,6 +34,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use crate::container::Container;
+use crate::container::state::Status;
 use crate::error::{Error, Result, file};
 use crate::home::{Home, make_directory};
 use crate::lock::Lock;
@@ -122,7 +123,8 @@ fn alone(container: &Container) -> Result<Lock> {
 }
 
 fn not_running(container: &Container) -> Result<()> {
-    match container.state()?.is_alive() {
+    let state = container.state()?;
+    match state.is_alive() || state.status == Status::Restarting {
         true => Err(Error::Running(container.record.name.clone())),
         false => Ok(()),
     }

@@ -8,6 +8,7 @@
 //! wait      Wait                            ->                              Exited
 //! start     Attach, Size (inherited socket) -> Notice, Started, Stdout, ... Exited
 //! restart   Restart                         -> Exited, Notice, Started
+//! stop      ByHand, Wait; Stop where the program is not there      -> Exited
 //! exec      Session, Attach, Start          -> Started, Stdout, ...         Exited
 //! ```
 //!
@@ -27,8 +28,15 @@ use rustix::net::{
 
 use crate::error::{ErrorKind, Failure, Result, file};
 
-/// What a monitor understands: 0 has neither `Session`, `Start` nor `Restart`.
-pub const VERSION: u32 = 1;
+/// What a monitor understands.
+pub const VERSION: u32 = 2;
+
+/// The first version with `Session`, `Start` and `Restart`.
+pub const SESSIONS: u32 = 1;
+
+/// The first version that has restart policies and health checks, and `ByHand`, `Stop` and
+/// `Changed`.
+pub const POLICIES: u32 = 2;
 
 /// Most bytes of data in a message.
 pub const MAX_DATA: usize = 16 << 10;
@@ -59,8 +67,16 @@ pub enum Request {
     Session(String),
     /// Run the program of the exec session.
     Start,
-    /// Run the container's program again when it has ended.
+    /// Run the container's program again when it has ended, or now where it is waited for.
     Restart,
+    /// Somebody asks for the program's end, and is about to send it this signal; 0 where the
+    /// end is wanted whatever ends it. No restart policy runs it again then.
+    ByHand(i32),
+    /// Stop the container: it is not run again, and a program that runs gets the signal, and
+    /// KILL so many milliseconds later.
+    Stop(i32, u32),
+    /// The container's record was changed.
+    Changed,
 }
 
 /// From the monitor.
@@ -110,6 +126,12 @@ impl Request {
             Self::Session(id) => with(b'S', id.as_bytes()),
             Self::Start => with(b'r', &[]),
             Self::Restart => with(b'R', &[]),
+            Self::ByHand(signal) => with(b'H', &signal.to_le_bytes()),
+            Self::Stop(signal, patience) => {
+                let (signal, patience) = (signal.to_le_bytes(), patience.to_le_bytes());
+                with(b'P', &[signal, patience].concat())
+            }
+            Self::Changed => with(b'C', &[]),
         }
     }
 
@@ -130,6 +152,12 @@ impl Request {
             (b'S', id) => Self::Session(String::from_utf8(id.to_vec()).ok()?),
             (b'r', []) => Self::Start,
             (b'R', []) => Self::Restart,
+            (b'H', data) => Self::ByHand(number(data)?),
+            (b'P', [a, b, c, d, e, f, g, h]) => {
+                let signal = i32::from_le_bytes([*a, *b, *c, *d]);
+                Self::Stop(signal, u32::from_le_bytes([*e, *f, *g, *h]))
+            }
+            (b'C', []) => Self::Changed,
             _ => return None,
         })
     }
@@ -339,6 +367,9 @@ mod tests {
             Request::Session("0123".to_owned()),
             Request::Start,
             Request::Restart,
+            Request::ByHand(1),
+            Request::Stop(15, 10_000),
+            Request::Changed,
         ];
         for request in requests {
             assert_eq!(Request::decode(&request.encode()), Some(request));

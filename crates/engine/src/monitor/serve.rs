@@ -28,6 +28,9 @@ use crate::runtime::Runtime;
 
 const SIGKILL: i32 = 9;
 
+/// How long after a signal the end that it stands for may be its doing.
+const SIGNAL_DELAY: Duration = Duration::from_secs(10);
+
 /// How long no connection is accepted after the process has run out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -41,6 +44,10 @@ enum Token {
     Listener,
     Proxy,
     AcceptAgain,
+    /// The program is to run again.
+    Again,
+    /// The program was asked to end, and has had its time.
+    Impatience,
 }
 
 /// The container's program, once it runs.
@@ -73,6 +80,19 @@ pub(super) struct Server {
     size: Option<(u16, u16)>,
     exit: Option<i32>,
     has_run: bool,
+    /// The signal that somebody was about to send (0: any), and when.
+    by_hand: Option<(i32, Instant)>,
+}
+
+/// Why a monitor that waits to run the program again waits no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// The time has come.
+    Due,
+    /// Somebody wants it now.
+    Asked,
+    /// Somebody wants it not at all.
+    Stopped,
 }
 
 #[derive(Debug, Default)]
@@ -101,6 +121,7 @@ impl Server {
             size: None,
             exit: None,
             has_run: false,
+            by_hand: None,
         };
         server.events.watch(Token::Children, &server.children, PollFlags::IN);
         server.events.watch(Token::Listener, &server.listener, PollFlags::IN);
@@ -136,6 +157,64 @@ impl Server {
         let numbers: Vec<u32> = self.clients.keys().copied().collect();
         numbers.into_iter().for_each(|number| self.hear(number));
         self.clients.values().any(|client| client.awaits_start && !client.closed)
+    }
+
+    /// Takes what was asked for by now.
+    pub(super) fn listen(&mut self) {
+        self.accept();
+        let numbers: Vec<u32> = self.clients.keys().copied().collect();
+        numbers.into_iter().for_each(|number| self.hear(number));
+    }
+
+    /// Whether the program has ended because somebody asked for that. A signal that a program
+    /// survives (HUP: read the configuration again) says nothing of a later end.
+    pub(super) fn is_stopped_by_hand(&self, exit_code: i32) -> bool {
+        match self.by_hand {
+            None => false,
+            Some((0, _)) => true,
+            Some((signal, at)) => exit_code == 128 + signal && at.elapsed() < SIGNAL_DELAY,
+        }
+    }
+
+    /// What was asked for is done: it is to run again.
+    pub(super) fn forget_stop(&mut self) {
+        self.by_hand = None;
+    }
+
+    fn note_by_hand(&mut self, signal: i32) {
+        if self.by_hand.is_none_or(|(known, _)| known != 0) {
+            self.by_hand = Some((signal, Instant::now()));
+        }
+    }
+
+    /// Asks the program to end, and kills it if it has not after `patience`.
+    pub(super) fn end_program(&mut self, signal: i32, patience: Duration) {
+        self.signal(signal);
+        self.events.set_timer(Token::Impatience, Some(Instant::now() + patience));
+    }
+
+    /// Serves while there is no program, until it is to run again.
+    pub(super) fn rest_until(&mut self, due: Instant) -> Rest {
+        loop {
+            if self.is_restart_awaited() {
+                return Rest::Asked;
+            }
+            let is_orphaned = self.clients.values().any(|client| client.owner && client.closed);
+            if is_orphaned || self.by_hand.is_some_and(|(signal, _)| signal == 0) {
+                return Rest::Stopped;
+            }
+            if Instant::now() >= due {
+                return Rest::Due;
+            }
+            self.keep_clients(|client| !client.closed && (!client.leaving || client.is_behind()));
+            self.events.set_timer(Token::Again, Some(due));
+            self.register();
+            match self.events.wait() {
+                Ok(ready) => ready.into_iter().for_each(|token| self.dispatch(token)),
+                // poll(2) wants memory that is not there.
+                Err(_) => std::thread::sleep(due.saturating_duration_since(Instant::now())),
+            }
+        }
     }
 
     /// Tells those who wait for the start.
@@ -190,6 +269,7 @@ impl Server {
             self.keep_clients(|client| !client.closed && (!client.leaving || client.is_behind()));
         }
         self.drain();
+        self.events.set_timer(Token::Impatience, None);
         // The published ports' connections and descriptors, too: what follows needs some.
         self.program = None;
         self.events.forget(Token::Proxy);
@@ -271,6 +351,12 @@ impl Server {
             Token::AcceptAgain => {
                 self.events.watch(Token::Listener, &self.listener, PollFlags::IN);
             }
+            Token::Again => {}
+            Token::Impatience => {
+                if self.program.is_some() {
+                    self.signal(SIGKILL);
+                }
+            }
             Token::Proxy => {
                 if let Some(proxy) = self.program.as_mut().and_then(|one| one.proxy.as_mut()) {
                     // It tries again by itself.
@@ -334,6 +420,9 @@ impl Server {
     }
 
     fn handle(&mut self, client: &mut Client, request: Request) {
+        if !matches!(request, Request::ByHand(_) | Request::Changed | Request::Session(_)) {
+            client.awaits_end = true;
+        }
         match request {
             Request::Attach { stdin } => {
                 if client.target == Target::Container {
@@ -375,6 +464,14 @@ impl Server {
                 }
             }
             Request::Restart => client.awaits_start = true,
+            Request::ByHand(signal) => self.note_by_hand(signal),
+            Request::Stop(signal, patience) => {
+                self.note_by_hand(0);
+                if self.program.is_some() {
+                    self.end_program(signal, Duration::from_millis(patience.into()));
+                }
+            }
+            Request::Changed => {}
         }
     }
 
@@ -480,11 +577,16 @@ impl Server {
         self.log.as_ref().and_then(Log::gap)
     }
 
-    /// Tells everyone the exit status; nothing more is said to them, except to those who wait
-    /// for the next start.
+    /// Tells everyone the exit status; nothing more is said to them.
     pub(super) fn tell_exit(&mut self, code: i32) {
         self.accept();
-        for client in self.clients.values_mut() {
+        self.clients.values_mut().for_each(|client| client.send_last(&Event::Exited(code)));
+    }
+
+    /// Tells the exit status of a run that another may follow, to those who have asked for
+    /// something by now; nothing more is said to them, except to those who wait for the start.
+    pub(super) fn tell_exit_of_run(&mut self, code: i32) {
+        for client in self.clients.values_mut().filter(|client| client.awaits_end) {
             match client.awaits_start {
                 true => client.send(&Event::Exited(code)),
                 false => client.send_last(&Event::Exited(code)),
