@@ -260,10 +260,13 @@ fn names(home: &Home, id: &str, command: &str) -> Vec<Candidate> {
 fn containers(home: &Home, command: &str) -> Vec<Candidate> {
     let mut found = Vec::new();
     for container in Container::all(home).unwrap_or_default() {
-        let running = container.state().is_ok_and(|state| state.status == Status::Running);
+        let status = container.state().map(|state| state.status).unwrap_or_default();
+        let running = status == Status::Running;
+        let ends = running || status == Status::Restarting;
         let fits = match command {
-            "start" => !running,
-            "attach" | "exec" | "kill" | "pause" | "stats" | "stop" | "top" | "unpause" => running,
+            "start" => !ends,
+            "kill" | "stop" => ends,
+            "attach" | "exec" | "pause" | "stats" | "top" | "unpause" => running,
             _ => true,
         };
         if fits {

@@ -215,18 +215,15 @@ impl Rm {
         };
         let request = RemoveRequest { force: self.force, volumes: self.volumes };
         match remove::remove_container(home, &container, &request) {
-            Err(EngineError::Running(_)) => Err(Error::other(format_args!(
-                "container {name} is running: stop it first, or use -f"
-            ))),
+            Err(EngineError::Running(_)) => {
+                let restarts = container.state()?.status == Status::Restarting;
+                let what = if restarts { "restarting" } else { "running" };
+                Err(Error::other(format_args!(
+                    "container {name} is {what}: stop it first, or use -f"
+                )))
+            }
             other => Ok(other?),
         }
-    }
-}
-
-fn running(container: &Container) -> Result<()> {
-    match container.state()?.status {
-        Status::Running => Ok(()),
-        _ => Err(EngineError::NotRunning(container.record.name.clone()).into()),
     }
 }
 
@@ -272,7 +269,7 @@ pub(super) struct Attach {
 impl Attach {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
         let container = Container::find(home, &self.container)?;
-        running(&container)?;
+        container.running()?;
         let config = &container.record.config;
         let options = Options {
             stdin: !self.no_stdin && config.interactive,

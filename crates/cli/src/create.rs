@@ -133,11 +133,6 @@ fn make_with(home: &Home, flags: &Flags, id: String) -> Result<Container> {
     }
     let record = find_image(home, flags)?;
     let facts = Facts::of(&store.config(&record)?)?;
-    if facts.has_probe() && !flags.no_healthcheck && !flags.quiet {
-        notice(format_args!(
-            "the image's HEALTHCHECK is ignored: health checks are not supported yet"
-        ));
-    }
     let config = flags.resolve(home, &facts)?;
     store.pin(&id, &record.manifest)?;
     let source = Source::Image { id: record.id, manifest: record.manifest };

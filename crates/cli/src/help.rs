@@ -82,7 +82,7 @@ fn name_arguments(command: Command) -> Command {
 }
 
 /// The flags of `run` and `create` by what they are about.
-const HEADINGS: [(&str, &[&str]); 7] = [
+const HEADINGS: [(&str, &[&str]); 8] = [
     (
         "Process options",
         &[
@@ -164,7 +164,20 @@ const HEADINGS: [(&str, &[&str]); 7] = [
             "uts",
         ],
     ),
-    ("Image options", &["no_healthcheck", "platform", "pull", "quiet", "tls_verify"]),
+    (
+        "Health options",
+        &[
+            "health_cmd",
+            "health_interval",
+            "health_on_failure",
+            "health_retries",
+            "health_start_interval",
+            "health_start_period",
+            "health_timeout",
+            "no_healthcheck",
+        ],
+    ),
+    ("Image options", &["platform", "pull", "quiet", "tls_verify"]),
     (
         "Metadata and log options",
         &["annotation", "cidfile", "label", "label_file", "log_driver", "log_opt"],

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::template::LABELS;
 use husk_engine::clock;
 use husk_engine::container::config::Mount;
+use husk_engine::container::health::HealthStatus;
 use husk_engine::container::state::{State, Status};
 use husk_engine::container::{Container, name};
 use husk_engine::home::Home;
@@ -49,6 +50,7 @@ pub(super) fn status_word(state: &State) -> &'static str {
         Status::Created => "created",
         Status::Running if state.paused => "paused",
         Status::Running => "running",
+        Status::Restarting => "restarting",
         Status::Exited => "exited",
     }
 }
@@ -58,16 +60,30 @@ fn since(time: &str) -> String {
     clock::human(now.saturating_sub(clock::parse(time).unwrap_or(now)))
 }
 
-fn status_text(state: &State) -> String {
+fn status_text(state: &State, health: Option<HealthStatus>) -> String {
     match state.status {
         Status::Created => "Created".to_owned(),
         Status::Running if state.paused => format!("Up {} (Paused)", since(&state.started)),
-        Status::Running => format!("Up {}", since(&state.started)),
+        Status::Running => match health {
+            None => format!("Up {}", since(&state.started)),
+            Some(HealthStatus::Starting) => {
+                format!("Up {} (health: starting)", since(&state.started))
+            }
+            Some(health) => format!("Up {} ({})", since(&state.started), health.name()),
+        },
+        Status::Restarting => {
+            format!("Restarting ({}) {} ago", state.exit_code, since(&state.finished))
+        }
         Status::Exited => {
             let when = if state.finished.is_empty() { &state.started } else { &state.finished };
             format!("Exited ({}) {} ago", state.exit_code, since(when))
         }
     }
+}
+
+/// What is shown of a container's health; what cannot be read is not shown.
+fn health_of(container: &Container, state: &State) -> Option<HealthStatus> {
+    container.health(state).ok().flatten().map(|health| health.status)
 }
 
 /// A port as `ps` shows it: of the container, and of the host where it is published.
@@ -181,7 +197,8 @@ impl Ps {
             filters.iter().any(|one| matches!(one.name.as_str(), "status" | "exited"));
         let last = if self.latest { Some(1) } else { self.last };
         if !self.all && !asked_status && last.is_none() {
-            containers.retain(|(_, state)| state.status == Status::Running);
+            containers
+                .retain(|(_, state)| matches!(state.status, Status::Running | Status::Restarting));
         }
         let claims = match self.needs_claims(&filters, &containers) {
             true => home.networks()?.claims(None)?,
@@ -263,7 +280,7 @@ impl Ps {
             "Command": command,
             "CreatedAt": clock::local(&container.record.created),
             "RunningFor": format!("{} ago", since(&container.record.created)),
-            "Status": status_text(state),
+            "Status": status_text(state, health_of(container, state)),
             "State": status_word(state),
             "Ports": match state.status {
                 Status::Running => ports(&own, &config.exposed),
@@ -344,8 +361,7 @@ fn passes(
                 .map(|one| format!("{}/{}", one.host_port, one.protocol))
                 .any(|port| wanted.has(&port))
         }
-        // No container has a health check here.
-        "health" => value == "none",
+        "health" => health_of(container, state).map_or("none", HealthStatus::name) == value,
         "is-task" => !filter.truth()?,
         "volume" => config.mounts.iter().any(|one| one.source() == value || one.target() == value),
         _ => {

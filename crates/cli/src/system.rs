@@ -110,7 +110,7 @@ impl Df {
             total += 1;
             size += bytes;
             match container.state()?.status {
-                Status::Running => running += 1,
+                Status::Running | Status::Restarting => running += 1,
                 _ => free += bytes,
             }
         }
@@ -259,7 +259,7 @@ impl Info {
             let state = container.state()?;
             match state.status {
                 Status::Running if state.paused => paused += 1,
-                Status::Running => running += 1,
+                Status::Running | Status::Restarting => running += 1,
                 _ => stopped += 1,
             }
         }

@@ -37,7 +37,7 @@ const NO_DAEMON: &str = "is not supported: husk has no daemon to connect to";
 
 /// Flags: their letter where Docker has one, a slash, and their name. That is also the id, which
 /// no flag of husk's own has.
-const FLAGS: [(Commands, &str, Kind); 71] = [
+const FLAGS: [(Commands, &str, Kind); 64] = [
     (&[""], "D/debug", HarmlessBool(true, "")),
     (&[""], "l/log-level", Harmless(&["debug", "info", "warn", "error", "fatal"], LOG_LEVELS)),
     (&[""], "c/context", Harmless(&["default"], NO_DAEMON)),
@@ -47,12 +47,6 @@ const FLAGS: [(Commands, &str, Kind); 71] = [
     (&[""], "/tlscacert", Refused(NO_DAEMON)),
     (&[""], "/tlscert", Refused(NO_DAEMON)),
     (&[""], "/tlskey", Refused(NO_DAEMON)),
-    (RUN, "/health-cmd", Value),
-    (RUN, "/health-interval", Value),
-    (RUN, "/health-retries", Value),
-    (RUN, "/health-start-interval", Value),
-    (RUN, "/health-start-period", Value),
-    (RUN, "/health-timeout", Value),
     (RUN, "/cpu-count", Refused("is for Windows; use --cpus")),
     (RUN, "/cpu-percent", Refused("is for Windows; use --cpus")),
     (RUN, "/io-maxbandwidth", Refused("is for Windows; see --device-read-bps")),
@@ -98,7 +92,6 @@ const FLAGS: [(Commands, &str, Kind); 71] = [
     (BUILD, "/check", Switch),
     (BUILD, "/compress", Switch),
     (BUILD, "/squash", Switch),
-    (&["update"], "/restart", Harmless(&["no"], "is not supported yet (only \"no\")")),
     (&["logs"], "/details", Switch),
     (&["rm"], "l/link", Switch),
     // An image has no untagged parents here.

@@ -5,21 +5,28 @@ use std::process::Stdio;
 
 use clap::Args;
 
-use super::flags::LimitFlags;
+use super::flags::{HealthFlags, LimitFlags, restart_policy};
 use super::{for_each, output};
 use crate::error::{Error, Result, file};
 use husk_engine::container::Container;
 use husk_engine::container::config::Limits;
+use husk_engine::container::health::HealthCheck;
+use husk_engine::container::restart::RestartPolicy;
 use husk_engine::container::state::Status;
 use husk_engine::home::Home;
 use husk_engine::runtime::Runtime;
-use husk_engine::spec;
+use husk_engine::{live, spec};
 
 /// `update`.
 #[derive(Debug, Args)]
 pub(super) struct Update {
     #[command(flatten)]
     limits: LimitFlags,
+    /// When the container is started again: no, on-failure[:COUNT], always or unless-stopped
+    #[arg(long, value_name = "POLICY")]
+    restart: Option<String>,
+    #[command(flatten)]
+    health: HealthFlags,
     /// Names or IDs
     #[arg(required = true)]
     containers: Vec<String>,
@@ -28,18 +35,20 @@ pub(super) struct Update {
 impl Update {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
         let wanted = self.limits.resolve()?;
-        if wanted == Limits::default() {
-            return Err(Error::other("no limit given (husk update --help)"));
+        let restart = self.restart.as_deref().map(restart_policy).transpose()?;
+        let health = self.health.check()?;
+        if wanted == Limits::default() && restart.is_none() && health.is_none() {
+            return Err(Error::other("nothing to update (husk update --help)"));
         }
         for_each(&self.containers, |name| {
-            update(home, name, &wanted)?;
+            update(home, name, &wanted, restart, health.as_ref())?;
             output::line(name)
         })
     }
 }
 
 /// The running process first: what the kernel refuses is not written down.
-fn update(home: &Home, name: &str, wanted: &Limits) -> Result<()> {
+fn update(home: &Home, name: &str, wanted: &Limits, restart: Option<RestartPolicy>, health: Option<&HealthCheck>) -> Result<()> {
     let mut container = Container::find(home, name)?;
     let _lock = container.lock()?;
     // As it is now that the lock is ours.
@@ -54,11 +63,20 @@ fn update(home: &Home, name: &str, wanted: &Limits) -> Result<()> {
             "must not be less than the memory limit, which it includes",
         ));
     }
-    if container.state()?.status == Status::Running {
+    if let Some(policy) = restart {
+        live::check_restart(&container, policy)?;
+        container.record.config.restart = policy;
+    }
+    if let Some(check) = health {
+        let config = &mut container.record.config;
+        config.health = Some(live::changed_check(config.health.take(), check)?);
+    }
+    if *wanted != Limits::default() && container.state()?.status == Status::Running {
         apply(home, &container, wanted, &limits)?;
     }
     container.record.config.limits = limits;
-    Ok(container.write()?)
+    container.write()?;
+    Ok(live::tell_changed(&container)?)
 }
 
 fn apply(home: &Home, container: &Container, wanted: &Limits, merged: &Limits) -> Result<()> {

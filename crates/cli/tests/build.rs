@@ -68,23 +68,6 @@ fn a_program_from_scratch_is_an_image_of_its_size() {
 }
 
 #[test]
-fn a_health_check_that_is_not_run_is_said() {
-    let engine = engine!(new);
-    let done = build(&engine, "FROM bb\nHEALTHCHECK CMD true\n", &["-t", "probed"]);
-    assert!(done.code == 0 && done.err.contains("HEALTHCHECK is recorded"), "{done:?}");
-    let test = ["inspect", "--type", "image", "-f", "{{json .Config.Healthcheck}}", "probed"];
-    assert_eq!(engine.ok(&test), "{\"Test\":[\"CMD-SHELL\",\"true\"]}");
-    let run = |flags: &[&str]| {
-        engine.run(&[&["run", "--rm", "--network", "none"], flags, &["probed", "true"]].concat())
-    };
-    let told = run(&[]);
-    assert!(told.code == 0 && told.err.contains("HEALTHCHECK is ignored"), "{told:?}");
-    let quiet = run(&["--no-healthcheck"]);
-    assert_eq!((quiet.code, quiet.err.as_str()), (0, ""), "{quiet:?}");
-    assert_clean(&engine);
-}
-
-#[test]
 fn run_is_a_container() {
     let engine = engine!(new);
     let dockerfile = "FROM bb AS base\nARG WHO=nobody\nENV GREETING=hi\nWORKDIR /w\nUSER app\n\

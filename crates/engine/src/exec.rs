@@ -195,7 +195,11 @@ pub fn create(container: &Container, request: &ExecRequest) -> Result<String> {
 }
 
 /// The container's own process, as it was started, with what is asked for.
-fn process(container: &Container, state: &State, request: &ExecRequest) -> Result<Process> {
+pub(crate) fn process(
+    container: &Container,
+    state: &State,
+    request: &ExecRequest,
+) -> Result<Process> {
     /// The document's other parts, the seccomp profile among them, are passed over.
     #[derive(Deserialize)]
     struct Bundle {

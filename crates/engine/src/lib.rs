@@ -24,6 +24,7 @@ pub mod filter;
 pub mod home;
 pub mod image;
 pub mod launch;
+pub mod live;
 pub mod lock;
 pub mod logs;
 pub mod monitor;

@@ -75,7 +75,11 @@ fn stop_locked(home: &Home, container: &Container, request: &StopRequest) -> Res
     let state = container.state()?;
     match state.status {
         Status::Running => {}
-        Status::Restarting => return stop_restarting(container, request),
+        Status::Restarting => {
+            stop_restarting(container, request)?;
+            events::container::record(container, "stop", &[]);
+            return Ok(());
+        }
         Status::Created | Status::Exited => return Ok(()),
     }
     let waiting = begin_end(container)?;

@@ -1,6 +1,7 @@
 //! The flags that say how a container is to run, and what they mean.
 
 mod environment;
+mod health;
 mod limits;
 mod log;
 mod mounts;
@@ -14,10 +15,12 @@ use husk_image::facts::Facts;
 
 use crate::error::{Error, Result};
 use husk_engine::container::config::Config;
+use husk_engine::container::restart::RestartPolicy;
 use husk_engine::error::Field;
 use husk_engine::home::Home;
 
 pub(super) use environment::{lines, pairs};
+pub(super) use health::HealthFlags;
 use limits::FixedLimitFlags;
 pub(super) use limits::{LimitFlags, bytes, counts_swap};
 use security::capabilities;
@@ -77,7 +80,7 @@ pub(super) struct Flags {
     /// Add a rule to the allowed devices, such as 'c 10:200 rwm'
     #[arg(long, value_name = "RULE")]
     device_cgroup_rule: Vec<String>,
-    /// Restart policy; only "no" is supported so far
+    /// When the container is started again: no, on-failure[:COUNT], always or unless-stopped
     #[arg(long, value_name = "POLICY")]
     restart: Option<String>,
     /// Mount the root file system read-only
@@ -206,9 +209,8 @@ pub(super) struct Flags {
     /// Suppress pull output
     #[arg(short, long)]
     pub(super) quiet: bool,
-    /// Suppress the warning that the image's HEALTHCHECK is ignored
-    #[arg(long)]
-    pub(super) no_healthcheck: bool,
+    #[command(flatten)]
+    health: HealthFlags,
     /// Key sequence for detaching from the container
     #[arg(long, default_value = "ctrl-p,ctrl-q")]
     pub(super) detach_keys: String,
@@ -222,6 +224,11 @@ pub(super) struct Flags {
     pub(super) command: Vec<String>,
     #[arg(long, action = clap::ArgAction::HelpLong, help = "Print this")]
     help: Option<bool>,
+}
+
+/// The value of `--restart`.
+pub(super) fn restart_policy(text: &str) -> Result<RestartPolicy> {
+    text.parse().map_err(|problem| Error::flag("--restart", text, problem))
 }
 
 impl Flags {
@@ -253,9 +260,8 @@ impl Flags {
             return Err(Error::flag("--workdir", workdir, "must be an absolute path"));
         }
         crate::attach::parse_keys(&self.detach_keys)?;
-        if let Some(policy) = self.restart.as_deref().filter(|one| !matches!(*one, "" | "no")) {
-            return Err(Error::flag("--restart", policy, "is not supported yet (only \"no\")"));
-        }
+        let labels = self.labels(image)?;
+        let health = self.health.resolve(image, &labels)?;
         Ok(Config {
             args,
             entrypoint_length: entrypoint.len(),
@@ -299,13 +305,26 @@ impl Flags {
             oom_score_adj: self.oom_score()?,
             host_namespaces: self.host_namespaces()?,
             joined_namespaces: self.joined_namespaces()?,
-            labels: self.labels(image)?,
+            labels,
             annotations: pairs("--annotation", &self.annotation, false)?,
             stop_signal: self.stop_signal(image)?,
             stop_timeout: self.stop_timeout,
             auto_remove: self.remove,
+            restart: self.restart()?,
+            health,
             log: self.log()?,
         })
+    }
+
+    fn restart(&self) -> Result<RestartPolicy> {
+        let policy = restart_policy(self.restart.as_deref().unwrap_or_default())?;
+        match self.remove && policy != RestartPolicy::default() {
+            true => Err(Error::Usage(format!(
+                "--restart {policy} and --rm cannot be combined: the one keeps the container, the \
+                 other removes it"
+            ))),
+            false => Ok(policy),
+        }
     }
 
     /// Empty: that of the engine.

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::listing::status_word;
 use crate::template::{Nil, OMITTED, nil};
 use husk_engine::container::config::{Config, Mount, ThrottleKind};
+use husk_engine::container::health::{Health, ProbeResult};
 use husk_engine::container::state::{State, Status};
 use husk_engine::container::{Container, Source, name};
 use husk_engine::home::Home;
@@ -145,13 +146,47 @@ fn ports(nets: &husk_net::Networks, container: &Container, state: &State) -> Res
     Ok(json!(ports))
 }
 
-fn state_of(state: &State) -> Value {
-    let time = |text: &str| if text.is_empty() { NEVER.to_owned() } else { text.to_owned() };
+/// As Docker's, whose times are nanoseconds and left out where they are 0.
+fn health_check(config: &Config) -> Option<Value> {
+    let check = config.health.as_ref()?;
+    let mut shown = json!({ "Test": check.test });
+    for (name, value) in [
+        ("Interval", check.interval),
+        ("Timeout", check.timeout),
+        ("StartPeriod", check.start_period),
+        ("StartInterval", check.start_interval),
+        ("Retries", check.retries.into()),
+    ] {
+        if value != 0 {
+            shown[name] = value.into();
+        }
+    }
+    Some(shown)
+}
+
+fn health_of(health: &Health) -> Value {
+    let result = |one: &ProbeResult| {
+        json!({
+            "Start": one.start,
+            "End": one.end,
+            "ExitCode": one.exit_code,
+            "Output": one.output,
+        })
+    };
     json!({
+        "Status": health.status.name(),
+        "FailingStreak": health.failing_streak,
+        "Log": health.log.iter().map(result).collect::<Vec<_>>(),
+    })
+}
+
+fn state_of(state: &State, health: Option<&Health>) -> Value {
+    let time = |text: &str| if text.is_empty() { NEVER.to_owned() } else { text.to_owned() };
+    let mut shown = json!({
         "Status": status_word(state),
-        "Running": state.status == Status::Running,
+        "Running": matches!(state.status, Status::Running | Status::Restarting),
         "Paused": state.paused,
-        "Restarting": false,
+        "Restarting": state.status == Status::Restarting,
         "OOMKilled": state.oom_killed,
         "Dead": false,
         "Pid": state.pid,
@@ -160,8 +195,12 @@ fn state_of(state: &State) -> Value {
         "Error": state.error,
         "StartedAt": time(&state.started),
         "FinishedAt": time(&state.finished),
-        OMITTED: { "Health": null },
-    })
+    });
+    match health {
+        Some(health) => shown["Health"] = health_of(health),
+        None => shown[OMITTED] = json!({ "Health": null }),
+    }
+    shown
 }
 
 fn config_of(container: &Container) -> Result<Value> {
@@ -200,6 +239,9 @@ fn config_of(container: &Container) -> Result<Value> {
             omitted[name] = value;
         }
     };
+    if let Some(check) = health_check(config) {
+        set("Healthcheck", check, true);
+    }
     if let Some(timeout) = config.stop_timeout {
         set("StopTimeout", timeout.into(), true);
     }
@@ -277,7 +319,10 @@ fn host_config(container: &Container) -> Result<Value> {
         "LogConfig": log,
         "NetworkMode": config.networks.first().map_or("bridge", |value| husk_net::network_name(value)),
         "PortBindings": bindings(config)?,
-        "RestartPolicy": { "Name": "no", "MaximumRetryCount": 0 },
+        "RestartPolicy": {
+            "Name": config.restart.condition.name(),
+            "MaximumRetryCount": config.restart.maximum,
+        },
         "AutoRemove": config.auto_remove,
         "VolumeDriver": "",
         "VolumesFrom": nil(Nil::List),
@@ -415,9 +460,9 @@ pub(super) fn document(home: &Home, container: &Container, size: bool) -> Result
         "Name": format!("/{}", record.name),
         "Path": record.config.args.first(),
         "Args": record.config.args.get(1..).unwrap_or_default(),
-        "State": state_of(&state),
+        "State": state_of(&state, container.health(&state)?.as_ref()),
         "Image": image_id(container),
-        "RestartCount": 0,
+        "RestartCount": state.restart_count,
         "Driver": "overlay",
         "Platform": "linux",
         "MountLabel": record.config.security.selinux_label.clone().unwrap_or_default(),

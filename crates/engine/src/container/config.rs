@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::health::HealthCheck;
 use super::restart::RestartPolicy;
 
 /// What the flags and the image together say.
@@ -96,6 +97,8 @@ pub struct Config {
     pub auto_remove: bool,
     /// `--restart`.
     pub restart: RestartPolicy,
+    /// The image's HEALTHCHECK, and `--health-cmd` and its kin.
+    pub health: Option<HealthCheck>,
     /// `--log-driver` and `--log-opt`.
     pub log: LogOptions,
 }

@@ -16,6 +16,7 @@
 //! ```
 
 pub mod config;
+pub mod health;
 pub mod name;
 pub mod restart;
 pub mod state;

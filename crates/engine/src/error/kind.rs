@@ -86,9 +86,10 @@ impl Error {
             Self::Record { .. } => ErrorKind::Damaged,
             Self::Field { .. } | Self::Reference(_) => ErrorKind::InvalidArgument,
             Self::NoContainer(_) | Self::NoVolume(_) | Self::NoExec(_) => ErrorKind::NotFound,
-            Self::VolumeInUse { .. } | Self::NameInUse { .. } | Self::Paused(_) => {
-                ErrorKind::Conflict
-            }
+            Self::VolumeInUse { .. }
+            | Self::NameInUse { .. }
+            | Self::Restarting(_)
+            | Self::Paused(_) => ErrorKind::Conflict,
             Self::Running(_) => ErrorKind::AlreadyRunning,
             Self::NotRunning(_) => ErrorKind::NotRunning,
             Self::NoMonitor(_) => ErrorKind::Unavailable,

@@ -89,7 +89,7 @@ pub fn import(
     reporter: &dyn Reporter,
 ) -> Result<ImageRecord> {
     let progress = StoreProgress(reporter);
-    let config = husk_image::build::config_of(&request.changes, &progress)
+    let config = husk_image::build::config_of(&request.changes)
         .map_err(|error| Error::field(Field::Changes, &error.line, error.message))?;
     let reference = request.name.as_deref().map(str::parse).transpose()?;
     let import = ImportOptions { config, message: request.message.clone(), reference };

@@ -27,6 +27,8 @@ enum Next {
     Start,
     /// The restart policy has it run again.
     StartAgain,
+    /// It is to run again because it was unhealthy, whatever the policy.
+    StartHealthy,
     End,
 }
 
@@ -39,7 +41,7 @@ pub(super) fn run(home: &Home, container: &mut Container, server: &mut Server) -
     loop {
         let begin = Instant::now();
         let mut state = run_once(home, container, server, count, lock.take())?;
-        reopen(home, container);
+        reopen(container, server);
         let exit_code = state.exit_code;
         match decide(container, server, &mut state) {
             Next::End => {
@@ -51,14 +53,14 @@ pub(super) fn run(home: &Home, container: &mut Container, server: &mut Server) -
                 server.tell_exit_of_run(exit_code);
                 (back_off, count) = (BackOff::default(), 0);
             }
-            Next::StartAgain => {
+            next @ (Next::StartAgain | Next::StartHealthy) => {
                 count += 1;
                 state.restart_count = count;
                 state.status = Status::Restarting;
                 write_end(container, server, &state);
                 server.tell_exit_of_run(exit_code);
                 let due = Instant::now() + back_off.next(begin.elapsed());
-                match wait_to_start(home, container, server, &mut state, due)? {
+                match wait_to_start(container, server, &mut state, due, next)? {
                     Waited::Start => (back_off, count) = (BackOff::default(), 0),
                     Waited::StartAgain(held) => lock = Some(held),
                     Waited::End => {
@@ -73,8 +75,9 @@ pub(super) fn run(home: &Home, container: &mut Container, server: &mut Server) -
 }
 
 /// It may have been renamed or updated meanwhile.
-fn reopen(home: &Home, container: &mut Container) {
-    if let Ok(now) = Container::open(home, container.id()) {
+fn reopen(container: &mut Container, server: &mut Server) {
+    if let Some(now) = container.reopened() {
+        server.set_container(&now);
         *container = now;
     }
 }
@@ -86,7 +89,11 @@ fn decide(container: &Container, server: &mut Server, state: &mut State) -> Next
         server.forget_stop();
         return Next::Start;
     }
+    let is_unhealthy = server.take_unhealthy_restart();
     state.stopped_by_hand = server.is_stopped_by_hand(state.exit_code);
+    if is_unhealthy && !state.stopped_by_hand {
+        return Next::StartHealthy;
+    }
     let policy = container.record.config.restart;
     match policy.restarts(state.exit_code, state.restart_count, state.stopped_by_hand) {
         true => Next::StartAgain,
@@ -103,16 +110,16 @@ enum Waited {
 
 /// Waits until the program is to run again, or is not to any more.
 fn wait_to_start(
-    home: &Home,
     container: &mut Container,
     server: &mut Server,
     state: &mut State,
     mut due: Instant,
+    next: Next,
 ) -> Result<Waited> {
     loop {
         match server.rest_until(due) {
             Rest::Asked => {
-                reopen(home, container);
+                reopen(container, server);
                 server.forget_stop();
                 return Ok(Waited::Start);
             }
@@ -122,18 +129,24 @@ fn wait_to_start(
             }
             Rest::Due => {}
         }
-        let Some(lock) = container.try_lock()? else {
-            // By someone who may be about to stop it, so there is more to hear meanwhile.
-            due = Instant::now() + LOCK_RETRY;
-            continue;
-        };
-        reopen(home, container);
+        reopen(container, server);
         // The count has this restart in it.
         let before = state.restart_count.saturating_sub(1);
-        return match container.record.config.restart.restarts(state.exit_code, before, false) {
-            true => Ok(Waited::StartAgain(lock)),
-            false => Ok(Waited::End),
-        };
+        let restarts = container.record.config.restart.restarts(state.exit_code, before, false);
+        if next == Next::StartAgain && !restarts {
+            return Ok(Waited::End);
+        }
+        if Instant::now() < due {
+            continue;
+        }
+        match container.try_lock()? {
+            Some(lock) => {
+                reopen(container, server);
+                return Ok(Waited::StartAgain(lock));
+            }
+            // By someone who may be about to stop it, so there is more to hear meanwhile.
+            None => due = Instant::now() + LOCK_RETRY,
+        }
     }
 }
 
@@ -173,6 +186,7 @@ fn run_once(
     events::container::record_start(home, container);
     drop(lock);
     server.started(program);
+    server.begin_checks(&state);
     let exit_code = server.serve();
     let oom_killed = exit_code == 128 + 9 && oom::saw_kill(memory_events.as_deref());
     let ended = State { exit_code, oom_killed, ..state };

@@ -14,6 +14,7 @@
 //! event_loop.rs   poll(2) over registered sources and timers
 //! streams.rs      a program's pipes or terminal       session.rs   one exec session
 //! client.rs       one connection                      protocol.rs  what is said on it
+//! probe.rs        the health check
 //! log.rs          the log                             oom.rs       kills for want of memory
 //! ```
 
@@ -24,6 +25,7 @@ mod lifecycle;
 mod log;
 mod oom;
 mod own;
+mod probe;
 pub mod protocol;
 mod serve;
 mod session;

@@ -1,5 +1,6 @@
 //! The monitor's connections and what they ask for, while the container's program runs.
 
+mod health;
 mod sessions;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use super::client::{Client, Target};
 use super::event_loop::EventLoop;
 use super::failed;
 use super::log::Log;
+use super::probe::Checker;
 use super::protocol::{Event, Request};
 use super::session::Session;
 use super::streams::{Stream, Streams};
@@ -48,6 +50,10 @@ enum Token {
     Again,
     /// The program was asked to end, and has had its time.
     Impatience,
+    /// The next probe of the health check is due.
+    Probe,
+    /// The one that runs has had its time.
+    ProbeLimit,
 }
 
 /// The container's program, once it runs.
@@ -82,12 +88,17 @@ pub(super) struct Server {
     has_run: bool,
     /// The signal that somebody was about to send (0: any), and when.
     by_hand: Option<(i32, Instant)>,
+    /// The record was changed.
+    changed: bool,
+    checker: Option<Checker>,
+    /// The program was asked to end because it is unhealthy, and is to run again.
+    restarts_unhealthy: bool,
 }
 
 /// Why a monitor that waits to run the program again waits no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rest {
-    /// The time has come.
+    /// The time has come, or the policy may be another.
     Due,
     /// Somebody wants it now.
     Asked,
@@ -122,6 +133,9 @@ impl Server {
             exit: None,
             has_run: false,
             by_hand: None,
+            changed: false,
+            checker: None,
+            restarts_unhealthy: false,
         };
         server.events.watch(Token::Children, &server.children, PollFlags::IN);
         server.events.watch(Token::Listener, &server.listener, PollFlags::IN);
@@ -176,6 +190,26 @@ impl Server {
         }
     }
 
+    /// Whether the program was ended to be run again, being unhealthy.
+    pub(super) fn take_unhealthy_restart(&mut self) -> bool {
+        std::mem::take(&mut self.restarts_unhealthy)
+    }
+
+    /// What is to be served from the next start on.
+    pub(super) fn set_container(&mut self, container: &Container) {
+        self.container = container.clone();
+    }
+
+    fn take_changes(&mut self) {
+        self.changed = true;
+        if let Some(now) = self.container.reopened() {
+            self.container = now;
+            if self.program.is_some() {
+                self.change_checks();
+            }
+        }
+    }
+
     /// What was asked for is done: it is to run again.
     pub(super) fn forget_stop(&mut self) {
         self.by_hand = None;
@@ -203,7 +237,7 @@ impl Server {
             if is_orphaned || self.by_hand.is_some_and(|(signal, _)| signal == 0) {
                 return Rest::Stopped;
             }
-            if Instant::now() >= due {
+            if Instant::now() >= due || std::mem::take(&mut self.changed) {
                 return Rest::Due;
             }
             self.keep_clients(|client| !client.closed && (!client.leaving || client.is_behind()));
@@ -268,6 +302,7 @@ impl Server {
             }
             self.keep_clients(|client| !client.closed && (!client.leaving || client.is_behind()));
         }
+        self.end_checks();
         self.drain();
         self.events.set_timer(Token::Impatience, None);
         // The published ports' connections and descriptors, too: what follows needs some.
@@ -340,10 +375,12 @@ impl Server {
                 });
             }
             Token::Program(target @ Target::Session(number), stream) => {
+                let is_probe = self.is_probe(number);
                 let Some(session) = self.sessions.get_mut(&number) else { return };
-                let clients = &mut self.clients;
-                session.streams.serve(stream, &mut |stderr, data| {
-                    deliver(None, clients, target, stderr, data);
+                let (clients, checker) = (&mut self.clients, &mut self.checker);
+                session.streams.serve(stream, &mut |stderr, data| match is_probe {
+                    true => checker.iter_mut().for_each(|checker| checker.hear(data)),
+                    false => deliver(None, clients, target, stderr, data),
                 });
             }
             Token::Client(number) => self.hear(number),
@@ -352,6 +389,8 @@ impl Server {
                 self.events.watch(Token::Listener, &self.listener, PollFlags::IN);
             }
             Token::Again => {}
+            Token::Probe => self.begin_probe(),
+            Token::ProbeLimit => self.expire_probe(),
             Token::Impatience => {
                 if self.program.is_some() {
                     self.signal(SIGKILL);
@@ -471,7 +510,7 @@ impl Server {
                     self.end_program(signal, Duration::from_millis(patience.into()));
                 }
             }
-            Request::Changed => {}
+            Request::Changed => self.take_changes(),
         }
     }
 

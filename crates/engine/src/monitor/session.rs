@@ -19,13 +19,15 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
 use rustix::io::FdFlags;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
+use super::probe;
 use super::streams::{Streams, listen_for_terminal};
-use crate::container::Container;
+use crate::container::{Container, name};
 use crate::error::{Error, Result, file};
 use crate::events;
-use crate::exec::{ExecRecord, ExecStatus};
+use crate::exec::{self, ExecRecord, ExecStatus};
+use crate::home::make_directory;
 use crate::runtime::{self, Runtime};
 
 /// One session.
@@ -38,6 +40,8 @@ pub(super) struct Session {
     signals: Vec<i32>,
     size: Option<(u16, u16)>,
     directory: PathBuf,
+    /// Whether others can see it: a health check's probe is nobody's session.
+    is_recorded: bool,
 }
 
 #[derive(Debug)]
@@ -79,7 +83,32 @@ impl Session {
         };
         let directory = container.run.clone();
         let (streams, signals) = (Streams::default(), Vec::new());
-        Ok(Self { record, stage, streams, signals, size: None, directory })
+        Ok(Self { record, stage, streams, signals, size: None, directory, is_recorded: true })
+    }
+
+    /// Has husk-oci run a probe, whose process is described in memory.
+    ///
+    /// # Errors
+    /// husk-oci cannot be executed.
+    pub(super) fn probe(
+        container: &Container,
+        runtime: &Runtime,
+        process: &OwnedFd,
+    ) -> Result<Self> {
+        make_directory(&container.run.join(exec::DIRECTORY))?;
+        let mut session = Self {
+            record: ExecRecord { id: name::new_id()?, ..ExecRecord::default() },
+            stage: Stage::Created,
+            streams: Streams::default(),
+            signals: Vec::new(),
+            size: None,
+            directory: container.run.clone(),
+            is_recorded: false,
+        };
+        // For husk-oci to inherit, and nobody else.
+        let process = rustix::io::dup(process).map_err(file("duplicate", "a file in memory"))?;
+        session.stage = session.execute(runtime, container, &process)?;
+        Ok(session)
     }
 
     pub(super) fn id(&self) -> &str {
@@ -89,6 +118,11 @@ impl Session {
     /// Whether its program runs, and its streams are to be served.
     pub(super) fn is_running(&self) -> bool {
         matches!(self.stage, Stage::Running { .. })
+    }
+
+    /// Whether it is a session of somebody's, and no probe.
+    pub(super) fn is_recorded(&self) -> bool {
+        self.is_recorded
     }
 
     pub(super) fn is_created(&self) -> bool {
@@ -136,9 +170,20 @@ impl Session {
         let process = File::open(&path).map_err(file("open", &path))?;
         // For husk-oci to inherit, which is the next program to be executed.
         rustix::io::fcntl_setfd(&process, FdFlags::empty()).map_err(file("set up", &path))?;
-        let (streams, [stdin, stdout, stderr]) = match self.record.tty {
-            true => Streams::awaiting_terminal(),
-            false => Streams::pipes(self.record.stdin)?,
+        self.execute(runtime, container, &process.into())
+    }
+
+    /// The descriptor is handed on by [`Command::spawn`](std::process::Command::spawn).
+    fn execute(
+        &mut self,
+        runtime: &Runtime,
+        container: &Container,
+        process: &OwnedFd,
+    ) -> Result<Stage> {
+        let (streams, [stdin, stdout, stderr]) = match (self.record.tty, self.is_recorded) {
+            (true, _) => Streams::awaiting_terminal(),
+            (false, true) => Streams::pipes(self.record.stdin)?,
+            (false, false) => Streams::joined_pipe()?,
         };
         // Relative: an address has 108 bytes (unix(7)).
         let socket = format!("exec/{}.sock", self.record.id);
@@ -250,7 +295,21 @@ impl Session {
 
     /// Nobody but the one who asks for it loses by a full disk: those attached are told.
     fn write(&self) {
-        let _ = self.record.write_in(&self.directory);
+        if self.is_recorded {
+            let _ = self.record.write_in(&self.directory);
+        }
+    }
+
+    /// Kills it whatever it is at, and what its program has started.
+    pub(super) fn kill(&self) {
+        match &self.stage {
+            // It takes back what it has begun.
+            Stage::Starting { runtime, .. } => {
+                let _ = rustix::process::kill_process(*runtime, Signal::KILL);
+            }
+            Stage::Running { pid, .. } => probe::kill_session(*pid),
+            Stage::Created | Stage::Ended => {}
+        }
     }
 
     pub(super) fn signal(&mut self, signal: i32) {

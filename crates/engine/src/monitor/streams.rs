@@ -68,6 +68,19 @@ impl Streams {
         Ok((streams, [theirs_in, theirs_out.into(), theirs_err.into()]))
     }
 
+    /// One pipe for both outputs, so that they come in the order in which they were written;
+    /// the program reads /dev/null.
+    ///
+    /// # Errors
+    /// As [`Streams::pipes`].
+    pub(super) fn joined_pipe() -> Result<(Self, [Stdio; 3])> {
+        let (reader, writer) =
+            pipe_with(PipeFlags::CLOEXEC).map_err(file("make", "a pipe"))?;
+        let second = writer.try_clone().map_err(file("duplicate", "a pipe"))?;
+        let streams = Self { stdout: Some(shared(reader)?), ..Self::default() };
+        Ok((streams, [Stdio::null(), writer.into(), second.into()]))
+    }
+
     /// Those of a terminal, which the runtime will make: input is kept until then.
     pub(super) fn awaiting_terminal() -> (Self, [Stdio; 3]) {
         let streams = Self { terminal: true, ..Self::default() };

@@ -271,7 +271,7 @@ impl Build<'_> {
                     state.set_argument(&name, value);
                 }
             }
-            instruction => self.dockerfile.metadata(state, instruction, self.progress)?,
+            instruction => self.dockerfile.metadata(state, instruction)?,
         }
         state.history.push(History {
             created: state.created.clone(),

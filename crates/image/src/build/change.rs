@@ -5,17 +5,13 @@ use super::error::DockerfileError;
 use super::state::StageState;
 use crate::config::RunConfig;
 use crate::platform::Platform;
-use crate::progress::Progress;
 
 /// The config that instructions make of an empty one, in their order. All of a Dockerfile's
 /// that change the config and no file are taken, with variables of ENV.
 ///
 /// # Errors
 /// [`DockerfileError`]; its `line` is the instruction.
-pub fn config_of(
-    changes: &[String],
-    progress: &dyn Progress,
-) -> Result<RunConfig, DockerfileError> {
+pub fn config_of(changes: &[String]) -> Result<RunConfig, DockerfileError> {
     let source = format!("FROM scratch\n{}\n", changes.join("\n"));
     let dockerfile = Dockerfile::parse("--change", &source)?;
     let mut state = StageState::scratch(Platform::host());
@@ -36,7 +32,7 @@ pub fn config_of(
                     let path = dockerfile.working_dir(&state, word)?;
                     state.config.working_dir = Some(path);
                 }
-                instruction => dockerfile.metadata(&mut state, instruction, progress)?,
+                instruction => dockerfile.metadata(&mut state, instruction)?,
             }
         }
     }
@@ -46,11 +42,10 @@ pub fn config_of(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::progress::Silent;
 
     fn changed(changes: &[&str]) -> Result<RunConfig, DockerfileError> {
         let changes: Vec<String> = changes.iter().map(|text| (*text).to_owned()).collect();
-        config_of(&changes, &Silent)
+        config_of(&changes)
     }
 
     #[test]

@@ -93,8 +93,10 @@ impl LineParser<'_> {
     }
 }
 
-/// Go's `time.ParseDuration`, in nanoseconds; neither negative nor below Docker's least.
-fn duration(text: &str) -> Option<u64> {
+/// Reads a time as Go writes it, such as `1m30s`, in nanoseconds; `None` of anything else, of a
+/// negative one and of one below Docker's least.
+#[must_use]
+pub fn duration(text: &str) -> Option<u64> {
     const UNITS: [(&str, f64); 7] = [
         ("ns", 1.0),
         ("us", 1e3),

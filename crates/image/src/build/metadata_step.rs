@@ -5,7 +5,6 @@ use super::error::DockerfileError;
 use super::state::{StageState, absolute};
 use crate::config::Empty;
 use crate::facts::parse_port;
-use crate::progress::{Event, Progress};
 
 type Result<T> = std::result::Result<T, DockerfileError>;
 
@@ -15,7 +14,6 @@ impl Dockerfile {
         &self,
         state: &mut StageState,
         instruction: &Instruction,
-        progress: &dyn Progress,
     ) -> Result<()> {
         match instruction {
             Instruction::Env(pairs) => {
@@ -49,11 +47,6 @@ impl Dockerfile {
             Instruction::Maintainer(author) => state.author = Some(author.clone()),
             Instruction::Healthcheck(check) => {
                 state.config.healthcheck = Some(check.recorded());
-                if check.command.is_some() {
-                    let text =
-                        "HEALTHCHECK is recorded in the image; husk run does not probe it yet";
-                    progress.event(Event::Warning(text));
-                }
             }
             Instruction::OnBuild(trigger) => {
                 state.config.on_build.get_or_insert_default().push(trigger.text.clone());

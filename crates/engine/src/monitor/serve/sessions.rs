@@ -55,7 +55,7 @@ impl Server {
     }
 
     /// Stops keeping a session that is over; its record stays.
-    fn forget_session(&mut self, number: u32) {
+    pub(super) fn forget_session(&mut self, number: u32) {
         self.sessions.remove(&number);
         let target = Target::Session(number);
         for stream in [Stream::Stdin, Stream::Stdout, Stream::Stderr] {
@@ -101,6 +101,9 @@ impl Server {
 
     /// Tells those attached to a session what has become of it.
     fn advance(&mut self, number: u32, progress: Progress) {
+        if self.is_probe(number) {
+            return self.advance_probe(number, progress);
+        }
         let target = Target::Session(number);
         let last = match progress {
             Progress::Unconcerned => return,
@@ -123,9 +126,11 @@ impl Server {
                         deliver(None, clients, target, stderr, data);
                     });
                     session.end(Some(code), "");
-                    let (id, code) = (session.id().to_owned(), code.to_string());
-                    let attributes = [("execID", id.as_str()), ("exitCode", code.as_str())];
-                    events::container::record_current(&self.container, "exec_die", &attributes);
+                    if session.is_recorded() {
+                        let (id, code) = (session.id().to_owned(), code.to_string());
+                        let attributes = [("execID", id.as_str()), ("exitCode", code.as_str())];
+                        events::container::record_current(&self.container, "exec_die", &attributes);
+                    }
                 }
                 Event::Exited(code)
             }
@@ -134,6 +139,27 @@ impl Server {
             client.send_last(&last);
         }
         self.forget_session(number);
+    }
+
+    /// The same of the health check's probe, to which nobody is attached.
+    fn advance_probe(&mut self, number: u32, progress: Progress) {
+        let outcome = match progress {
+            Progress::Unconcerned => return,
+            Progress::Started(_) => return self.time_probe(),
+            Progress::Failed(error) => Err(error.to_string()),
+            Progress::Exited(code) => {
+                if let Some(session) = self.sessions.get_mut(&number) {
+                    let checker = &mut self.checker;
+                    session.streams.drain(&mut |_, data| {
+                        checker.iter_mut().for_each(|checker| checker.hear(data));
+                    });
+                    session.end(Some(code), "");
+                }
+                Ok(code)
+            }
+        };
+        self.forget_session(number);
+        self.end_probe(outcome);
     }
 
     /// Ends the sessions that outlived the container's program, whose processes are killed by
