@@ -48,7 +48,13 @@ impl Update {
 }
 
 /// The running process first: what the kernel refuses is not written down.
-fn update(home: &Home, name: &str, wanted: &Limits, restart: Option<RestartPolicy>, health: Option<&HealthCheck>) -> Result<()> {
+fn update(
+    home: &Home,
+    name: &str,
+    wanted: &Limits,
+    restart: Option<RestartPolicy>,
+    health: Option<&HealthCheck>,
+) -> Result<()> {
     let mut container = Container::find(home, name)?;
     let _lock = container.lock()?;
     // As it is now that the lock is ours.

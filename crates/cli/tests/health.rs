@@ -36,7 +36,7 @@ fn a_container_is_healthy_unhealthy_and_healthy_again() {
         engine.ok(&["ps", "-q", "--filter", &format!("health={health}")]).lines().count()
     };
     assert_eq!((filtered("healthy"), filtered("unhealthy"), filtered("none")), (1, 0, 0));
-    engine.ok(&["exec", "one", "rm", "/well"]);
+    engine.ok(&["exec", "one", "busybox", "rm", "/well"]);
     await_health(&engine, "one", "unhealthy");
     assert!(status().ends_with("(unhealthy)"), "{}", status());
     wait_for("five results", || engine.inspect("one", "{{len .State.Health.Log}}") == "5");
@@ -48,7 +48,8 @@ fn a_container_is_healthy_unhealthy_and_healthy_again() {
     await_health(&engine, "one", "healthy");
     assert_eq!(engine.inspect("one", "{{.State.Health.FailingStreak}}"), "0");
     let check = engine.inspect("one", "{{json .Config.Healthcheck}}");
-    let expected = r#"{"Test":["CMD-SHELL","echo out; test -e /well"],"Interval":100000000,"Retries":2}"#;
+    let expected =
+        r#"{"Interval":100000000,"Retries":2,"Test":["CMD-SHELL","echo out; test -e /well"]}"#;
     assert_eq!(check, expected);
     // As Docker's: one that does not run is not healthy, and the next run begins anew.
     engine.ok(&["stop", "one"]);
@@ -73,7 +74,15 @@ fn the_image_says_how_and_flags_say_otherwise() {
                       HEALTHCHECK --interval=100ms --retries=7 CMD false; true\n";
     std::fs::write(engine.path("Dockerfile"), dockerfile).unwrap();
     let context = engine.path("").display().to_string();
-    let build = engine.run(&["build", "-q", "-t", "checked", "-f", &engine.path("Dockerfile").display().to_string(), &context]);
+    let build = engine.run(&[
+        "build",
+        "-q",
+        "-t",
+        "checked",
+        "-f",
+        &engine.path("Dockerfile").display().to_string(),
+        &context,
+    ]);
     assert_eq!((build.code, build.err.as_str()), (0, ""), "nothing to remark on: {build:?}");
     let image = |name: &str, flags: &[&str]| {
         engine.ok(&[&RUN[..], &[name], flags, &["checked", "sleep", "60"]].concat());
@@ -82,8 +91,14 @@ fn the_image_says_how_and_flags_say_otherwise() {
     image("other", &["--health-cmd", "exit 0"]);
     image("none", &["--no-healthcheck"]);
     let check = |name: &str| engine.inspect(name, "{{json .Config.Healthcheck}}");
-    assert_eq!(check("own"), r#"{"Test":["CMD-SHELL","false; true"],"Interval":100000000,"Retries":7}"#);
-    assert_eq!(check("other"), r#"{"Test":["CMD-SHELL","exit 0"],"Interval":100000000,"Retries":7}"#);
+    assert_eq!(
+        check("own"),
+        r#"{"Interval":100000000,"Retries":7,"Test":["CMD-SHELL","false; true"]}"#
+    );
+    assert_eq!(
+        check("other"),
+        r#"{"Interval":100000000,"Retries":7,"Test":["CMD-SHELL","exit 0"]}"#
+    );
     assert_eq!(check("none"), r#"{"Test":["NONE"]}"#);
     await_health(&engine, "other", "healthy");
     // By the image's shell, whose -e ends it at the first failure.
@@ -96,13 +111,17 @@ fn the_image_says_how_and_flags_say_otherwise() {
 fn a_probe_that_takes_too_long_is_killed_with_what_it_started() {
     let engine = engine!(new);
     let probe = "echo slow; sleep 611 & sleep 612";
-    run(&engine, "one", &["--health-cmd", probe, "--health-timeout", "300ms", "--health-retries", "2"]);
+    run(
+        &engine,
+        "one",
+        &["--health-cmd", probe, "--health-timeout", "300ms", "--health-retries", "2"],
+    );
     await_health(&engine, "one", "unhealthy");
     let log = engine.inspect("one", "{{json .State.Health.Log}}");
     let expected = r#""ExitCode":-1,"Output":"Health check exceeded timeout (300ms): slow\n""#;
     assert!(log.contains(expected), "{log}");
     engine.ok(&["update", "--no-healthcheck", "one"]);
-    let processes = || engine.ok(&["top", "one", "-eo", "args"]);
+    let processes = || engine.ok(&["top", "one", "-eo", "pid,args"]);
     wait_for("no more probes", || !processes().contains("sleep 61"));
     assert_eq!(engine.inspect("one", "{{json .State.Health}}"), "null");
     // Nothing of it is left beside the container either.
@@ -125,8 +144,18 @@ fn a_probe_that_cannot_be_run_fails() {
     let engine = engine!(new);
     std::fs::write(engine.path("Dockerfile"), "FROM bb\nHEALTHCHECK CMD [\"/nothing\"]\n").unwrap();
     let context = engine.path("").display().to_string();
-    engine.ok(&["build", "-q", "-t", "broken", "-f", &engine.path("Dockerfile").display().to_string(), &context]);
-    engine.ok(&[&RUN[..], &["one", "--health-retries", "1"], &QUICK, &["broken", "sleep", "60"]].concat());
+    engine.ok(&[
+        "build",
+        "-q",
+        "-t",
+        "broken",
+        "-f",
+        &engine.path("Dockerfile").display().to_string(),
+        &context,
+    ]);
+    engine
+        .ok(&[&RUN[..], &["one", "--health-retries", "1"], &QUICK, &["broken", "sleep", "60"]]
+            .concat());
     await_health(&engine, "one", "unhealthy");
     let log = engine.inspect("one", "{{json .State.Health.Log}}");
     assert!(log.contains("\"ExitCode\":-1") && log.contains("/nothing"), "{log}");
@@ -135,14 +164,23 @@ fn a_probe_that_cannot_be_run_fails() {
 #[test]
 fn failures_while_it_starts_do_not_count() {
     let engine = engine!(new);
-    let flags = ["--health-cmd", "test -e /ready", "--health-retries", "1", "--health-start-period", "1h", "--health-start-interval", "100ms"];
+    let flags = [
+        "--health-cmd",
+        "test -e /ready",
+        "--health-retries",
+        "1",
+        "--health-start-period",
+        "1h",
+        "--health-start-interval",
+        "100ms",
+    ];
     run(&engine, "one", &flags);
     wait_for("failures", || engine.inspect("one", "{{len .State.Health.Log}}") == "5");
     assert_eq!(health(&engine, "one"), "starting");
     assert!(engine.ok(&["ps", "--format", "{{.Status}}"]).ends_with("(health: starting)"));
     engine.ok(&["exec", "one", "touch", "/ready"]);
     await_health(&engine, "one", "healthy");
-    engine.ok(&["exec", "one", "rm", "/ready"]);
+    engine.ok(&["exec", "one", "busybox", "rm", "/ready"]);
     await_health(&engine, "one", "unhealthy");
 }
 
@@ -171,7 +209,7 @@ fn what_is_done_about_an_unhealthy_container() {
     let sick = |name: &str, flags: &[&str]| {
         run(&engine, name, &[&PROBE[..], &["--health-retries", "1"], flags].concat());
         await_health(&engine, name, "healthy");
-        engine.ok(&["exec", name, "rm", "/well"]);
+        engine.ok(&["exec", name, "busybox", "rm", "/well"]);
     };
     let status = |name: &str| {
         engine.inspect(name, "{{.State.Status}} {{.State.ExitCode}} {{.RestartCount}}")
@@ -197,14 +235,25 @@ fn settings_that_cannot_be_are_refused() {
         assert!(done.err.contains(problem) && done.code != 0, "{flags:?}: {done:?}");
         assert_eq!(done.err.lines().count(), 1, "{done:?}");
     };
-    for flag in ["--health-interval", "--health-timeout", "--health-start-period", "--health-start-interval"] {
+    for flag in [
+        "--health-interval",
+        "--health-timeout",
+        "--health-start-period",
+        "--health-start-interval",
+    ] {
         for value in ["5", "x", "1us", "999us", "-1s", "1000000h"] {
             refused(&["--health-cmd", "true", &format!("{flag}={value}")], flag);
         }
     }
     refused(&["--health-cmd", "true", "--health-retries=-1"], "--health-retries");
-    refused(&["--health-cmd", "true", "--health-on-failure", "pray"], "must be none, restart, stop or kill");
-    refused(&["--health-cmd", "true", "--no-healthcheck"], "--no-healthcheck conflicts with --health-cmd");
+    refused(
+        &["--health-cmd", "true", "--health-on-failure", "pray"],
+        "must be none, restart, stop or kill",
+    );
+    refused(
+        &["--health-cmd", "true", "--no-healthcheck"],
+        "--no-healthcheck conflicts with --health-cmd",
+    );
     refused(&["--health-interval", "5s"], "needs --health-cmd");
     engine.ok(&["create", "--health-cmd", "true", "--health-interval", "0s", "bb"]);
 }
@@ -233,7 +282,11 @@ fn probes_cost_less_than_exec() {
     };
     for number in 0..count {
         let name = format!("c{number}");
-        engine.ok(&[&RUN[..], &[&name, "--health-cmd", "true", "--health-interval", "1s", "bb", "sleep", "600"]].concat());
+        engine.ok(&[
+            &RUN[..],
+            &[&name, "--health-cmd", "true", "--health-interval", "1s", "bb", "sleep", "600"],
+        ]
+        .concat());
     }
     let begin = clock();
     std::thread::sleep(std::time::Duration::from_secs(10));

@@ -152,7 +152,7 @@ fn a_policy_given_later_counts_from_the_next_end() {
     engine.ok(&["update", "--restart", "on-failure:1", "one"]);
     assert_eq!(
         engine.inspect("one", "{{json .HostConfig.RestartPolicy}}"),
-        "{\"Name\":\"on-failure\",\"MaximumRetryCount\":1}"
+        "{\"MaximumRetryCount\":1,\"Name\":\"on-failure\"}"
     );
     wait_for("a run", || engine.run(&["exec", "one", "kill", "-TERM", "1"]).code == 0);
     await_status(&engine, "one", "running 0 1");

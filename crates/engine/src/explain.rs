@@ -62,6 +62,7 @@ pub fn explain(home: &Home, container: &Container) -> Result<Explanation> {
             Status::Created => "created",
             Status::Running if state.paused => "paused",
             Status::Running => "running",
+            Status::Restarting => "restarting",
             Status::Exited => "exited",
         },
         ..Explanation::default()

@@ -167,7 +167,8 @@ fn restarting_monitor(container: &Container) -> Result<Option<Attachment>> {
 pub fn kill(home: &Home, container: &Container, name: &str) -> Result<()> {
     let number = husk_sys::signal_name::number(name);
     let own = husk_sys::signal_name::number(&container.record.config.stop_signal);
-    let ends = number.is_some_and(|number| ENDING.contains(&number)) || (number == own && own.is_some());
+    let ends =
+        number.is_some_and(|number| ENDING.contains(&number)) || (number == own && own.is_some());
     match container.running() {
         Err(Error::Restarting(_)) if ends => return kill_and_wait(home, container),
         state => drop(state?),

@@ -3,8 +3,8 @@
 use clap::Args;
 use husk_image::facts::Facts;
 
-use husk_engine::container::health::{HealthCheck, OnUnhealthy};
 use crate::error::{Error, Result};
+use husk_engine::container::health::{HealthCheck, OnUnhealthy};
 
 /// The label that says what `--health-on-failure` says.
 const LABEL: &str = "husk.health.on-failure";
@@ -124,11 +124,9 @@ impl HealthFlags {
             check.on_unhealthy = on_unhealthy("--label husk.health.on-failure", label)?;
         }
         match self.given() {
-            Some((flag, value)) if check.test.is_empty() => Err(Error::flag(
-                flag,
-                value,
-                "needs --health-cmd, as the image has no HEALTHCHECK",
-            )),
+            Some((flag, value)) if check.test.is_empty() => {
+                Err(Error::flag(flag, value, "needs --health-cmd, as the image has no HEALTHCHECK"))
+            }
             _ => Ok(Some(check).filter(|check| !check.test.is_empty())),
         }
     }

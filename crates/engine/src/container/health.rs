@@ -342,13 +342,15 @@ mod tests {
 
     #[test]
     fn flags_go_over_the_image_field_by_field() {
-        let image = serde_json::json!({ "Test": ["CMD-SHELL", "x y"], "Interval": 5, "Retries": 7 });
+        let image =
+            serde_json::json!({ "Test": ["CMD-SHELL", "x y"], "Interval": 5, "Retries": 7 });
         let image = HealthCheck::of_image(&image).unwrap();
         let own = HealthCheck { interval: 9, ..HealthCheck::default() };
         let both = own.over(image);
         assert_eq!((both.interval, both.retries), (9, 7));
         assert_eq!(both.command().unwrap(), ["/bin/sh", "-c", "x y"]);
-        let shell = HealthCheck { shell: vec!["/ash".to_owned(), "-ec".to_owned()], ..both.clone() };
+        let shell =
+            HealthCheck { shell: vec!["/ash".to_owned(), "-ec".to_owned()], ..both.clone() };
         assert_eq!(shell.command().unwrap(), ["/ash", "-ec", "x y"]);
         let none = HealthCheck { test: vec!["NONE".to_owned()], ..HealthCheck::default() };
         assert_eq!(none.over(Some(both)).command(), None);

@@ -74,8 +74,7 @@ impl Streams {
     /// # Errors
     /// As [`Streams::pipes`].
     pub(super) fn joined_pipe() -> Result<(Self, [Stdio; 3])> {
-        let (reader, writer) =
-            pipe_with(PipeFlags::CLOEXEC).map_err(file("make", "a pipe"))?;
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(file("make", "a pipe"))?;
         let second = writer.try_clone().map_err(file("duplicate", "a pipe"))?;
         let streams = Self { stdout: Some(shared(reader)?), ..Self::default() };
         Ok((streams, [Stdio::null(), writer.into(), second.into()]))

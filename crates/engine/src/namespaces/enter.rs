@@ -92,7 +92,7 @@ pub fn enter(
 
 fn living(target: Target<'_>) -> Result<Living> {
     let pid = match target {
-        Target::Container(container) => pause::running(container)?.pid,
+        Target::Container(container) => container.running()?.pid,
         Target::Process(pid) => pid,
     };
     let missing = || Error::other(format_args!("there is no process {pid}"));

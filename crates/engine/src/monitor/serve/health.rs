@@ -109,8 +109,8 @@ impl Server {
         let action = checker.check().on_unhealthy;
         if let Some(status) = changed {
             // A probe alone is no event: the journal would hold little else.
-            let action = format!("health_status: {}", status.name());
-            events::container::record_current(&self.container, &action, &[]);
+            let change = format!("health_status: {}", status.name());
+            events::container::record_current(&self.container, &change, &[]);
             if status == HealthStatus::Unhealthy {
                 self.act_on_unhealthy(action);
             }
