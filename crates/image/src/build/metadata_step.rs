@@ -10,11 +10,7 @@ type Result<T> = std::result::Result<T, DockerfileError>;
 
 impl Dockerfile {
     /// Does what an instruction says to the config; those that make files it leaves alone.
-    pub(super) fn metadata(
-        &self,
-        state: &mut StageState,
-        instruction: &Instruction,
-    ) -> Result<()> {
+    pub(super) fn metadata(&self, state: &mut StageState, instruction: &Instruction) -> Result<()> {
         match instruction {
             Instruction::Env(pairs) => {
                 // All values of one ENV see the variables as they were before it.
