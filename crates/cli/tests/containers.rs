@@ -227,9 +227,6 @@ fn names_are_unique() {
 #[test]
 fn what_is_not_built_says_so() {
     let engine = engine!(new);
-    let flag = engine.run(&["run", "--restart", "always", "bb"]);
-    assert_eq!(flag.code, 125);
-    assert!(flag.err.contains("is not supported yet"), "{flag:?}");
     let command = engine.run(&["swarm", "init"]);
     assert!(command.err.contains("husk swarm is not supported"), "{command:?}");
     let typo = engine.run(&["run", "--privilegd", "bb"]);

@@ -332,7 +332,7 @@ fn what_cannot_be_honoured_is_refused_with_its_reason() {
         (&["--annotation", "bare"], "must be NAME=VALUE"),
         (&["--label-file", "/no/where"], "--label-file"),
         (&["--volumes-from", "a:b"], "must be CONTAINER[:ro]"),
-        (&["--restart", "always"], "is not supported yet"),
+        (&["--restart", "ever"], "must be no, on-failure[:COUNT], always or unless-stopped"),
         (&["--stop-signal", "BOGUS"], "is not a signal name or number"),
     ] {
         let done = run(&engine, &[flags, &["bb", "true"]].concat());
@@ -396,7 +396,7 @@ fn flags_of_the_other_commands() {
     assert_eq!(ids, engine.ok(&["images", "-q", "bb"]));
     assert_eq!(engine.ok(&["network", "rm", "-f", "absent"]), "");
     for (arguments, code, words) in [
-        (&["run", "--restart", "always", "bb"][..], 125, "only \"no\""),
+        (&["run", "--restart", "ever", "bb"][..], 125, "must be no, on-failure"),
         (&["stop", "-s", "ODD", "told"], 1, "not a signal name"),
         (&["exec", "--detach-keys", "ctrl-ä", "told", "true"], 1, "must be characters or ctrl-X"),
         (&["network", "connect", "--alias", "a", "bridge", "told"], 1, "takes no alias"),

@@ -14,7 +14,6 @@ use crate::container::Container;
 use crate::container::state::start_ticks;
 use crate::error::{Error, Result, file};
 use crate::home::Home;
-use crate::pause;
 use crate::spec::capability;
 
 /// Whose namespaces.
