@@ -311,7 +311,7 @@ fn show(event: Event, options: &Options) -> Result<Option<i32>> {
         Event::Stderr(data) if options.stderr => notice::write(&data),
         Event::Notice(text) => notice::notice(text),
         Event::Failed(failure) => {
-            notice::notice(Error::from(husk_engine::error::Error::from(failure)))
+            notice::notice(Error::from(husk_engine::error::Error::from(failure)));
         }
         Event::Stdout(_) | Event::Stderr(_) | Event::Started => {}
         Event::Exited(code) => return Ok(Some(code)),

@@ -12,7 +12,7 @@ use crate::error::{ENGINE_FAILED, Error, Result, file};
 use crate::{
     archive, build, complete, container, context, cp, create, debug, diff, events, explain, group,
     help, image, inspect, listing, logs, namespaces, network, output, reference, registry, rules,
-    stats, system, unbuilt, update, usage, volume,
+    secret, stats, system, unbuilt, update, usage, volume,
 };
 use husk_engine::home::Home;
 use husk_engine::notice::printable;
@@ -148,6 +148,9 @@ enum Command {
     /// Manage networks
     #[command(subcommand)]
     Network(network::Network),
+    /// Manage secrets, which containers get as files or variables
+    #[command(subcommand)]
+    Secret(secret::Secrets),
     /// Manage volumes
     #[command(subcommand)]
     Volume(volume::Volume),
@@ -397,6 +400,7 @@ fn run(cli: Cli) -> Result<u8> {
         Command::Enter(enter) => enter.run(&home),
         Command::Unshare(unshare) => unshare.run(&home),
         Command::Context(context) => context.run(),
+        Command::Secret(secret) => secret.run(&home),
         Command::Rename(rename) => rename.run(&home),
         Command::Build(build) => build.run(&home),
         Command::Pull(pull) => pull.run(&home),

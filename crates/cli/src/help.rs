@@ -21,7 +21,17 @@ const GROUPS: [(&str, &[&str]); 4] = [
     ),
     (
         "Management commands",
-        &["builder", "compose", "container", "context", "image", "network", "system", "volume"],
+        &[
+            "builder",
+            "compose",
+            "container",
+            "context",
+            "image",
+            "network",
+            "secret",
+            "system",
+            "volume",
+        ],
     ),
     ("Shell and manual", &["completion", "man"]),
     ("Commands", &[]),

@@ -45,6 +45,7 @@ mod prune;
 mod reference;
 mod registry;
 mod rules;
+mod secret;
 mod stats;
 mod system;
 mod template;

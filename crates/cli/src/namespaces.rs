@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use clap::Args;
+use clap::{Args, Parser as _};
 use husk_spec::NamespaceType;
 
 use crate::error::{EngineError, Error, Result};
@@ -114,7 +114,40 @@ pub(super) struct Enter {
     command: Vec<String>,
 }
 
+/// The flags of `enter` where they follow the target.
+#[derive(Debug, clap::Parser)]
+#[command(no_binary_name = true, disable_help_flag = true)]
+struct Following {
+    #[command(flatten)]
+    kinds: Kinds,
+    #[arg(long)]
+    privileged: bool,
+}
+
 impl Enter {
+    /// The namespaces, whether confinement is left out, and the command: what follows the target
+    /// up to `--` are flags, too.
+    fn parts(&self) -> Result<(Vec<NamespaceType>, bool, Vec<String>)> {
+        let mut kinds = self.kinds.list();
+        let mut privileged = self.privileged;
+        let mut words = self.command.as_slice();
+        if let Some(at) = words.iter().position(|word| word == "--") {
+            let (flags, rest) = words.split_at(at);
+            let known = Following::try_parse_from(flags).map_err(|_| {
+                Error::Usage(format!(
+                    "enter: {:?} before -- are not flags of enter; they are -m -n -u -i -p -U -C -T \
+                     and --privileged",
+                    flags.join(" ")
+                ))
+            })?;
+            kinds.extend(known.kinds.list());
+            privileged |= known.privileged;
+            words = rest.get(1..).unwrap_or_default();
+        }
+        let args = if words.is_empty() { vec!["sh".to_owned()] } else { words.to_vec() };
+        Ok((kinds, privileged, args))
+    }
+
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
         let container = match Container::find(home, &self.target) {
             // A number is a process's where no container has that name.
@@ -128,14 +161,11 @@ impl Enter {
     }
 
     fn enter(&self, home: &Home, target: Target<'_>) -> Result<u8> {
-        let args = match self.command.is_empty() {
-            true => vec!["sh".to_owned()],
-            false => self.command.clone(),
-        };
+        let (kinds, privileged, args) = self.parts()?;
         let request = EnterRequest {
             target,
-            kinds: self.kinds.list(),
-            privileged: self.privileged,
+            kinds,
+            privileged,
             args,
             env: environment(),
             terminal: has_terminal(),

@@ -9,6 +9,7 @@ use crate::error::{Error, Result, file};
 use husk_engine::clock;
 use husk_engine::container::Container;
 use husk_engine::container::sweep::sweep;
+use husk_engine::events::{EventType, Journal};
 use husk_engine::home::Home;
 use husk_engine::image::{self, Removal};
 use husk_engine::prune::{self, Pruned};
@@ -240,6 +241,7 @@ impl Pruning {
             let id = container.id().to_owned();
             pruned.take(removed.map(|gone| gone.then_some((bytes, id))));
         }
+        Journal::of(home).prune(EventType::Container, pruned.freed);
         self.list("Containers", pruned, String::clone)
     }
 
@@ -269,7 +271,9 @@ impl Pruning {
         if store.collect()?.busy {
             notice::notice("skipped objects in use by a running pull or build");
         }
-        self.freed += before.saturating_sub(usage::store(&store)?);
+        let freed = before.saturating_sub(usage::store(&store)?);
+        Journal::of(home).prune(EventType::Builder, freed);
+        self.freed += freed;
         Ok(())
     }
 }

@@ -138,7 +138,6 @@ const COMMANDS: [(&str, &[&str]); 5] = [
             "plugin",
             "scout",
             "search",
-            "secret",
             "service",
             "stack",
             "swarm",
@@ -151,8 +150,8 @@ const COMMANDS: [(&str, &[&str]); 5] = [
     ("builder", &["du"]),
 ];
 /// Words with commands below them.
-const GROUPS: [&str; 7] =
-    ["container", "context", "image", "builder", "system", "network", "volume"];
+const GROUPS: [&str; 8] =
+    ["container", "context", "image", "builder", "system", "network", "volume", "secret"];
 
 /// A command of a group as [`FLAGS`] has it.
 pub(super) fn canonical(group: &str, name: &str) -> String {

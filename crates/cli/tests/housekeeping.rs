@@ -134,7 +134,7 @@ fn prune_takes_what_is_not_used_and_nothing_else() {
     );
     assert_eq!(
         (of("Local Volumes", "TotalCount"), of("Local Volumes", "Active")),
-        ("3".into(), "1".into())
+        ("4".into(), "2".into())
     );
     assert!(engine.ok(&["system", "df"]).starts_with("TYPE"));
     assert_eq!(of("Build Cache", "TotalCount"), "1");

@@ -87,7 +87,7 @@ fn debugging_a_container_that_runs_changes_nothing_of_it() {
         "run",
         "-d",
         "--name",
-        "t",
+        "tt",
         "--hostname",
         "inner",
         "--network",
@@ -96,15 +96,15 @@ fn debugging_a_container_that_runs_changes_nothing_of_it() {
         "sleep",
         "100",
     ]);
-    let before = engine.ok(&["inspect", "t"]);
+    let before = engine.ok(&["inspect", "tt"]);
     let script = "cat /proc/1/comm; cat /proc/1/root/data/file; hostname; ls /bin/busybox";
-    let done = engine.run(&["debug", "t", "sh", "-c", script]);
+    let done = engine.run(&["debug", "tt", "sh", "-c", script]);
     assert_eq!(done.code, 0, "{done:?}");
     assert_eq!(done.out, "sleep\nimageinner\n/bin/busybox\n");
-    assert_eq!(engine.run(&["debug", "t", "sh", "-c", "exit 7"]).code, 7);
-    assert_eq!(engine.ok(&["inspect", "t"]), before);
+    assert_eq!(engine.run(&["debug", "tt", "sh", "-c", "exit 7"]).code, 7);
+    assert_eq!(engine.ok(&["inspect", "tt"]), before);
     assert_eq!(engine.ok(&["ps", "-aq"]).lines().count(), 1, "the tools are gone");
-    engine.ok(&["rm", "-f", "t"]);
+    engine.ok(&["rm", "-f", "tt"]);
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn debugging_what_does_not_run() {
     engine.ok(&[
         "run",
         "--name",
-        "t",
+        "tt",
         "--network",
         "none",
         "bb",
@@ -122,9 +122,9 @@ fn debugging_what_does_not_run() {
         "echo changed >/data/file",
     ]);
     let read = |target: &str| engine.ok(&["debug", target, "cat", "/target/data/file"]);
-    assert_eq!(read("t"), "changed");
+    assert_eq!(read("tt"), "changed");
     assert_eq!(read("bb"), "image");
-    let refused = engine.run(&["debug", "t", "touch", "/target/x"]);
+    let refused = engine.run(&["debug", "tt", "touch", "/target/x"]);
     assert!(refused.code != 0 && refused.err.contains("Read-only"), "{refused:?}");
     assert_eq!(engine.run(&["debug", "nothing", "true"]).code, 1);
     let left = std::fs::read_to_string("/proc/self/mounts").unwrap();
@@ -139,7 +139,7 @@ fn entering_a_container() {
         "run",
         "-d",
         "--name",
-        "t",
+        "tt",
         "--hostname",
         "inner",
         "--network",
@@ -153,25 +153,28 @@ fn entering_a_container() {
         all.extend(words);
         engine.run(&all)
     };
-    let done = enter(&["t", "sh", "-c", "hostname; cat /data/file; cat /proc/1/comm"]);
+    let done = enter(&["tt", "sh", "-c", "hostname; cat /data/file; cat /proc/1/comm"]);
     assert_eq!((done.code, done.out.as_str()), (0, "inner\nimagesleep\n"), "{done:?}");
     // One namespace of it, and this machine's files.
-    let done = enter(&["-u", "t", "--", "sh", "-c", "hostname; test -e /data/file || echo ours"]);
+    let done = enter(&["-u", "tt", "--", "sh", "-c", "hostname; test -e /data/file || echo ours"]);
     assert_eq!((done.code, done.out.as_str()), (0, "inner\nours\n"), "{done:?}");
+    let after = enter(&["tt", "-u", "--", "hostname"]);
+    assert_eq!((after.code, after.out.as_str()), (0, "inner\n"), "{after:?}");
+    assert_eq!(enter(&["tt", "--nonsense", "--", "hostname"]).code, 125);
     let confined = "grep -E 'CapBnd|Seccomp:' /proc/self/status";
-    let inside = engine.ok(&["exec", "t", "grep", "-E", "CapBnd|Seccomp:", "/proc/self/status"]);
-    assert_eq!(enter(&["-u", "t", "sh", "-c", confined]).out.trim(), inside);
-    let privileged = enter(&["--privileged", "-u", "t", "sh", "-c", confined]);
+    let inside = engine.ok(&["exec", "tt", "grep", "-E", "CapBnd|Seccomp:", "/proc/self/status"]);
+    assert_eq!(enter(&["-u", "tt", "sh", "-c", confined]).out.trim(), inside);
+    let privileged = enter(&["--privileged", "-u", "tt", "sh", "-c", confined]);
     assert!(privileged.out.contains("Seccomp:\t0"), "{privileged:?}");
-    let cgroup = enter(&["-u", "t", "cat", "/proc/self/cgroup"]).out;
-    let id = engine.ok(&["inspect", "-f", "{{.Id}}", "t"]);
+    let cgroup = enter(&["-u", "tt", "cat", "/proc/self/cgroup"]).out;
+    let id = engine.ok(&["inspect", "-f", "{{.Id}}", "tt"]);
     assert!(cgroup.contains(&id), "{cgroup}");
-    assert_eq!(enter(&["t", "sh", "-c", "exit 5"]).code, 5);
+    assert_eq!(enter(&["tt", "sh", "-c", "exit 5"]).code, 5);
     assert_eq!(enter(&["nobody", "true"]).code, 1);
     let missing = enter(&["2147483000", "true"]);
     assert!(missing.err.contains("there is no process 2147483000"), "{missing:?}");
-    engine.ok(&["rm", "-f", "t"]);
-    assert_eq!(enter(&["t", "true"]).code, 1);
+    engine.ok(&["rm", "-f", "tt"]);
+    assert_eq!(enter(&["tt", "true"]).code, 1);
 }
 
 #[test]
@@ -211,6 +214,8 @@ fn unsharing() {
     assert_eq!(done.code, 0, "{done:?}");
     assert_eq!(done.out.lines().next(), Some("1"));
     assert!(done.out.lines().nth(1).unwrap().trim().parse::<u32>().unwrap() < 5, "{done:?}");
+    // A link in its place would be what containers have.
+    assert!(!std::fs::symlink_metadata("/dev/ptmx").unwrap().is_symlink());
     let own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     let done = unshare(&["-u", "sh", "-c", "hostname changed; hostname"]);
     assert_eq!(done.out, "changed\n", "{done:?}");
@@ -223,6 +228,83 @@ fn unsharing() {
     std::fs::create_dir_all(root.join("bin")).unwrap();
     std::fs::copy("/bin/busybox", root.join("bin/sh")).unwrap();
     let done = unshare(&["--root-dir", root.to_str().unwrap(), "/bin/sh", "-c", "echo /*"]);
-    assert_eq!(done.out, "/bin\n", "{done:?}");
+    assert_eq!(done.out, "/bin /dev\n", "{done:?}");
+    assert_eq!(std::fs::read_dir(root.join("dev")).unwrap().count(), 0, "nothing is made in it");
     assert_eq!(unshare(&["--root-dir", "/no/such", "true"]).code, 1);
+}
+
+#[test]
+fn secrets_reach_the_container_alone() {
+    let engine = engine!(new);
+    let path = engine.path("key");
+    std::fs::write(&path, "s3cret").unwrap();
+    let path = path.to_str().unwrap();
+    let id = engine.ok(&["secret", "create", "--label", "a=b", "key", path]);
+    assert_eq!(id.len(), 64);
+    assert_eq!(engine.run(&["secret", "create", "key", path]).code, 1);
+    assert_eq!(engine.ok(&["secret", "ls", "--format", "{{.Name}} {{.Labels}}"]), "key a=b");
+    let script = "cat /run/secrets/key; echo; ls -ln /etc/k | cut -c1-10; echo $KEY";
+    let run = [
+        "run",
+        "--name",
+        "tt",
+        "--network",
+        "none",
+        "--secret",
+        "key",
+        "--secret",
+        "key,target=/etc/k,uid=1000,mode=0400",
+        "--secret",
+        "key,type=env,target=KEY",
+        "bb",
+        "sh",
+        "-c",
+        script,
+    ];
+    assert_eq!(engine.ok(&run), "s3cret\n-r--------\ns3cret");
+    let refused =
+        engine.run(&["run", "--rm", "--secret", "key", "bb", "sh", "-c", "echo >/run/secrets/key"]);
+    assert!(refused.err.contains("Read-only"), "{refused:?}");
+    // Neither in a record nor left behind.
+    let inspected = engine.ok(&["inspect", "tt"]) + &engine.ok(&["secret", "inspect", "key"]);
+    assert!(!inspected.contains("s3cret"));
+    let left = std::process::Command::new("grep")
+        .args(["-rl", "s3cret"])
+        .arg(engine.path("run"))
+        .output()
+        .unwrap();
+    assert!(left.stdout.is_empty(), "{left:?}");
+    assert_eq!(engine.ok(&["secret", "rm", "key"]), id);
+    let gone = engine.run(&["start", "-a", "tt"]);
+    assert!(gone.code != 0 && gone.err.contains("no such secret: key"), "{gone:?}");
+    assert_eq!(engine.run(&["run", "--rm", "--secret", "key,mode=9", "bb", "true"]).code, 125);
+}
+
+#[test]
+fn contexts_are_dockers_files() {
+    let engine = engine!(new);
+    let ls =
+        || engine.ok(&["context", "ls", "--format", "{{.Name}} {{.Current}} {{.DockerEndpoint}}"]);
+    assert_eq!(ls(), "default true unix:///var/run/docker.sock");
+    let host = "host=unix:///run/husk/docker.sock";
+    engine.ok(&["context", "create", "--description", "here", "--docker", host, "husk"]);
+    std::fs::write(engine.path("docker/config.json"), r#"{"auths":{"x":{}}}"#).unwrap();
+    assert_eq!(engine.ok(&["context", "use", "husk"]), "husk");
+    assert_eq!(engine.ok(&["context", "show"]), "husk");
+    assert!(ls().ends_with("husk true unix:///run/husk/docker.sock"), "{}", ls());
+    let settings = std::fs::read_to_string(engine.path("docker/config.json")).unwrap();
+    let settings: Value = serde_json::from_str(&settings).unwrap();
+    assert_eq!(settings["currentContext"], "husk");
+    assert!(settings["auths"]["x"].is_object(), "what else is in the file stays: {settings}");
+    let meta = engine.path("docker/contexts/meta");
+    let meta = std::fs::read_dir(&meta).unwrap().next().unwrap().unwrap().path();
+    let meta: Value =
+        serde_json::from_str(&std::fs::read_to_string(meta.join("meta.json")).unwrap()).unwrap();
+    assert_eq!(meta["Endpoints"]["docker"]["Host"], "unix:///run/husk/docker.sock");
+    assert_eq!(engine.run(&["context", "rm", "husk"]).code, 1, "it is in use");
+    engine.ok(&["context", "rm", "-f", "husk"]);
+    assert_eq!(engine.ok(&["context", "show"]), "default");
+    for bad in [&["context", "use", "no"][..], &["context", "create", "x y", "--docker", host]] {
+        assert_eq!(engine.run(bad).code, 1, "{bad:?}");
+    }
 }

@@ -22,7 +22,7 @@
 
 pub(crate) mod container;
 mod filter;
-mod object;
+pub(crate) mod object;
 mod parse;
 mod read;
 

@@ -38,6 +38,7 @@ pub mod reporter;
 pub mod rootfs;
 pub mod rootless;
 pub mod runtime;
+pub mod secret;
 pub mod spec;
 pub mod stop;
 pub mod top;

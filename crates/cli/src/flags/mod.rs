@@ -18,6 +18,7 @@ use husk_engine::container::config::Config;
 use husk_engine::container::restart::RestartPolicy;
 use husk_engine::error::Field;
 use husk_engine::home::Home;
+use husk_engine::secret::SecretUse;
 
 pub(super) use environment::{lines, pairs};
 pub(super) use health::HealthFlags;
@@ -211,6 +212,9 @@ pub(super) struct Flags {
     pub(super) quiet: bool,
     #[command(flatten)]
     health: HealthFlags,
+    /// Secret as a file in /run/secrets, or as a variable: NAME[,type=env][,target=T][,mode=OCTAL]
+    #[arg(long, value_name = "SECRET")]
+    secret: Vec<String>,
     /// Key sequence for detaching from the container
     #[arg(long, default_value = "ctrl-p,ctrl-q")]
     pub(super) detach_keys: String,
@@ -291,6 +295,7 @@ impl Flags {
             publish_all: self.publish_all,
             mac: self.mac()?,
             mounts: self.mounts(home, image)?,
+            secrets: self.secrets()?,
             devices: self.devices()?,
             device_rules: self.device_rules()?,
             read_only: self.read_only,
@@ -325,6 +330,13 @@ impl Flags {
             ))),
             false => Ok(policy),
         }
+    }
+
+    fn secrets(&self) -> Result<Vec<SecretUse>> {
+        let parse = |text: &String| {
+            SecretUse::parse(text).map_err(|problem| Error::flag("--secret", text, problem))
+        };
+        self.secret.iter().map(parse).collect()
     }
 
     /// Empty: that of the engine.

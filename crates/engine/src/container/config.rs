@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::health::HealthCheck;
 use super::restart::RestartPolicy;
+use crate::secret::SecretUse;
 
 /// What the flags and the image together say.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -57,6 +58,8 @@ pub struct Config {
     pub publish_all: bool,
     /// `-v`, `--mount`, `--tmpfs`, in order.
     pub mounts: Vec<Mount>,
+    /// `--secret`.
+    pub secrets: Vec<SecretUse>,
     /// `--device`: host path, path inside, access.
     pub devices: Vec<(String, String, String)>,
     /// `--device-cgroup-rule`.

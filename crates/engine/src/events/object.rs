@@ -2,7 +2,60 @@
 
 use std::collections::BTreeMap;
 
+use husk_image::reference::Reference;
+use husk_image::store::{ImageRecord, Removal};
+
 use super::{Actor, Event, EventType, Journal};
+use crate::home::Home;
+
+/// Records what happened to an image; `name` is that in question, and its id where there is none.
+pub(crate) fn record_image(home: &Home, action: &str, image: &ImageRecord, name: Option<&str>) {
+    let id = image.id.to_string();
+    let labels = labels(home, image);
+    Journal::of(home).image(action, &id, name.unwrap_or(&id), &labels);
+}
+
+/// Records that an image was pulled or pushed, which is about a reference.
+pub(crate) fn record_transfer(
+    home: &Home,
+    action: &str,
+    image: &ImageRecord,
+    reference: &Reference,
+) {
+    let labels = labels(home, image);
+    let (id, name) = (reference.familiar(), reference.familiar_name());
+    Journal::of(home).image(action, &id, &name, &labels);
+}
+
+/// Records what a removal did to an image.
+pub(crate) fn record_removal(home: &Home, image: &Removed, removals: &[Removal]) {
+    for removal in removals {
+        let action = match removal {
+            Removal::Untagged(_) => "untag",
+            Removal::Deleted(_) => "delete",
+        };
+        Journal::of(home).image(action, &image.id, &image.id, &image.labels);
+    }
+}
+
+/// What an event says of an image that is there no more.
+pub(crate) struct Removed {
+    id: String,
+    labels: BTreeMap<String, String>,
+}
+
+impl Removed {
+    pub(crate) fn of(home: &Home, image: &ImageRecord) -> Self {
+        Self { id: image.id.to_string(), labels: labels(home, image) }
+    }
+}
+
+/// The labels of an image; none where they cannot be read.
+fn labels(home: &Home, image: &ImageRecord) -> BTreeMap<String, String> {
+    let config = home.images().ok().and_then(|store| store.config(image).ok());
+    let labels = config.and_then(|config| config.config).and_then(|config| config.labels);
+    labels.unwrap_or_default().into_iter().collect()
+}
 
 impl Journal {
     /// What happened to an image: `tag`, `untag`, `delete`, `import`, `load`, `save`, `create`, with its

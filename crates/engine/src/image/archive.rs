@@ -10,6 +10,7 @@ use husk_image::registry::PullOptions;
 use husk_image::store::ImageRecord;
 
 use crate::error::{Error, Field, Result};
+use crate::events::object;
 use crate::home::Home;
 use crate::reporter::{Reporter, StoreProgress};
 
@@ -46,7 +47,11 @@ pub fn save<W: Write>(
             None => images.push((record, named)),
         }
     }
-    Ok(archive::save_stream(&store, &images, request.format, open()?)?)
+    archive::save_stream(&store, &images, request.format, open()?)?;
+    for (image, _) in &images {
+        object::record_image(home, "save", image, None);
+    }
+    Ok(())
 }
 
 /// Loads the images of a tar: one of Docker's or an OCI layout, compressed or not.
@@ -55,7 +60,9 @@ pub fn save<W: Write>(
 /// What is wrong with the archive.
 pub fn load(home: &Home, input: impl BufRead, reporter: &dyn Reporter) -> Result<Vec<Loaded>> {
     let (store, options) = (home.images()?, PullOptions::default());
-    Ok(archive::load_stream(&store, input, &options, &StoreProgress(reporter))?)
+    let loaded = archive::load_stream(&store, input, &options, &StoreProgress(reporter))?;
+    record_load(home, &loaded);
+    Ok(loaded)
 }
 
 /// Loads the images of an OCI layout in a directory.
@@ -64,7 +71,15 @@ pub fn load(home: &Home, input: impl BufRead, reporter: &dyn Reporter) -> Result
 /// What is wrong with the layout.
 pub fn load_directory(home: &Home, path: &Path, reporter: &dyn Reporter) -> Result<Vec<Loaded>> {
     let (store, options) = (home.images()?, PullOptions::default());
-    Ok(archive::load_directory(&store, path, &options, &StoreProgress(reporter))?)
+    let loaded = archive::load_directory(&store, path, &options, &StoreProgress(reporter))?;
+    record_load(home, &loaded);
+    Ok(loaded)
+}
+
+fn record_load(home: &Home, loaded: &[Loaded]) {
+    for one in loaded {
+        object::record_image(home, "load", &one.image, None);
+    }
 }
 
 /// What an image of the files of a tar says of itself.
@@ -92,7 +107,13 @@ pub fn import(
     let config = husk_image::build::config_of(&request.changes)
         .map_err(|error| Error::field(Field::Changes, &error.line, error.message))?;
     let reference = request.name.as_deref().map(str::parse).transpose()?;
+    let named: Option<Reference> = reference.clone().map(Reference::or_latest);
     let import = ImportOptions { config, message: request.message.clone(), reference };
     let (store, options) = (home.images()?, PullOptions::default());
-    Ok(archive::import(&store, input, import, &options, &progress)?)
+    let image = archive::import(&store, input, import, &options, &progress)?;
+    if let Some(name) = named {
+        object::record_image(home, "tag", &image, Some(&name.familiar()));
+    }
+    object::record_image(home, "import", &image, None);
+    Ok(image)
 }

@@ -5,6 +5,8 @@ use husk_image::store::{Removal, StoreError};
 use crate::clock;
 use crate::container::sweep::{restore_pins, sweep};
 use crate::error::Result;
+use crate::events::object::{self, Removed};
+use crate::events::{EventType, Journal};
 use crate::filter::{self, Filter};
 use crate::home::Home;
 use crate::prune::{self, Pruned};
@@ -71,14 +73,19 @@ pub fn prune(
                 continue;
             }
         }
+        let gone = Removed::of(home, &image.record);
         // By its digest it goes with all its names.
         match store.remove(&image.record.manifest.to_string(), true) {
             // Another removes it at the same time.
             Err(StoreError::NoImage(_)) => {}
             Err(error) => pruned.failures.push(error.into()),
-            Ok(removals) => pruned.removed.extend(removals),
+            Ok(removals) => {
+                object::record_removal(home, &gone, &removals);
+                pruned.removed.extend(removals);
+            }
         }
     }
     pruned.freed += before.saturating_sub(usage::store(&store)?);
+    Journal::of(home).prune(EventType::Image, pruned.freed);
     Ok(pruned)
 }

@@ -7,6 +7,7 @@ pub use husk_image::registry::Pulled;
 
 use super::RegistryAccess;
 use crate::error::{Error, Field, Result};
+use crate::events::object;
 use crate::home::Home;
 use crate::reporter::{Reporter, StoreProgress};
 
@@ -42,5 +43,7 @@ pub fn pull(home: &Home, request: &PullRequest, reporter: &dyn Reporter) -> Resu
     let store = home.images()?;
     let client = request.registry.client(&reference)?;
     let progress = StoreProgress(reporter);
-    Ok(husk_image::registry::pull(&store, &client, &reference, &options, &progress)?)
+    let pulled = husk_image::registry::pull(&store, &client, &reference, &options, &progress)?;
+    object::record_transfer(home, "pull", &pulled.image, &reference.or_latest());
+    Ok(pulled)
 }

@@ -7,6 +7,7 @@ use husk_image::store::ImageRecord;
 
 use super::RegistryAccess;
 use crate::error::Result;
+use crate::events::object;
 use crate::home::Home;
 use crate::reporter::{Reporter, StoreProgress};
 
@@ -53,7 +54,10 @@ pub fn push_image(
     let store = home.images()?;
     let client = registry.client(reference)?;
     let (options, progress) = (PushOptions::default(), StoreProgress(reporter));
-    Ok(husk_image::registry::push(&store, &client, image, reference, &options, &progress)?)
+    let digest =
+        husk_image::registry::push(&store, &client, image, reference, &options, &progress)?;
+    object::record_transfer(home, "push", image, reference);
+    Ok(digest)
 }
 
 /// The digest of what a registry has under a name.

@@ -4,6 +4,7 @@ pub use husk_image::store::Removal;
 
 use crate::container::sweep::{restore_pins, sweep};
 use crate::error::Result;
+use crate::events::object::{self, Removed};
 use crate::home::Home;
 
 /// What is to be removed.
@@ -24,5 +25,11 @@ pub fn remove(home: &Home, request: &RemoveRequest) -> Result<Vec<Removal>> {
     // A pin of a container that is no more would keep its image.
     sweep(home)?;
     restore_pins(home)?;
-    Ok(home.images()?.remove(&request.image, request.force)?)
+    let store = home.images()?;
+    let removed = store.find(&request.image).ok().map(|image| Removed::of(home, &image));
+    let removals = store.remove(&request.image, request.force)?;
+    if let Some(image) = removed {
+        object::record_removal(home, &image, &removals);
+    }
+    Ok(removals)
 }

@@ -3,6 +3,7 @@
 use husk_image::reference::Reference;
 
 use crate::error::{Error, Result};
+use crate::events::object;
 use crate::home::Home;
 
 /// Gives an image another name, which then no longer stands for what it stood for; gives the
@@ -19,5 +20,6 @@ pub fn tag(home: &Home, image: &str, name: &str) -> Result<Reference> {
     }
     let reference = reference.or_latest();
     store.tag(&reference, &record.manifest, &record.manifest)?;
+    object::record_image(home, "tag", &record, Some(&reference.familiar()));
     Ok(reference)
 }

@@ -21,7 +21,7 @@ use crate::home::Home;
 use crate::runtime::Runtime;
 use crate::spec::{self, Facts, Network};
 use crate::volume::Volume;
-use crate::{copy_up, device, rootfs, rootless};
+use crate::{copy_up, device, rootfs, rootless, secret};
 
 /// What is taken of a file that a container can write: 1 MiB.
 const MAX_FILE: u64 = 1 << 20;
@@ -64,6 +64,7 @@ pub(super) fn clean(home: &Home, runtime: &Runtime, container: &Container) -> Re
     };
     let unmounted = rootfs::unmount(container);
     let disconnected = connection::tear_down(home, container);
+    secret::discard(container);
     let _ = std::fs::remove_file(container.run.join("paused"));
     let _ = std::fs::remove_dir_all(container.run.join(crate::exec::DIRECTORY));
     deleted.and(unmounted).and(disconnected)
@@ -76,7 +77,7 @@ fn prepare_and_run(
     size: Option<(u16, u16)>,
     notice: &mut dyn FnMut(String),
 ) -> Result<Started> {
-    let config = &container.record.config;
+    let config = &secret::provide(home, container)?;
     let root = rootfs::mount(home, container)?;
     let identity = user::lookup(root.as_fd(), &config.user, &config.groups)?;
     rootfs::make_directory_in(root.as_fd(), &config.working_dir)?;

@@ -62,16 +62,28 @@ fn spec(request: &UnshareRequest) -> husk_spec::Spec {
         ..Process::default()
     };
     let mut spec = document(request.root.as_deref().unwrap_or("/"), process, linux);
-    if request.mount_proc {
-        spec.mounts.push(Mount {
-            destination: "/proc".to_owned(),
-            typ: Some("proc".to_owned()),
-            source: Some("proc".to_owned()),
-            options: ["nosuid", "nodev", "noexec"].map(str::to_owned).into(),
-            ..Mount::default()
+    if kinds.contains(&NamespaceType::Mount) {
+        // husk-oci makes the devices of every container in a /dev that is not mounted here: in this
+        // machine's own, or in the directory, where they would stay.
+        spec.mounts.push(match request.root {
+            None => mount("/dev", "bind", "/dev", &["rbind"]),
+            Some(_) => mount("/dev", "tmpfs", "tmpfs", &["nosuid", "mode=755", "size=64k"]),
         });
     }
+    if request.mount_proc {
+        spec.mounts.push(mount("/proc", "proc", "proc", &["nosuid", "nodev", "noexec"]));
+    }
     spec
+}
+
+fn mount(destination: &str, typ: &str, source: &str, options: &[&str]) -> Mount {
+    Mount {
+        destination: destination.to_owned(),
+        typ: Some(typ.to_owned()),
+        source: Some(source.to_owned()),
+        options: options.iter().map(|option| (*option).to_owned()).collect(),
+        ..Mount::default()
+    }
 }
 
 #[cfg(test)]
@@ -99,6 +111,8 @@ mod tests {
         let request = UnshareRequest { mount_proc: true, kinds: Vec::new(), ..request };
         let (spec, linux, kinds) = spec_of(&request);
         assert_eq!(kinds, [NamespaceType::Mount]);
-        assert!(linux.uid_mappings.is_empty() && spec.mounts.len() == 1);
+        assert!(linux.uid_mappings.is_empty());
+        let places: Vec<&str> = spec.mounts.iter().map(|one| one.destination.as_str()).collect();
+        assert_eq!(places, ["/dev", "/proc"]);
     }
 }

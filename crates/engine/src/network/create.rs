@@ -7,6 +7,7 @@ use husk_net::{NewNetwork, Subnet};
 
 use super::Network;
 use crate::error::{Error, Field, Result};
+use crate::events::Journal;
 use crate::home::Home;
 
 /// What network is wanted.
@@ -69,5 +70,7 @@ pub fn create(home: &Home, request: &CreateRequest) -> Result<Network> {
         mtu,
         labels: request.labels.clone(),
     };
-    Ok(home.networks()?.create(&new)?.into())
+    let network = home.networks()?.create(&new)?;
+    Journal::of(home).network("create", &network.id, &network.name, "bridge");
+    Ok(network.into())
 }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use crate::clock;
 use crate::container::Container;
 use crate::error::{Error, Result};
+use crate::events::{EventType, Journal};
 use crate::filter::{self, Filter};
 use crate::home::Home;
 use crate::prune::{self, Pruned};
@@ -34,8 +35,15 @@ pub fn prune(home: &Home, filters: &[Filter]) -> Result<Pruned<String>> {
             Err(husk_net::Error::NoSuchNetwork { .. } | husk_net::Error::NetworkInUse { .. }) => {
                 Ok(None)
             }
-            removed => removed.map(|()| Some((0, network.name))).map_err(Error::from),
+            removed => {
+                if removed.is_ok() {
+                    let journal = Journal::of(home);
+                    journal.network("destroy", &network.id, &network.name, "bridge");
+                }
+                removed.map(|()| Some((0, network.name))).map_err(Error::from)
+            }
         });
     }
+    Journal::of(home).prune(EventType::Network, pruned.freed);
     Ok(pruned)
 }

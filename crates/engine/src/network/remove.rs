@@ -1,6 +1,7 @@
 //! Removing a network.
 
 use crate::error::Result;
+use crate::events::{Journal, NetworkName};
 use crate::home::Home;
 
 /// Removes a network by its name, its id or the beginning of one; one whose definition is
@@ -10,5 +11,10 @@ use crate::home::Home;
 /// [`husk_net::Error::NoSuchNetwork`], [`husk_net::Error::NetworkInUse`],
 /// [`husk_net::Error::BuiltIn`].
 pub fn remove(home: &Home, name: &str) -> Result<()> {
-    Ok(home.networks()?.remove(name)?)
+    let network = NetworkName::find(home, name);
+    home.networks()?.remove(name)?;
+    if let Some(network) = network {
+        Journal::of(home).network("destroy", &network.id, &network.name, network.driver);
+    }
+    Ok(())
 }

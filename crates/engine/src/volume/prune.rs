@@ -4,6 +4,7 @@ use super::{Volume, data};
 use crate::clock;
 use crate::container::{Container, name};
 use crate::error::Result;
+use crate::events::{EventType, Journal};
 use crate::filter::{self, Filter};
 use crate::home::Home;
 use crate::prune::{self, Pruned};
@@ -71,5 +72,6 @@ pub fn prune(
         let removed = Volume::remove(home, &volume.name);
         pruned.take(removed.map(|()| Some((bytes, volume.name))));
     }
+    Journal::of(home).prune(EventType::Volume, pruned.freed);
     Ok(pruned)
 }
