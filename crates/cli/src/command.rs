@@ -65,7 +65,7 @@ enum Command {
     /// Unpause all processes of containers
     Unpause(container::Several),
     /// Block until containers stop, then print their exit codes
-    Wait(container::Several),
+    Wait(container::Wait),
     /// Attach to a running container
     Attach(container::Attach),
     /// Execute a command in a running container
@@ -275,7 +275,7 @@ fn quick_table(words: &[OsString]) -> Option<clap::Command> {
         "stop" => container::Stop::augment_args(named("stop")),
         "kill" => container::Kill::augment_args(named("kill")),
         "rm" => container::Rm::augment_args(named("rm")),
-        "wait" => container::Several::augment_args(named("wait")),
+        "wait" => container::Wait::augment_args(named("wait")),
         "exec" => container::Exec::augment_args(named("exec")),
         "compose" => husk_compose::Compose::augment_args(named("compose")),
         "ps" => listing::Ps::augment_args(named("ps")),
@@ -383,7 +383,7 @@ fn run(cli: Cli) -> Result<u8> {
         Command::Rm(rm) => rm.run(&home),
         Command::Pause(several) => several.pause(&home),
         Command::Unpause(several) => several.unpause(&home),
-        Command::Wait(several) => several.wait(&home),
+        Command::Wait(wait) => wait.run(&home),
         Command::Attach(attach) => attach.run(&home),
         Command::Exec(exec) => exec.run(&home),
         Command::Logs(logs) => logs.run(&home),

@@ -17,6 +17,7 @@ use husk_engine::monitor::protocol::Attachment;
 use husk_engine::notice::notice;
 use husk_engine::remove::{self, RemoveRequest};
 use husk_engine::stop::{self, StopRequest};
+use husk_engine::wait::{WaitCondition, Waiting};
 use husk_engine::{pause, top};
 
 /// Containers.
@@ -241,11 +242,29 @@ impl Several {
             output::line(name)
         })
     }
+}
 
-    pub(super) fn wait(&self, home: &Home) -> Result<u8> {
+/// `wait`.
+#[derive(Debug, Args)]
+pub(super) struct Wait {
+    /// What is waited for: not-running, next-exit or removed
+    #[arg(long, value_name = "CONDITION", default_value = "not-running")]
+    condition: String,
+    /// Names or IDs
+    #[arg(required = true)]
+    containers: Vec<String>,
+}
+
+impl Wait {
+    pub(super) fn run(&self, home: &Home) -> Result<u8> {
+        let condition = WaitCondition::from_name(&self.condition).ok_or_else(|| {
+            let problem = "must be not-running, next-exit or removed";
+            Error::flag("--condition", &self.condition, problem)
+        })?;
         for_each(&self.containers, |name| {
-            let container = Container::find(home, name)?;
-            output::line(stop::wait(&container)?)
+            let mut waiting = Waiting::begin(&Container::find(home, name)?, condition)?;
+            let code = waiting.wait(None)?;
+            output::line(code.unwrap_or_default())
         })
     }
 }

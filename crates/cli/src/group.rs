@@ -61,7 +61,7 @@ pub(super) enum ContainerGroup {
     /// Update the resource limits of containers
     Update(update::Update),
     /// Block until containers stop, then print their exit codes
-    Wait(container::Several),
+    Wait(container::Wait),
 }
 
 impl ContainerGroup {
@@ -90,7 +90,7 @@ impl ContainerGroup {
             Self::Top(top) => top.run(home),
             Self::Unpause(several) => several.unpause(home),
             Self::Update(update) => update.run(home),
-            Self::Wait(several) => several.wait(home),
+            Self::Wait(wait) => wait.run(home),
         }
     }
 }

@@ -12,6 +12,7 @@
 
 mod archive;
 mod attach;
+mod boot;
 mod build;
 mod color;
 mod command;

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::stats::total_memory;
-use super::{events, output, prune};
+use super::{boot, events, output, prune};
 use crate::error::{Error, Result};
 use crate::template::{Nil, OMITTED, nil};
 use husk_engine::clock;
@@ -21,6 +21,8 @@ use husk_engine::{check, usage};
 /// Its commands.
 #[derive(Debug, Subcommand)]
 pub(super) enum System {
+    /// Start the containers that should run, as after a reboot
+    Boot(boot::Boot),
     /// Show disk usage
     Df(Df),
     /// Verify records, layers and blobs, and repair what is damaged
@@ -29,6 +31,8 @@ pub(super) enum System {
     Events(events::Events),
     /// Show information about the engine and the host
     Info(Info),
+    /// Have systemd run "husk system boot" when the machine starts
+    Install(boot::Install),
     /// Remove unused data
     Prune(prune::Everything),
 }
@@ -36,6 +40,8 @@ pub(super) enum System {
 impl System {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
         match self {
+            Self::Boot(boot) => boot.run(home),
+            Self::Install(install) => install.run(home),
             Self::Df(df) => df.run(home),
             Self::Check(check) => check.run(home),
             Self::Events(events) => events.run(home),

@@ -247,7 +247,7 @@ fn many_restart_at_once_and_none_is_lost() {
             "bb",
             "sh",
             "-c",
-            "echo run; trap 'exit 1' TERM; while :; do sleep 0.02; done",
+            "trap 'exit 1' TERM; echo run; while :; do sleep 0.02; done",
         ]);
     }
     // By hand from inside, whose end counts as the program's own. A restart resets the wait
@@ -273,4 +273,159 @@ fn many_restart_at_once_and_none_is_lost() {
     }
     engine.ok(&[&["rm", "-f"][..], &names.iter().map(String::as_str).collect::<Vec<_>>()].concat());
     engine.assert_nothing_left();
+}
+
+/// As a reboot leaves it: no process, nothing mounted, no run directory.
+fn reboot(engine: &Engine) {
+    let ids = engine.ok(&["ps", "-q", "--no-trunc"]);
+    for id in ids.lines() {
+        let pids = engine.inspect(id, "{{.State.MonitorPid}} {{.State.Pid}}");
+        for pid in pids.split(' ').filter(|pid| *pid != "0") {
+            let gone = std::path::Path::new("/proc").join(pid);
+            engine.beside(&format!("kill -9 {pid}"));
+            wait_for("its end", || {
+                let stat = std::fs::read_to_string(gone.join("stat")).unwrap_or_default();
+                stat.is_empty() || stat.contains(") Z ")
+            });
+        }
+        engine
+            .beside(&format!("umount -l {}/containers/{id}/rootfs", engine.path("run").display()));
+        engine.beside(&format!(
+            "find /sys/fs/cgroup -depth -type d -name '*{id}*' -exec rmdir {{}} +"
+        ));
+    }
+    std::fs::remove_dir_all(engine.path("run")).unwrap();
+}
+
+#[test]
+fn a_reboot_brings_back_what_each_policy_says() {
+    let engine = engine!(new);
+    let sleep = "trap 'exit 0' TERM; while :; do sleep 0.05; done";
+    for policy in ["no", "always", "unless-stopped", "on-failure"] {
+        run(&engine, policy, &["--restart", policy], sleep);
+        let stopped = format!("{policy}-stopped");
+        run(&engine, &stopped, &["--restart", policy], sleep);
+        engine.ok(&["stop", &stopped]);
+    }
+    run(&engine, "spent", &["--restart", "on-failure:1"], "exit 3");
+    await_status(&engine, "spent", "exited 3 1");
+    run(&engine, "removed", &["--rm"], sleep);
+    engine.ok(&["create", "--name", "created", "--restart", "always", "--network", "none", "bb"]);
+    reboot(&engine);
+    assert_eq!(engine.ok(&["ps", "-q"]), "");
+    let booted = engine.run(&["system", "boot"]);
+    assert_eq!(booted.code, 0, "{booted:?}");
+    let sorted = |text: &str| {
+        let mut names: Vec<String> = text.lines().map(str::to_owned).collect();
+        names.sort();
+        names
+    };
+    // Docker's daemon starts "always" also where it was stopped by hand.
+    let expected = ["always", "always-stopped", "on-failure", "unless-stopped"];
+    assert_eq!(sorted(&booted.out), expected);
+    assert_eq!(sorted(&engine.ok(&["ps", "--format", "{{.Names}}"])), expected);
+    assert!(!engine.ok(&["ps", "-a", "--format", "{{.Names}}"]).contains("removed"));
+    // Again, it changes nothing.
+    let again = engine.run(&["system", "boot"]);
+    assert_eq!((again.code, again.out.as_str()), (0, ""), "{again:?}");
+    assert_eq!(status(&engine, "always"), "running 0 0");
+}
+
+#[test]
+fn a_reboot_starts_what_others_need_first() {
+    let engine = engine!(new);
+    let compose = |name: &str, needs: &str| {
+        let labels = [
+            "com.docker.compose.project=p".to_owned(),
+            format!("com.docker.compose.service={name}"),
+            format!("com.docker.compose.depends_on={needs}"),
+        ];
+        let mut words =
+            vec!["run", "-d", "--network", "none", "--name", name, "--restart", "always"];
+        labels.iter().for_each(|label| words.extend(["--label", label]));
+        let check = ["--health-cmd", "test -e /ready", "--health-interval", "100ms", "--health-retries", "100"];
+        if name == "db" {
+            words.extend(check);
+        }
+        words.extend(["bb", "sh", "-c", "busybox rm -f /ready; sleep 1; touch /ready; sleep 600"]);
+        engine.ok(&words);
+    };
+    compose("web", "app:service_started:true");
+    compose("app", "db:service_healthy:false,web:service_started:false");
+    compose("db", "");
+    let joined = ["--network", "container:db", "--restart", "always", "bb", "sleep", "600"];
+    engine.ok(&[&["run", "-d", "--name", "beside"][..], &joined].concat());
+    reboot(&engine);
+    let booted = engine.run(&["system", "boot"]);
+    assert_eq!((booted.code, booted.out.lines().count()), (0, 4), "{booted:?}");
+    // The two that wait for each other do not, and it is told.
+    assert!(booted.err.contains("does not wait for"), "{booted:?}");
+    let started = |name: &str| engine.inspect(name, "{{.State.StartedAt}}");
+    assert!(started("db") < started("beside"), "{booted:?}");
+    let (db, app) = (started("db"), started("app"));
+    assert!(db < app, "{db} {app}");
+    let healthy = engine.ok(&[
+        "events",
+        "--since",
+        "1m",
+        "--until",
+        "0s",
+        "--filter",
+        "container=db",
+        "--filter",
+        "event=health_status",
+        "--format",
+        "{{.Action}}",
+    ]);
+    assert!(healthy.ends_with("health_status: healthy"), "{healthy}");
+}
+
+#[test]
+fn the_unit_for_systemd() {
+    let engine = engine!(new);
+    let unit = engine.ok(&["system", "install", "--print"]);
+    let root = engine.path("root").display().to_string();
+    let run = engine.path("run").display().to_string();
+    let line = unit.lines().find(|line| line.starts_with("ExecStart=")).unwrap();
+    assert!(line.ends_with(&format!(" --root {root} --runroot {run} system boot")), "{line}");
+    assert!(line.starts_with("ExecStart=/"), "{line}");
+    for wanted in ["Type=oneshot", "KillMode=process", "WantedBy=multi-user.target"] {
+        assert!(unit.lines().any(|line| line == wanted), "{unit}");
+    }
+    let directory = engine.path("units").display().to_string();
+    let installed = engine.ok(&["system", "install", "--directory", &directory]);
+    assert_eq!(std::fs::read_to_string(&installed).unwrap().trim(), unit);
+    let verify = engine.beside(&format!("command -v systemd-analyze >/dev/null || exit 0; systemd-analyze verify --man=no {installed}"));
+    assert_eq!(verify.code, 0, "{verify:?}");
+    let refused = engine.run(&["system", "install", "--user"]);
+    assert!(refused.code != 0 && refused.err.contains("--user"), "{refused:?}");
+}
+
+#[test]
+fn what_can_be_waited_for() {
+    let engine = engine!(new);
+    let waiting = |condition: &str, name: &str| {
+        let mut command = engine.command(&["wait", "--condition", condition, name]);
+        command.stdout(std::process::Stdio::piped()).spawn().unwrap()
+    };
+    let told = |child: std::process::Child| {
+        let output = child.wait_with_output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    engine.ok(&["create", "--network", "none", "--name", "one", "bb", "sh", "-c", "exit 6"]);
+    assert_eq!(engine.ok(&["wait", "one"]), "0", "it does not run");
+    let (next, removed) = (waiting("next-exit", "one"), waiting("removed", "one"));
+    std::thread::sleep(Duration::from_millis(200));
+    engine.ok(&["start", "one"]);
+    assert_eq!(told(next), "6");
+    engine.ok(&["rm", "one"]);
+    assert_eq!(told(removed), "6");
+    run(&engine, "gone", &["--rm"], "sleep 0.3; exit 7");
+    assert_eq!(told(waiting("removed", "gone")), "7");
+    run(&engine, "orphan", &[], "sleep 1; exit 8");
+    let pid = engine.inspect("orphan", "{{.State.MonitorPid}}");
+    engine.beside(&format!("kill -9 {pid}"));
+    assert_eq!(told(waiting("not-running", "orphan")), "255", "nobody saw it");
+    let refused = engine.run(&["wait", "--condition", "done", "orphan"]);
+    assert!(refused.err.contains("must be not-running, next-exit or removed"), "{refused:?}");
 }

@@ -7,6 +7,7 @@
 #![deny(clippy::print_stderr, clippy::print_stdout, reason = "both panic where nobody reads")]
 
 pub mod bind_source;
+pub mod boot;
 pub mod build;
 pub mod changes;
 pub mod check;
@@ -45,3 +46,4 @@ pub mod top;
 pub mod usage;
 pub mod view;
 pub mod volume;
+pub mod wait;

@@ -10,9 +10,10 @@ use rustix::event::epoll;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify;
 use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::container::Container;
-use crate::container::state::Status;
+use crate::container::state::{State, Status};
 use crate::error::{Error, Result, file};
 use crate::monitor::protocol::{Attachment, Event, Received, Request};
 
@@ -50,6 +51,8 @@ pub struct Waiting {
     ready: OwnedFd,
     changes: OwnedFd,
     monitor: Option<Attachment>,
+    /// The program of a container whose monitor was killed.
+    orphan: Option<OwnedFd>,
     /// The last exit status that is known.
     exit_code: Option<i32>,
     /// Only an end after the beginning counts.
@@ -83,6 +86,7 @@ impl Waiting {
             ready,
             changes,
             monitor: None,
+            orphan: None,
             exit_code: None,
             has_ended: false,
         };
@@ -133,12 +137,33 @@ impl Waiting {
         if !runs && state.status == Status::Exited && !self.has_ended {
             self.exit_code = Some(state.exit_code);
         }
+        if runs && self.monitor.is_none() {
+            self.watch_orphan(&state)?;
+        } else if !runs && self.orphan.take().is_some() {
+            self.has_ended = true;
+        }
         let is_met = match self.condition {
             WaitCondition::NotRunning => self.has_ended || (!runs && self.monitor.is_none()),
             WaitCondition::NextExit => self.has_ended,
             WaitCondition::Removed => false,
         };
         Ok(is_met.then_some(self.exit_code.unwrap_or_default()))
+    }
+
+    /// Has the descriptor tell the end of a program that no monitor tells of.
+    fn watch_orphan(&mut self, state: &State) -> Result<()> {
+        let Some(pid) = Pid::from_raw(state.pid).filter(|_| self.orphan.is_none()) else {
+            return Ok(());
+        };
+        // Gone meanwhile: the state says so when it is read again.
+        let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return Ok(()) };
+        if state.is_alive() {
+            let data = epoll::EventData::new_u64(2);
+            epoll::add(&self.ready, &pidfd, data, epoll::EventFlags::IN)
+                .map_err(file("watch", &self.container.directory))?;
+            self.orphan = Some(pidfd);
+        }
+        Ok(())
     }
 
     /// Takes what the monitor has said.

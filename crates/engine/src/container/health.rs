@@ -173,6 +173,12 @@ impl HealthCheck {
         }
     }
 
+    /// How long a container that does not become healthy can be `starting`.
+    pub fn patience(&self) -> Duration {
+        let round = time(self.interval, 30) + self.timeout();
+        self.start_period() + round * self.retries().saturating_add(1)
+    }
+
     fn start_period(&self) -> Duration {
         Duration::from_nanos(self.start_period)
     }
