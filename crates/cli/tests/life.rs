@@ -343,7 +343,14 @@ fn a_reboot_starts_what_others_need_first() {
         let mut words =
             vec!["run", "-d", "--network", "none", "--name", name, "--restart", "always"];
         labels.iter().for_each(|label| words.extend(["--label", label]));
-        let check = ["--health-cmd", "test -e /ready", "--health-interval", "100ms", "--health-retries", "100"];
+        let check = [
+            "--health-cmd",
+            "test -e /ready",
+            "--health-interval",
+            "100ms",
+            "--health-retries",
+            "100",
+        ];
         if name == "db" {
             words.extend(check);
         }
