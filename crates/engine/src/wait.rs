@@ -121,7 +121,9 @@ impl Waiting {
         while reader.next().is_ok() {}
         self.hear()?;
         if !self.container.directory.join("container.json").exists() {
-            return Ok(Some(self.exit_code.unwrap_or_default()));
+            // Its monitor, which removes it with --rm, has yet to say how it ended.
+            let is_known = self.has_ended || self.monitor.is_none();
+            return Ok(is_known.then_some(self.exit_code.unwrap_or_default()));
         }
         self.connect()?;
         self.hear()?;
@@ -129,7 +131,8 @@ impl Waiting {
             Ok(state) => state,
             // Removed meanwhile.
             Err(_) if !self.container.directory.exists() => {
-                return Ok(Some(self.exit_code.unwrap_or_default()));
+                let is_known = self.has_ended || self.monitor.is_none();
+                return Ok(is_known.then_some(self.exit_code.unwrap_or_default()));
             }
             Err(error) => return Err(error),
         };
