@@ -1,8 +1,17 @@
 //! The command line: docker compose's words and flags.
 
+mod making;
+mod others;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+
+pub(crate) use making::{Create, Down, Exec, Logs, Ls, Making, Ps, Run, Services, Up};
+pub(crate) use others::{
+    Attach, Build, Commit, Cp, Events, Export, Images, Kill, Port, Pull, Push, Restart, Rm, Scale,
+    Stats, Stop, Systemd, Version, Wait, Watch,
+};
 
 /// `compose`.
 #[derive(Debug, Args)]
@@ -50,6 +59,72 @@ pub(crate) enum Command {
     /// Parse, resolve and render compose file in canonical format
     #[command(visible_alias = "convert")]
     Config(Config),
+    /// Create and start containers
+    Up(Up),
+    /// Stop and remove containers, networks
+    Down(Down),
+    /// List containers
+    Ps(Ps),
+    /// List running compose projects
+    Ls(Ls),
+    /// View output from containers
+    Logs(Logs),
+    /// Execute a command in a running container
+    Exec(Exec),
+    /// Run a one-off command on a service
+    Run(Run),
+    /// Creates containers for a service
+    Create(Create),
+    /// Start services
+    Start(Services),
+    /// Stop services
+    Stop(Stop),
+    /// Restart service containers
+    Restart(Restart),
+    /// Force stop service containers
+    Kill(Kill),
+    /// Removes stopped service containers
+    Rm(Rm),
+    /// Pause services
+    Pause(Services),
+    /// Unpause services
+    Unpause(Services),
+    /// Build or rebuild services
+    Build(Build),
+    /// Pull service images
+    Pull(Pull),
+    /// Push service images
+    Push(Push),
+    /// List images used by the created containers
+    Images(Images),
+    /// Print the public port for a port binding
+    Port(Port),
+    /// Display the running processes
+    Top(Services),
+    /// Display a live stream of container(s) resource usage statistics
+    Stats(Stats),
+    /// Receive real time events from containers
+    Events(Events),
+    /// Copy files/folders between a service container and the local filesystem
+    Cp(Cp),
+    /// Scale services
+    Scale(Scale),
+    /// Block until containers of all (or specified) services stop
+    Wait(Wait),
+    /// Attach local standard input, output, and error streams to a service's running container
+    Attach(Attach),
+    /// List volumes
+    Volumes(Images),
+    /// Watch build context for service and rebuild/refresh containers when files are updated
+    Watch(Watch),
+    /// Export a service container's filesystem as a tar archive
+    Export(Export),
+    /// Create a new image from a service container's changes
+    Commit(Commit),
+    /// Print a systemd unit that starts the project at boot
+    Systemd(Systemd),
+    /// Show version information
+    Version(Version),
 }
 
 /// `config`.

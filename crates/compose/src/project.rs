@@ -194,6 +194,11 @@ impl Request {
         Ok(paths)
     }
 
+    /// Whether there is a compose file, given or found.
+    pub(crate) fn has_file(&self) -> bool {
+        self.find_files(&self.environment).is_ok()
+    }
+
     /// Reads the project.
     ///
     /// # Errors
@@ -311,8 +316,8 @@ impl Request {
                 None => crate::load::read(&input.path).unwrap_or_default(),
             };
             let documents = crate::yaml::parse(&text, 0).unwrap_or_default();
-            let names = documents.iter().filter_map(|one| one.text_of("name"));
-            found = names.last().map(str::to_owned).or(found);
+            let mut names = documents.iter().filter_map(|one| one.text_of("name"));
+            found = names.next_back().map(str::to_owned).or(found);
         }
         if let Some(name) = found {
             let lookup = |name: &str| environment.get(name).cloned();
@@ -403,6 +408,42 @@ impl Project {
         services.retain(|name, _| wanted.contains(name));
         drop_unused(&mut self.root);
         Ok(())
+    }
+
+    /// Keeps only these services; all where none is named.
+    ///
+    /// # Errors
+    /// A name that no service has.
+    pub(crate) fn keep_only(&mut self, names: &[String]) -> Result<(), Failure> {
+        self.keep_named(names)?;
+        let services = self
+            .root
+            .as_map_mut()
+            .and_then(|map| map.get_mut("services"))
+            .and_then(Node::as_map_mut);
+        if let Some(services) = services
+            && !names.is_empty()
+        {
+            services.retain(|name, _| names.contains(name));
+            drop_unused(&mut self.root);
+        }
+        Ok(())
+    }
+
+    /// A project of which only the name is known.
+    pub(crate) fn bare(name: &str, caller: &crate::run::Caller) -> Self {
+        Self {
+            name: name.to_owned(),
+            directory: caller.current.clone(),
+            files: Vec::new(),
+            env_files: Vec::new(),
+            environment: caller.environment.clone(),
+            root: Node::map(Map::new(), crate::source::Place::default()),
+            all_services: Map::new(),
+            variables: std::collections::BTreeMap::new(),
+            sources: Sources::default(),
+            warnings: Vec::new(),
+        }
     }
 
     /// The image of each service: its own, or the one that is built for it.

@@ -1,15 +1,19 @@
 //! What other crates call, and what is printed.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
 use husk_engine::home::Home;
 
-use crate::arguments::{Command, Compose};
+use crate::arguments::{Command, Compose, Up, Watch};
+use crate::husk::Husk;
+use crate::listing;
 use crate::load::Environment;
 use crate::output;
 use crate::project::{Failure, Project, Request};
+use crate::session::Session;
 use crate::source::Severity;
+use crate::up::Wish;
 
 /// Who calls: the environment and the directory that files and variables come from.
 #[derive(Clone, Debug)]
@@ -68,9 +72,167 @@ impl Compose {
         }
     }
 
-    fn dispatch(&self, _home: &Home, caller: &Caller) -> Result<u8, Failure> {
+    fn dispatch(&self, home: &Home, caller: &Caller) -> Result<u8, Failure> {
         match &self.command {
-            Command::Config(config) => config.run(self.request(caller)),
+            Command::Config(config) => return config.run(self.request(caller)),
+            Command::Ls(ls) => return listing::ls(home, ls),
+            Command::Version(version) => return listing::version(version),
+            _ => {}
+        }
+        if !["auto", "always", "never"].contains(&self.ansi.as_str()) {
+            return Err(format!("--ansi {:?}: must be auto, always or never", self.ansi));
+        }
+        if !["auto", "tty", "plain", "json", "quiet"].contains(&self.progress.as_str()) {
+            return Err(format!(
+                "--progress {:?}: must be auto, tty, plain, json or quiet",
+                self.progress
+            ));
+        }
+        let session = Session {
+            home,
+            husk: Husk::new(home),
+            project: self.project(caller)?,
+            limit: usize::try_from(self.parallel)
+                .ok()
+                .filter(|limit| *limit > 0)
+                .unwrap_or(usize::MAX),
+            dry_run: self.dry_run,
+            quiet: self.progress == "quiet",
+            color: match self.ansi.as_str() {
+                "always" => true,
+                "never" => false,
+                _ => {
+                    std::io::stdout().is_terminal() && !caller.environment.contains_key("NO_COLOR")
+                }
+            },
+        };
+        session.command(&self.command)
+    }
+
+    /// The project; without a file, for commands that need none, what its containers say.
+    fn project(&self, caller: &Caller) -> Result<Project, Failure> {
+        let mut request = self.request(caller);
+        let (named, dependencies) = self.command.services();
+        request.services.clone_from(&named);
+        // What is stopped or removed is so whatever its profile is.
+        request.all_profiles = self.command.takes_all_profiles();
+        let name = self
+            .project_name
+            .clone()
+            .or_else(|| caller.environment.get("COMPOSE_PROJECT_NAME").cloned());
+        let mut project = match (request.load(), name) {
+            (Err(_), Some(name))
+                if self.file.is_empty()
+                    && self.command.works_without_file()
+                    && !request.has_file() =>
+            {
+                return Ok(Project::bare(&name, caller));
+            }
+            (loaded, _) => loaded?,
+        };
+        project.warn();
+        match dependencies {
+            Some(true) => project.keep_named(&named)?,
+            Some(false) => project.keep_only(&named)?,
+            None => {}
+        }
+        Ok(project)
+    }
+}
+
+impl Command {
+    /// The services that are named; whether the project is cut down to them, with what they
+    /// depend on or without.
+    fn services(&self) -> (Vec<String>, Option<bool>) {
+        match self {
+            Self::Up(up) => (up.making.services.clone(), Some(!up.no_deps)),
+            Self::Create(create) => (create.making.services.clone(), Some(true)),
+            Self::Run(run) => (vec![run.service.clone()], Some(!run.no_deps)),
+            Self::Scale(scale) => {
+                let name = |word: &String| word.split('=').next().unwrap_or_default().to_owned();
+                (scale.scale.iter().map(name).collect(), Some(!scale.no_deps))
+            }
+            Self::Watch(watch) => (watch.services.clone(), Some(true)),
+            Self::Build(build) => (build.services.clone(), Some(true)),
+            Self::Pull(pull) => (pull.services.clone(), Some(true)),
+            Self::Push(push) => (push.services.clone(), Some(true)),
+            _ => (Vec::new(), None),
+        }
+    }
+
+    fn takes_all_profiles(&self) -> bool {
+        !matches!(
+            self,
+            Self::Up(_)
+                | Self::Create(_)
+                | Self::Run(_)
+                | Self::Scale(_)
+                | Self::Watch(_)
+                | Self::Build(_)
+                | Self::Pull(_)
+                | Self::Push(_)
+        )
+    }
+
+    /// Whether a project's name is enough.
+    fn works_without_file(&self) -> bool {
+        self.takes_all_profiles() && !matches!(self, Self::Systemd(_))
+    }
+}
+
+impl Session<'_> {
+    fn command(&self, command: &Command) -> Result<u8, Failure> {
+        match command {
+            Command::Config(_) | Command::Ls(_) | Command::Version(_) => Ok(0),
+            Command::Up(up) => {
+                let code = self.up(up)?;
+                if up.watch {
+                    return self.watch(&Watch {
+                        no_up: true,
+                        quiet: false,
+                        services: up.making.services.clone(),
+                    });
+                }
+                Ok(code)
+            }
+            Command::Create(create) => {
+                let wish = Wish { making: create.making.clone(), ..Wish::default() };
+                self.prepare(&wish).map(|_| 0)
+            }
+            Command::Scale(scale) => {
+                let mut up = Up { detach: true, no_deps: scale.no_deps, ..Up::default() };
+                up.making.scale.clone_from(&scale.scale);
+                up.making.no_recreate = true;
+                self.up(&up)
+            }
+            Command::Down(down) => self.down(down),
+            Command::Ps(ps) => self.ps(ps),
+            Command::Logs(logs) => self.logs(logs),
+            Command::Exec(exec) => self.exec(exec),
+            Command::Run(run) => self.run_once(run),
+            Command::Start(services) => self.start_services(&services.services),
+            Command::Stop(stop) => self.stop_services(stop),
+            Command::Restart(restart) => self.restart_services(restart),
+            Command::Kill(kill) => self.kill_services(kill),
+            Command::Rm(rm) => self.remove_services(rm),
+            Command::Pause(services) => self.pause_services(&services.services, true),
+            Command::Unpause(services) => self.pause_services(&services.services, false),
+            Command::Build(build) => self.build_services(build),
+            Command::Pull(pull) => self.pull_services(pull),
+            Command::Push(push) => self.push_services(push),
+            Command::Images(images) => self.images_of(images),
+            Command::Volumes(volumes) => self.volumes(volumes),
+            Command::Port(port) => self.port(port),
+            Command::Top(services) => self.top(&services.services),
+            Command::Stats(stats) => self.stats(stats),
+            Command::Events(events) => self.events(events),
+            Command::Cp(cp) => self.cp(cp),
+            Command::Wait(wait) => self.wait_services(wait),
+            Command::Attach(attach) => self.attach(attach),
+            Command::Watch(watch) => self.watch(watch),
+            Command::Export(export) => self.export(export),
+            Command::Commit(commit) => self.commit(commit),
+            Command::Systemd(_) => Ok(self.systemd()),
         }
     }
 }

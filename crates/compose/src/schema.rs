@@ -3,6 +3,8 @@
 //! One table checks what was written, brings it into its long form, and says in which order
 //! and under which conditions `config` prints it.
 
+mod resources;
+
 /// What a value may be, and into what it is brought.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
@@ -121,6 +123,8 @@ use Kind::{
     Any, Bool, Bytes, Choice, Command, Context, Duration, Environment, Float, Int, Labels, List,
     Map, Object, Options, Path, Special as S, Test, Text, TextOrTexts, Texts, Unique, Word, Words,
 };
+
+use resources::{CONFIG, DEPLOY, NETWORK, SECRET, VOLUME};
 
 /// The file.
 pub(crate) const FILE: Kind = Object(&[
@@ -380,120 +384,6 @@ const MOUNT: Kind = Object(&[
     keep("volume", Object(&[f("labels", Labels), f("nocopy", Bool), f("subpath", Text)])),
     keep("tmpfs", Object(&[f("size", Bytes), f("mode", S(Special::TmpfsMode, &Int))])),
     keep("image", Object(&[f("subpath", Text)])),
-]);
-
-const UPDATE: Kind = Object(&[
-    keep("parallelism", Int),
-    f("delay", Duration),
-    f("failure_action", Text),
-    f("monitor", Duration),
-    f("max_failure_ratio", Float),
-    f("order", Choice(&["start-first", "stop-first"])),
-]);
-
-const DEPLOY: Kind = Object(&[
-    f("mode", Text),
-    keep("replicas", Int),
-    f("labels", Labels),
-    keep("update_config", UPDATE),
-    keep("rollback_config", UPDATE),
-    keep(
-        "resources",
-        Object(&[
-            keep("limits", Object(&[f("cpus", Float), f("memory", Bytes), f("pids", Int)])),
-            keep(
-                "reservations",
-                Object(&[
-                    f("cpus", Float),
-                    f("memory", Bytes),
-                    f("pids", Int),
-                    f("devices", List(&DEVICE_REQUEST)),
-                    f(
-                        "generic_resources",
-                        List(&Object(&[keep(
-                            "discrete_resource_spec",
-                            Object(&[keep("kind", Text), keep("value", Int)]),
-                        )])),
-                    ),
-                ]),
-            ),
-        ]),
-    ),
-    keep(
-        "restart_policy",
-        Object(&[
-            f("condition", Text),
-            keep("delay", Duration),
-            keep("max_attempts", Int),
-            keep("window", Duration),
-        ]),
-    ),
-    keep(
-        "placement",
-        Object(&[
-            f("constraints", Texts),
-            f("preferences", List(&Object(&[f("spread", Text)]))),
-            f("max_replicas_per_node", Int),
-        ]),
-    ),
-    f("endpoint_mode", Text),
-]);
-
-const NETWORK: Kind = Object(&[
-    f("name", Text),
-    f("driver", Text),
-    f("driver_opts", Options),
-    keep(
-        "ipam",
-        Object(&[
-            f("driver", Text),
-            f(
-                "config",
-                List(&Object(&[
-                    f("subnet", Text),
-                    f("gateway", Text),
-                    f("ip_range", Text),
-                    f("aux_addresses", Options),
-                ])),
-            ),
-            f("options", Options),
-        ]),
-    ),
-    f("external", S(Special::External, &Bool)),
-    f("internal", Bool),
-    f("attachable", Bool),
-    f("labels", Labels),
-    keep("enable_ipv4", Bool),
-    keep("enable_ipv6", Bool),
-]);
-
-const VOLUME: Kind = Object(&[
-    f("name", Text),
-    f("driver", Text),
-    f("driver_opts", Options),
-    f("external", S(Special::External, &Bool)),
-    f("labels", Labels),
-]);
-
-const SECRET: Kind = Object(&[
-    f("name", Text),
-    f("file", Path),
-    f("environment", Text),
-    f("external", S(Special::External, &Bool)),
-    f("labels", Labels),
-    f("driver", Text),
-    f("driver_opts", Options),
-    f("template_driver", Text),
-]);
-
-const CONFIG: Kind = Object(&[
-    f("name", Text),
-    f("file", Path),
-    f("environment", Text),
-    f("content", Text),
-    f("external", S(Special::External, &Bool)),
-    f("labels", Labels),
-    f("template_driver", Text),
 ]);
 
 impl Kind {

@@ -106,7 +106,7 @@ pub(crate) struct Mistakes {
 
 impl Mistakes {
     pub(crate) fn show(mut self, sources: &Sources) -> String {
-        self.list.sort_by(|a, b| a.place.cmp(&b.place));
+        self.list.sort_by_key(|one| one.place);
         self.list.dedup();
         let shown: Vec<String> = self.list.iter().map(|one| one.show(sources)).collect();
         shown.join("\n")
