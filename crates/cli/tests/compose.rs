@@ -1,6 +1,11 @@
 //! `husk compose` with a real engine: projects from their first `up` to `down -v`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's failure is a panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test's failure is a panic"
+)]
 
 mod support;
 
