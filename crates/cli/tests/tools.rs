@@ -58,6 +58,20 @@ fn ends_are_explained() {
     assert!(has(&found, "Reasons", "asked to stop by signal 15 (SIGTERM)"), "{found}");
     assert!(has(&found, "Remedies", "--init"), "{found}");
 
+    let probe = ["--health-cmd", "echo no disk; exit 4", "--health-interval", "100ms"];
+    let more =
+        ["--health-retries", "1", "--network", "none", "--name", "ill", "bb", "sleep", "100"];
+    engine.ok(&[&["run", "-d"], &probe[..], &more[..]].concat());
+    for _ in 0..200 {
+        if has(&explained(&engine, "ill"), "Reasons", "exit status 4: no disk") {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let found = explained(&engine, "ill");
+    assert!(has(&found, "Reasons", "it is unhealthy"), "{found}");
+    engine.ok(&["rm", "-f", "ill"]);
+
     engine.ok(&["create", "--name", "new", "bb", "true"]);
     assert!(explained(&engine, "new")["Summary"].as_str().unwrap().contains("never started"));
     let text = engine.ok(&["explain", "three"]);

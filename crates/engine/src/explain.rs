@@ -72,6 +72,13 @@ pub fn explain(home: &Home, container: &Container) -> Result<Explanation> {
         _ if is_unstarted(&state) => unstarted(container, &state, &mut found),
         _ => exit::explain(container, &state, &past, &mut found),
     }
+    health(container, &state, &mut found)?;
+    if state.restart_count > 0 {
+        found.reasons.push(format!(
+            "its program has been run again {} times since it was started by hand (--restart {})",
+            state.restart_count, container.record.config.restart
+        ));
+    }
     found.history = history(&past);
     found.ports = port::all(home, container, &state, &mut found.reasons, &mut found.remedies);
     found.log = last_lines(container);
@@ -111,6 +118,29 @@ fn running(container: &Container, state: &State, found: &mut Explanation) {
     if !state.error.is_empty() {
         found.reasons.push(state.error.clone());
     }
+}
+
+/// What the last failed probe said, where it counts.
+fn health(container: &Container, state: &State, found: &mut Explanation) -> Result<()> {
+    let health = container.health(state)?.unwrap_or_default();
+    let Some(probe) = health.log.last().filter(|probe| probe.exit_code != 0) else {
+        return Ok(());
+    };
+    if state.status == Status::Running && health.failing_streak > 0 {
+        let said = probe.output.trim();
+        let said = if said.is_empty() { "wrote nothing" } else { said };
+        found.reasons.push(format!(
+            "it is {}: the last {} health probes failed, the latest with exit status {}: {said}",
+            health.status.name(),
+            health.failing_streak,
+            probe.exit_code
+        ));
+        found.remedies.push(format!(
+            "run the probe by hand: husk exec {} and the command of its health check",
+            container.record.name
+        ));
+    }
+    Ok(())
 }
 
 /// What the journal has about the container, the oldest first. It may have been lost, or never
