@@ -10,7 +10,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::{ENGINE_FAILED, Error, Result, file};
 use crate::{
-    archive, build, complete, container, context, cp, create, debug, diff, events, explain, group,
+    archive, build, checkpoint, complete, container, context, cp, create, debug, diff, events, explain, group,
     help, image, inspect, listing, logs, namespaces, network, output, reference, registry, rules,
     secret, stats, system, unbuilt, update, usage, volume,
 };
@@ -423,6 +423,7 @@ fn run(cli: Cli) -> Result<u8> {
         Command::System(system) => system.run(&home),
         Command::Builder(builder) => builder.run(&home),
         Command::Network(network) => network.run(&home),
+        Command::Checkpoint(checkpoint) => checkpoint.run(&home),
         Command::Volume(volume) => volume.run(&home),
         Command::Compose(compose) => Ok(compose.run(&home, &compose_caller()?)),
         Command::Completion(completion) => completion.run(&help::extend(Cli::command())),

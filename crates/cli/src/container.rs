@@ -1,5 +1,6 @@
 //! Commands that change containers.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -7,6 +8,7 @@ use clap::Args;
 use super::attach::{self, End, Options};
 use super::{flags, for_each, output};
 use crate::error::{EngineError, Error, Result};
+use husk_engine::checkpoint::{self, Place, RestoreRequest};
 use husk_engine::container::state::Status;
 use husk_engine::container::sweep;
 use husk_engine::container::{Container, Source};
@@ -40,6 +42,12 @@ pub(super) struct Start {
     /// Key sequence for detaching from the container
     #[arg(long, default_value = "ctrl-p,ctrl-q")]
     detach_keys: String,
+    /// Go on from this checkpoint
+    #[arg(long, value_name = "NAME")]
+    checkpoint: Option<String>,
+    /// Directory of the checkpoint, if it is not the container's own
+    #[arg(long, value_name = "DIR")]
+    checkpoint_dir: Option<PathBuf>,
     /// Names or IDs
     #[arg(required = true)]
     containers: Vec<String>,
@@ -47,6 +55,15 @@ pub(super) struct Start {
 
 impl Start {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
+        let checkpoint = self.checkpoint.as_ref().filter(|name| !name.is_empty());
+        if let Some(name) = checkpoint {
+            let directory = self.checkpoint_dir.clone();
+            let place = Place { directory, name: name.clone() };
+            return self.start_from(home, &place);
+        }
+        if self.checkpoint_dir.is_some() {
+            return Err(Error::other("--checkpoint-dir goes with --checkpoint"));
+        }
         if !self.attach && !self.interactive {
             return for_each(&self.containers, |name| {
                 let container = Container::find(home, name)?;
@@ -80,6 +97,24 @@ impl Start {
             Err(EngineError::Running(_)) => attach_running(&container, &options),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+impl Start {
+    fn start_from(&self, home: &Home, place: &Place) -> Result<u8> {
+        let [name] = self.containers.as_slice() else {
+            return Err(Error::other("only one container can be started from a checkpoint"));
+        };
+        if self.attach || self.interactive {
+            return Err(Error::other(
+                "--checkpoint does not go with --attach: attach to the container when it runs",
+            ));
+        }
+        let container = Container::find(home, name)?;
+        let (request, start) = (RestoreRequest::default(), StartRequest::default());
+        checkpoint::restore(home, &container, place, &request, &start, &mut |text| notice(text))?;
+        output::line(name)?;
+        Ok(0)
     }
 }
 

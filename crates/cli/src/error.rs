@@ -130,6 +130,7 @@ pub(crate) fn flag_of(field: Field) -> &'static str {
         Field::BuildArguments => "--build-arg",
         Field::BuildContexts => "--build-context",
         Field::CapAdd => "--cap-add",
+        Field::Checkpoint => "checkpoint",
         Field::CapDrop => "--cap-drop",
         Field::CgroupParent => "--cgroup-parent",
         Field::CgroupnsMode => "--cgroupns",

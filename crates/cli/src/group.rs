@@ -3,7 +3,7 @@
 use clap::Subcommand;
 
 use super::{
-    archive, build, container, cp, create, diff, image, inspect, listing, logs, prune, registry,
+    archive, build, checkpoint, container, cp, create, diff, image, inspect, listing, logs, prune, registry,
     stats, update,
 };
 use crate::error::Result;
@@ -14,6 +14,8 @@ use husk_engine::home::Home;
 pub(super) enum ContainerGroup {
     /// Attach to a running container
     Attach(container::Attach),
+    /// Write the programs of running containers to files, and stop them
+    Checkpoint(checkpoint::ContainerCheckpoint),
     /// Copy files between a container and the local file system
     Cp(cp::Cp),
     /// Create a container without starting it
@@ -46,6 +48,8 @@ pub(super) enum ContainerGroup {
     /// Remove containers
     #[command(visible_alias = "remove")]
     Rm(container::Rm),
+    /// Start containers from what container checkpoint has written
+    Restore(checkpoint::ContainerRestore),
     /// Create and run a new container from an image
     Run(create::Run),
     /// Start stopped containers
@@ -68,6 +72,7 @@ impl ContainerGroup {
     pub(super) fn run(self, home: &Home) -> Result<u8> {
         match self {
             Self::Attach(attach) => attach.run(home),
+            Self::Checkpoint(checkpoint) => checkpoint.run(home),
             Self::Cp(cp) => cp.run(home),
             Self::Create(create) => create.run(home),
             Self::Diff(diff) => diff.run(home),
@@ -83,6 +88,7 @@ impl ContainerGroup {
             Self::Rename(rename) => rename.run(home),
             Self::Restart(stop) => stop.run(home, true),
             Self::Rm(rm) => rm.run(home),
+            Self::Restore(restore) => restore.run(home),
             Self::Run(run) => run.run(home),
             Self::Start(start) => start.run(home),
             Self::Stats(stats) => stats.run(home),

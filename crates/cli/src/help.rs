@@ -22,7 +22,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
     (
         "Management commands",
         &[
-            "builder",
+            "builder", "checkpoint",
             "compose",
             "container",
             "context",

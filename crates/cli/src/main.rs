@@ -14,6 +14,7 @@ mod archive;
 mod attach;
 mod boot;
 mod build;
+mod checkpoint;
 mod color;
 mod command;
 mod complete;

@@ -37,7 +37,7 @@ const NO_DAEMON: &str = "is not supported: husk has no daemon to connect to";
 
 /// Flags: their letter where Docker has one, a slash, and their name. That is also the id, which
 /// no flag of husk's own has.
-const FLAGS: [(Commands, &str, Kind); 64] = [
+const FLAGS: [(Commands, &str, Kind); 62] = [
     (&[""], "D/debug", HarmlessBool(true, "")),
     (&[""], "l/log-level", Harmless(&["debug", "info", "warn", "error", "fatal"], LOG_LEVELS)),
     (&[""], "c/context", Harmless(&["default"], NO_DAEMON)),
@@ -110,8 +110,6 @@ const FLAGS: [(Commands, &str, Kind); 64] = [
     (&["network connect"], "/driver-opt", Value),
     (&["network connect"], "/link", Value),
     (&["network connect"], "/link-local-ip", Value),
-    (&["start"], "/checkpoint", Value),
-    (&["start"], "/checkpoint-dir", Value),
     (
         &["volume create"],
         "o/opt",
@@ -129,7 +127,6 @@ const COMMANDS: [(&str, &[&str]); 5] = [
         &[
             "bake",
             "buildx",
-            "checkpoint",
             "commit",
             "config",
             "init",

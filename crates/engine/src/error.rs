@@ -85,6 +85,22 @@ pub enum Error {
          container to give it a new one"
     )]
     NoMonitor(String),
+    /// No checkpoint of the container has the name.
+    #[error("container {container} has no checkpoint {name}")]
+    NoCheckpoint {
+        /// The container's name.
+        container: String,
+        /// The checkpoint's.
+        name: String,
+    },
+    /// A checkpoint of that name is there.
+    #[error("container {container} has a checkpoint {name} already: remove it, or choose another name")]
+    CheckpointExists {
+        /// The container's name.
+        container: String,
+        /// The checkpoint's.
+        name: String,
+    },
     /// No exec session of the container has the id.
     #[error("no such exec session: {0}")]
     NoExec(String),

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
+use crate::checkpoint;
 use crate::container::Container;
 use crate::container::state::Status;
 use crate::error::{Error, ErrorKind, Result, file};
@@ -52,6 +53,18 @@ pub fn start(
 
 /// The same where the caller holds the container's lock.
 pub(crate) fn start_locked(
+    home: &Home,
+    container: &Container,
+    request: &StartRequest,
+    notice: &mut dyn FnMut(String),
+) -> Result<Attachment> {
+    // Of a restore that was killed.
+    checkpoint::forget(container);
+    start_as_ordered(home, container, request, notice)
+}
+
+/// The same, from the checkpoint that was ordered, if one was.
+pub(crate) fn start_as_ordered(
     home: &Home,
     container: &Container,
     request: &StartRequest,

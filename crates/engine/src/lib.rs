@@ -11,6 +11,7 @@ pub mod boot;
 pub mod build;
 pub mod changes;
 pub mod check;
+pub mod checkpoint;
 pub mod clock;
 pub mod connection;
 pub mod container;

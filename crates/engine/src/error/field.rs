@@ -41,6 +41,8 @@ fields! {
     CapAdd = "HostConfig.CapAdd",
     CapDrop = "HostConfig.CapDrop",
     CgroupParent = "HostConfig.CgroupParent",
+    /// The name of a checkpoint.
+    Checkpoint = "CheckpointID",
     CgroupnsMode = "HostConfig.CgroupnsMode",
     /// Instructions of a Dockerfile that change an image's config.
     Changes = "changes",

@@ -86,6 +86,8 @@ impl Error {
             Self::Record { .. } => ErrorKind::Damaged,
             Self::Field { .. } | Self::Reference(_) => ErrorKind::InvalidArgument,
             Self::NoContainer(_) | Self::NoVolume(_) | Self::NoExec(_) => ErrorKind::NotFound,
+            Self::NoCheckpoint { .. } => ErrorKind::NotFound,
+            Self::CheckpointExists { .. } => ErrorKind::Conflict,
             Self::VolumeInUse { .. }
             | Self::NameInUse { .. }
             | Self::Restarting(_)

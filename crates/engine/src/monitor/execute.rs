@@ -26,6 +26,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
 use super::streams::{Streams, listen_for_terminal};
+use crate::checkpoint::Restore;
 use crate::connection::Connection;
 use crate::container::Container;
 use crate::container::config::Limits;
@@ -53,9 +54,14 @@ pub(super) fn execute(
     notice: &mut dyn FnMut(String),
 ) -> Result<Executed> {
     let mut call = Call::new(runtime, container)?;
-    let proxy = match runtime.is_own() && !network.needs_process() {
-        true => call.run(network, notice)?,
-        false => {
+    let proxy = match (Restore::take(container)?, runtime.is_own() && !network.needs_process()) {
+        (Some(restore), _) => {
+            let proxy = network.connect(&container.record.config, notice)?;
+            call.restore(&restore, notice)?;
+            proxy
+        }
+        (None, true) => call.run(network, notice)?,
+        (None, false) => {
             let proxy = network.connect(&container.record.config, notice)?;
             call.create(notice)?;
             network
@@ -93,6 +99,15 @@ impl<'a> Call<'a> {
     /// `create`.
     fn create(&mut self, notice: &mut dyn FnMut(String)) -> Result<()> {
         self.begin(&["create"])?.end(self.runtime)?.into_iter().for_each(notice);
+        Ok(())
+    }
+
+    /// `restore`.
+    fn restore(&mut self, restore: &Restore, notice: &mut dyn FnMut(String)) -> Result<()> {
+        let flags = restore.flags();
+        let mut words = vec!["restore", "--detach"];
+        words.extend(flags.iter().map(String::as_str));
+        self.begin(&words)?.end(self.runtime)?.into_iter().for_each(notice);
         Ok(())
     }
 

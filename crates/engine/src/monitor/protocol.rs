@@ -38,6 +38,9 @@ pub const SESSIONS: u32 = 1;
 /// `Changed`.
 pub const POLICIES: u32 = 2;
 
+/// In [`Request::ByHand`]: what was announced is not going to end the program after all.
+pub const NOBODY: i32 = -1;
+
 /// Most bytes of data in a message.
 pub const MAX_DATA: usize = 16 << 10;
 

@@ -503,6 +503,7 @@ impl Server {
                 }
             }
             Request::Restart => client.awaits_start = true,
+            Request::ByHand(protocol::NOBODY) => self.forget_stop(),
             Request::ByHand(signal) => self.note_by_hand(signal),
             Request::Stop(signal, patience) => {
                 self.note_by_hand(0);
