@@ -95,7 +95,8 @@ fn container_checkpoint_and_restore() {
     let engine = engine!(with_network);
     let Some(path) = search_path() else { return skip("no criu that works here") };
     let path = path.as_str();
-    engine.ok(&["run", "-d", "--name", "job", "bb", "sh", "-c", COUNTER]);
+    // A checkpoint is an end that somebody asked for: no restart policy undoes it.
+    engine.ok(&["run", "-d", "--restart", "always", "--name", "job", "bb", "sh", "-c", COUNTER]);
     number(&engine, 3);
     let without = engine.command(&["container", "checkpoint", "job"]).env("PATH", "/usr/bin:/bin").output();
     let without: Done = without.unwrap().into();
@@ -104,6 +105,7 @@ fn container_checkpoint_and_restore() {
         assert_eq!(engine.inspect("job", "{{.State.Status}}"), "running");
     }
     assert_eq!(ok(&engine, path, &["container", "checkpoint", "--all"]), "job\n");
+    assert_eq!(engine.inspect("job", "{{.State.Status}}"), "exited");
     let stopped = last_number(&engine);
     assert_eq!(ok(&engine, path, &["container", "restore", "--keep", "job"]), "job\n");
     number(&engine, stopped);

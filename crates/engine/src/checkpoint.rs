@@ -21,7 +21,6 @@ use crate::events;
 use crate::home::{Home, make_directory};
 use crate::launch::{self, StartRequest};
 use crate::monitor::protocol::{self, Attachment, Request};
-use crate::pause::running;
 use crate::rootless;
 use crate::runtime::Runtime;
 use crate::stop;
@@ -151,7 +150,7 @@ fn refuse_rootless() -> Result<()> {
 pub fn create(home: &Home, container: &Container, request: &CheckpointRequest) -> Result<()> {
     refuse_rootless()?;
     let _lock = container.lock()?;
-    running(container)?;
+    container.running()?;
     let name = &container.record.name;
     if container.record.config.auto_remove
         && !request.leave_running
@@ -270,7 +269,7 @@ pub fn restore(
 ) -> Result<Attachment> {
     refuse_rootless()?;
     let _lock = container.lock()?;
-    if container.state()?.status == Status::Running {
+    if matches!(container.state()?.status, Status::Running | Status::Restarting) {
         return Err(Error::Running(container.record.name.clone()));
     }
     let images = find(container, place)?;

@@ -20,7 +20,7 @@ use super::event_loop::EventLoop;
 use super::failed;
 use super::log::Log;
 use super::probe::Checker;
-use super::protocol::{Event, Request};
+use super::protocol::{Event, NOBODY, Request};
 use super::session::Session;
 use super::streams::{Stream, Streams};
 use crate::container::Container;
@@ -503,7 +503,7 @@ impl Server {
                 }
             }
             Request::Restart => client.awaits_start = true,
-            Request::ByHand(protocol::NOBODY) => self.forget_stop(),
+            Request::ByHand(NOBODY) => self.forget_stop(),
             Request::ByHand(signal) => self.note_by_hand(signal),
             Request::Stop(signal, patience) => {
                 self.note_by_hand(0);
