@@ -3,8 +3,8 @@
 use clap::Subcommand;
 
 use super::{
-    archive, build, checkpoint, container, cp, create, diff, image, inspect, listing, logs, prune, registry,
-    stats, update,
+    archive, build, checkpoint, container, cp, create, diff, image, inspect, listing, logs, prune,
+    registry, stats, update,
 };
 use crate::error::Result;
 use husk_engine::home::Home;

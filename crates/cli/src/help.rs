@@ -22,7 +22,8 @@ const GROUPS: [(&str, &[&str]); 4] = [
     (
         "Management commands",
         &[
-            "builder", "checkpoint",
+            "builder",
+            "checkpoint",
             "compose",
             "container",
             "context",

@@ -52,7 +52,10 @@ fn a_container_starts_from_its_checkpoint() {
     engine.ok(&[&run_it[..], &["sh", "-c", COUNTER]].concat());
     number(&engine, 3);
     let address = engine.inspect("job", "{{.NetworkSettings.IPAddress}}");
-    assert_eq!(ok(&engine, path, &["checkpoint", "create", "--leave-running", "job", "one"]), "one\n");
+    assert_eq!(
+        ok(&engine, path, &["checkpoint", "create", "--leave-running", "job", "one"]),
+        "one\n"
+    );
     number(&engine, last_number(&engine));
     let again = run(&engine, path, &["checkpoint", "create", "job", "one"]);
     assert!(again.code != 0 && again.err.contains("has a checkpoint one already"), "{}", again.err);
@@ -98,7 +101,8 @@ fn container_checkpoint_and_restore() {
     // A checkpoint is an end that somebody asked for: no restart policy undoes it.
     engine.ok(&["run", "-d", "--restart", "always", "--name", "job", "bb", "sh", "-c", COUNTER]);
     number(&engine, 3);
-    let without = engine.command(&["container", "checkpoint", "job"]).env("PATH", "/usr/bin:/bin").output();
+    let without =
+        engine.command(&["container", "checkpoint", "job"]).env("PATH", "/usr/bin:/bin").output();
     let without: Done = without.unwrap().into();
     if !Path::new("/usr/sbin/criu").exists() {
         assert!(without.code != 0 && without.err.contains("package criu"), "{}", without.err);

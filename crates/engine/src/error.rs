@@ -94,7 +94,9 @@ pub enum Error {
         name: String,
     },
     /// A checkpoint of that name is there.
-    #[error("container {container} has a checkpoint {name} already: remove it, or choose another name")]
+    #[error(
+        "container {container} has a checkpoint {name} already: remove it, or choose another name"
+    )]
     CheckpointExists {
         /// The container's name.
         container: String,
