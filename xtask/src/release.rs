@@ -31,7 +31,8 @@ unstable, which it makes once in target/musl-root (some minutes and 1.5 GB).
 ";
 
 /// The programs that are released, and their packages.
-const PROGRAMS: [(&str, &str); 2] = [("husk-cli", "husk"), ("husk-runtime", "husk-oci")];
+const PROGRAMS: [(&str, &str); 3] =
+    [("husk-cli", "husk"), ("husk-api", "husk-serve"), ("husk-runtime", "husk-oci")];
 
 /// What the C code of two dependencies of husk is compiled with.
 const NEEDS: &[Need] =

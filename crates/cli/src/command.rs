@@ -10,9 +10,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::{ENGINE_FAILED, Error, Result, file};
 use crate::{
-    archive, build, checkpoint, complete, container, context, cp, create, debug, diff, events,
-    explain, group, help, image, inspect, listing, logs, namespaces, network, output, reference,
-    registry, rules, secret, stats, system, unbuilt, update, usage, volume,
+    archive, build, checkpoint, complete, container, context, cp, create, debug, diff, events, explain, group, help, image, inspect, listing, logs, namespaces, network, output, reference, registry, rules, secret, serve, stats, system, unbuilt, update, usage, volume,
 };
 use husk_engine::home::Home;
 use husk_engine::notice::printable;
@@ -126,6 +124,8 @@ enum Command {
     Stats(stats::Stats),
     /// Update the resource limits of containers
     Update(update::Update),
+    /// Serve Docker's Engine API on a socket
+    Serve(serve::Serve),
     /// Show information about the engine and the host
     Info(system::Info),
     /// Show version information
@@ -350,6 +350,7 @@ fn needs_ids(command: &Command) -> bool {
             | Command::Complete(_)
             | Command::Completion(_)
             | Command::Man(_)
+            | Command::Serve(_)
             | Command::HoldNamespace
             | Command::Monitor { .. }
     )
@@ -419,6 +420,7 @@ fn run(cli: Cli) -> Result<u8> {
         Command::Logout(logout) => logout.run(),
         Command::Stats(stats) => stats.run(&home),
         Command::Update(update) => update.run(&home),
+        Command::Serve(serve) => serve.run(&home),
         Command::Info(info) => info.run(&home),
         Command::Version(version) => version.run(&home),
         Command::Container(group) => group.run(&home),

@@ -58,7 +58,7 @@ impl Logs {
         };
         let since = self.since.as_deref().map(|text| time("--since", text)).transpose()?;
         let until = self.until.as_deref().map(|text| time("--until", text)).transpose()?;
-        Ok(LogRequest { tail, since, until, follow: self.follow })
+        Ok(LogRequest { tail, since, until, follow: self.follow, cancel: None })
     }
 
     fn print(&self, piece: &Piece) -> Result<()> {

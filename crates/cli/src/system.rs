@@ -35,6 +35,8 @@ pub(super) enum System {
     Install(boot::Install),
     /// Remove unused data
     Prune(prune::Everything),
+    /// Connect standard input and output to the socket of husk serve, for docker -H ssh://HOST
+    DialStdio(super::dial_stdio::DialStdio),
 }
 
 impl System {
@@ -47,6 +49,7 @@ impl System {
             Self::Events(events) => events.run(home),
             Self::Info(info) => info.run(home),
             Self::Prune(prune) => prune.run(home),
+            Self::DialStdio(dial) => dial.run(),
         }
     }
 }

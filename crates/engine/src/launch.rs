@@ -87,14 +87,13 @@ pub(crate) fn start_as_ordered(
 }
 
 fn spawn_monitor(home: &Home, container: &Container, socket: OwnedFd) -> Result<()> {
-    // `/proc/self/exe` and not its name: the very program that runs now, also while it is
-    // being upgraded.
-    let mut monitor = Command::new("/proc/self/exe");
+    let program = crate::program::path();
+    let mut monitor = Command::new(program);
     monitor.arg0("husk-monitor");
     monitor.arg("--root").arg(&home.root).arg("--runroot").arg(&home.run);
     monitor.args(["monitor", container.id()]);
     monitor.stdin(Stdio::from(socket)).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut spawned = monitor.spawn().map_err(file("execute", "/proc/self/exe"))?;
+    let mut spawned = monitor.spawn().map_err(file("execute", program))?;
     drop(monitor);
     // It forks at once, and its child is not ours.
     spawned.wait().map_err(file("wait for", "the monitor"))?;

@@ -9,6 +9,7 @@
 pub mod bind_source;
 pub mod boot;
 pub mod build;
+pub mod cancel;
 pub mod changes;
 pub mod check;
 pub mod checkpoint;
@@ -34,6 +35,7 @@ pub mod namespaces;
 pub mod network;
 pub mod notice;
 pub mod pause;
+pub mod program;
 pub mod prune;
 pub mod remove;
 pub mod reporter;

@@ -8,11 +8,13 @@ use std::io::{BufRead, BufReader, ErrorKind, Seek, SeekFrom};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify;
 use rustix::io::Errno;
 
+use crate::cancel::Cancel;
 use crate::clock::{self, Instant};
 use crate::container::Container;
 use crate::error::{Error, Result, file};
@@ -30,6 +32,8 @@ pub struct LogRequest {
     pub until: Option<Instant>,
     /// Go on as more is written, until the container has ended.
     pub follow: bool,
+    /// Ends that.
+    pub cancel: Option<Arc<Cancel>>,
 }
 
 /// A line, or a part of one that is longer than an entry.
@@ -245,15 +249,21 @@ impl Follower {
         let Some(end) = &self.end else { return Ok(()) };
         let limit = request.until.map(clock::until);
         let spec = limit.and_then(|limit| Timespec::try_from(limit).ok());
+        // Where nothing can cancel it, a third descriptor is as good as none.
+        let cancel = request.cancel.as_ref().map_or(self.changes.as_fd(), |cancel| cancel.as_fd());
         let mut fds = [
             PollFd::from_borrowed_fd(self.changes.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(end.0.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(cancel, PollFlags::IN),
         ];
         match poll(&mut fds, spec.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(file("poll", "the log's changes")(errno)),
         }
-        let [changes, ended] = fds.map(|fd| !fd.revents().is_empty());
+        let [changes, ended, cancelled] = fds.map(|fd| !fd.revents().is_empty());
+        if cancelled && request.cancel.is_some() {
+            return Err(Error::ConsumerGone);
+        }
         if changes {
             // What has changed is looked for in the files.
             let mut buffer = [0; 4096];

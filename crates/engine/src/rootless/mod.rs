@@ -188,10 +188,11 @@ fn text(errno: Errno) -> String {
 
 /// Starts the holder, and writes down who it is.
 fn hold(home: &Home, places: &Places) -> Result<()> {
-    let mut holder = Command::new("/proc/self/exe");
+    let program = crate::program::path();
+    let mut holder = Command::new(program);
     holder.arg("--root").arg(&home.root).arg("--runroot").arg(&home.run).arg("hold-namespace");
     holder.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/");
-    let spawned = holder.spawn().map_err(file("execute", "/proc/self/exe"))?;
+    let spawned = holder.spawn().map_err(file("execute", program))?;
     let pid = i32::try_from(spawned.id()).map_err(Error::other)?;
     let ticks = start_ticks(pid).ok_or_else(|| Error::other("the namespaces' holder has ended"))?;
     Ok(husk_record::write(&places.holder, format!("{pid} {ticks}").as_bytes())?)
