@@ -5,7 +5,6 @@ use std::time::Duration;
 use husk_engine::changes::{self, Kind};
 use husk_engine::clock;
 use husk_engine::container::Container;
-use husk_engine::container::state::Status;
 use husk_engine::error::{Error, ErrorKind};
 use husk_engine::launch::{self, StartRequest};
 use husk_engine::remove::{self, RemoveRequest};
@@ -13,7 +12,7 @@ use husk_engine::stop::{self, StopRequest};
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use super::list::has_label;
+use super::list::{has_label, is_up};
 use crate::call::Call;
 use crate::failure::{Failure, Result};
 use crate::reply::{self, Reply};
@@ -157,7 +156,7 @@ pub(crate) async fn stop(service: Shared, call: Call, id: &str) -> Result<Reply>
     service
         .blocking(move |service| {
             let container = service.container(&id)?;
-            if container.state()?.status != Status::Running {
+            if !is_up(&container.state()?) {
                 return Err(Failure::not_modified());
             }
             Ok(stop::stop(&service.home, &container, &request)?)
@@ -419,7 +418,7 @@ pub(crate) async fn prune(service: Shared, call: Call) -> Result<Reply> {
                 let labels = &container.record.config.labels;
                 let created = clock::instant(&container.record.created);
                 if !service.sees(&container)
-                    || container.state().is_ok_and(|state| state.status == Status::Running)
+                    || container.state().is_ok_and(|state| is_up(&state))
                     || !with.iter().all(|label| has_label(labels, label))
                     || without.iter().any(|label| has_label(labels, label))
                     || before.is_some_and(|before| created.is_none_or(|at| at >= before))

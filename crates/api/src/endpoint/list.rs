@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use husk_engine::clock;
 use husk_engine::container::config::Mount;
+use husk_engine::container::health::HealthStatus;
 use husk_engine::container::state::{State, Status};
 use husk_engine::container::{Container, Source};
 use husk_engine::home::Home;
@@ -60,7 +61,7 @@ pub(crate) async fn list(service: Shared, call: Call) -> Result<Reply> {
                 // Being removed.
                 let Ok(state) = container.state() else { continue };
                 if !service.sees(&container)
-                    || (!all && !asks_state && state.status != Status::Running)
+                    || (!all && !asks_state && !is_up(&state))
                     || !store.passes(service, &container, &state, &filters)?
                 {
                     continue;
@@ -123,7 +124,7 @@ impl Known {
             "Ports": self.ports(container, state),
             "Labels": config.labels,
             "State": status_word(state),
-            "Status": status_text(state),
+            "Status": status_text(state, health_of(container, state)),
             "HostConfig": { "NetworkMode": network_mode(container) },
             "NetworkSettings": { "Networks": self.networks_of(container) },
             "Mounts": mounts(home, container),
@@ -250,7 +251,7 @@ impl Known {
             "label" => has_label(&config.labels, value),
             "status" => status_word(state) == value,
             "exited" => state.status == Status::Exited && state.exit_code.to_string() == value,
-            "health" => value == "none",
+            "health" => health_of(container, state).map_or("none", HealthStatus::name) == value,
             "ancestor" => is_of_image(service, container, value),
             "before" => created(container) < created(&service.container(value)?),
             "since" => created(container) > created(&service.container(value)?),
@@ -361,6 +362,7 @@ pub(super) fn status_word(state: &State) -> &'static str {
         Status::Created => "created",
         Status::Running if state.paused => "paused",
         Status::Running => "running",
+        Status::Restarting => "restarting",
         Status::Exited => "exited",
     }
 }
@@ -370,16 +372,35 @@ fn since(time: &str) -> String {
     clock::human(now.saturating_sub(clock::parse(time).unwrap_or(now)))
 }
 
-fn status_text(state: &State) -> String {
+fn status_text(state: &State, health: Option<HealthStatus>) -> String {
     match state.status {
         Status::Created => "Created".to_owned(),
         Status::Running if state.paused => format!("Up {} (Paused)", since(&state.started)),
-        Status::Running => format!("Up {}", since(&state.started)),
+        Status::Running => match health {
+            None => format!("Up {}", since(&state.started)),
+            Some(HealthStatus::Starting) => {
+                format!("Up {} (health: starting)", since(&state.started))
+            }
+            Some(health) => format!("Up {} ({})", since(&state.started), health.name()),
+        },
+        Status::Restarting => {
+            format!("Restarting ({}) {} ago", state.exit_code, since(&state.finished))
+        }
         Status::Exited => {
             let when = if state.finished.is_empty() { &state.started } else { &state.finished };
             format!("Exited ({}) {} ago", state.exit_code, since(when))
         }
     }
+}
+
+/// Docker's notion of running: also one that waits to be run again.
+pub(super) fn is_up(state: &State) -> bool {
+    matches!(state.status, Status::Running | Status::Restarting)
+}
+
+/// What is known of a container's health; what cannot be read is not told.
+fn health_of(container: &Container, state: &State) -> Option<HealthStatus> {
+    container.health(state).ok().flatten().map(|health| health.status)
 }
 
 #[cfg(test)]

@@ -33,7 +33,8 @@ const GAUGES: [(&str, &str, &str, &str); 4] = [
 ];
 
 fn collect(service: &Service) -> Result<String> {
-    let mut counts = [("created", 0), ("running", 0), ("paused", 0), ("exited", 0)];
+    let mut counts =
+        [("created", 0), ("running", 0), ("paused", 0), ("restarting", 0), ("exited", 0)];
     let mut samples: Vec<(String, Value)> = Vec::new();
     let mut killed = Vec::new();
     for container in Container::survey(&service.home)?.0 {

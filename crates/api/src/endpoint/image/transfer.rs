@@ -345,7 +345,7 @@ async fn import(service: Shared, call: Call) -> Result<Reply> {
     let mut body = BufReader::new(call.reader());
     let id = service
         .blocking(move |service| {
-            let config = husk_image::build::config_of(&changes, &husk_image::progress::Silent)
+            let config = husk_image::build::config_of(&changes)
                 .map_err(|error| Failure::invalid(format!("{}: {}", error.line, error.message)))?;
             let store = service.home.images()?;
             let import = ImportOptions { config, message, reference };
