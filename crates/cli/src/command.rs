@@ -10,7 +10,9 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::{ENGINE_FAILED, Error, Result, file};
 use crate::{
-    archive, build, checkpoint, complete, container, context, cp, create, debug, diff, events, explain, group, help, image, inspect, listing, logs, namespaces, network, output, reference, registry, rules, secret, serve, stats, system, unbuilt, update, usage, volume,
+    archive, build, checkpoint, complete, container, context, cp, create, debug, diff, events,
+    explain, group, help, image, inspect, listing, logs, namespaces, network, output, reference,
+    registry, rules, secret, serve, stats, system, unbuilt, update, usage, volume,
 };
 use husk_engine::home::Home;
 use husk_engine::notice::printable;
