@@ -15,7 +15,7 @@ use husk_engine::notice;
 use husk_engine::reporter::Reporter;
 
 use super::progress::{BuildLines, Quiet};
-use super::{embedded, output, registry};
+use super::{output, registry};
 use crate::error::{Error, Result, file};
 use destination::Destination;
 use interrupt::Interrupt;
@@ -114,7 +114,7 @@ impl Build {
         let quiet = self.is_quiet()?;
         self.check_attestations()?;
         let interrupt = Interrupt::watch().map_err(file("watch", "signals"))?;
-        let own_image = |name: &str| Ok(embedded::image(home, name)?);
+        let own_image = |name: &str| Ok(husk_engine::embedded::image(home, name)?);
         let mut request = self.request()?;
         request.quiet = quiet;
         request.cancel = Some(&interrupt);

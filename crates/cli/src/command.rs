@@ -171,32 +171,6 @@ enum Command {
     /// Keeps the namespaces of an ordinary user; not for people
     #[command(hide = true)]
     HoldNamespace,
-    /// Beside a running container; not for people
-    #[command(hide = true)]
-    Monitor {
-        /// The container's id.
-        id: String,
-    },
-}
-
-/// `--root DIR --runroot DIR monitor ID`, as `launch` writes it: there is one of these for
-/// each container, which need not make the tables of everyone's flags.
-fn monitor_call() -> Option<(Home, String)> {
-    let words: Vec<_> = std::env::args_os().skip(1).collect();
-    let [root_flag, root, run_flag, run, command, id] = words.as_slice() else { return None };
-    let written = root_flag == "--root" && run_flag == "--runroot" && command == "monitor";
-    let home = Home { root: root.into(), run: run.into() };
-    Some((home, id.to_str()?.to_owned())).filter(|_| written)
-}
-
-fn run_monitor(home: &Home, id: &str) -> Result<u8> {
-    // First of all: nothing is open yet but what the caller has left open.
-    husk_engine::monitor::leave_caller()?;
-    // ps(1) would show `exe`, as it was executed by /proc/self/exe.
-    let _ = rustix::thread::set_name(c"husk-monitor");
-    let _inside = rootless::enter(home)?;
-    husk_engine::monitor::run(home, id)?;
-    Ok(0)
 }
 
 /// A command line that cannot be run.
@@ -292,11 +266,12 @@ fn quick_table(words: &[OsString]) -> Option<clap::Command> {
 
 /// The program: parses, runs, and says what went wrong in one line.
 pub(crate) fn main() -> ExitCode {
-    if let Some((home, id)) = monitor_call() {
-        return match run_monitor(&home, &id) {
-            Ok(code) => ExitCode::from(code),
+    // There is one of these for each container, which need not make the tables of everyone's flags.
+    if let Some(ended) = husk_engine::monitor::run_if_called(std::env::args_os()) {
+        return match ended {
+            Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                output::error(&error);
+                output::error(&error.into());
                 ExitCode::FAILURE
             }
         };
@@ -354,7 +329,6 @@ fn needs_ids(command: &Command) -> bool {
             | Command::Man(_)
             | Command::Serve(_)
             | Command::HoldNamespace
-            | Command::Monitor { .. }
     )
 }
 
@@ -437,7 +411,6 @@ fn run(cli: Cli) -> Result<u8> {
         Command::Complete(complete) => complete.run(&help::extend(Cli::command())),
         Command::Man(man) => man.run(help::extend(Cli::command())),
         Command::HoldNamespace => Ok(rootless::hold_namespace(&home).map(|()| 0)?),
-        Command::Monitor { id } => run_monitor(&home, &id),
     }
 }
 

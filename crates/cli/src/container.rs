@@ -9,9 +9,9 @@ use super::attach::{self, End, Options};
 use super::{flags, for_each, output};
 use crate::error::{EngineError, Error, Result};
 use husk_engine::checkpoint::{self, Place, RestoreRequest};
+use husk_engine::container::Container;
 use husk_engine::container::state::Status;
 use husk_engine::container::sweep;
-use husk_engine::container::{Container, Source};
 use husk_engine::exec::{self, ExecRequest, ExecStart};
 use husk_engine::home::Home;
 use husk_engine::launch::{self, StartRequest};
@@ -460,13 +460,5 @@ impl Rename {
         let _lock = container.lock()?;
         container.rename(home, &self.name)?;
         Ok(0)
-    }
-}
-
-/// The image id that listings show; empty where there is no image.
-pub(super) fn image_id(container: &Container) -> String {
-    match &container.record.source {
-        Source::Image { id, .. } => id.to_string(),
-        Source::Host | Source::Tree => String::new(),
     }
 }

@@ -4,20 +4,17 @@ use std::fs::OpenOptions;
 use std::io::Write;
 
 use clap::Args;
-use husk_image::facts::Facts;
-use husk_image::platform::Platform;
-use husk_image::store::ImageRecord;
 
 use super::attach::{self, End, Options};
 use super::flags::Flags;
-use super::{embedded, output, progress, registry};
+use super::{output, progress};
 use crate::error::{EngineError, Error, Result, file};
-use husk_engine::container::{Container, Parts, Source, name};
+use husk_engine::container::{self, Container};
 use husk_engine::home::Home;
-use husk_engine::image::PullRequest;
 use husk_engine::launch::{self, StartRequest};
 use husk_engine::notice::notice;
 use husk_engine::remove;
+use husk_engine::reporter::{Reporter, Silent};
 
 /// `run`.
 #[derive(Debug, Args)]
@@ -44,104 +41,27 @@ pub(super) struct Create {
     flags: Flags,
 }
 
-/// The image in the store, pulled where it is missing or of another platform than was asked for.
-fn find_image(home: &Home, flags: &Flags) -> Result<ImageRecord> {
-    let Some(text) = flags.platform.as_deref() else { return image_of(home, flags, None) };
-    let wanted: Platform = text.parse().map_err(|e| Error::flag("--platform", text, e))?;
-    let record = image_of(home, flags, Some(&wanted))?;
-    match is_of(&record, &wanted) {
-        true => Ok(record),
-        false => {
-            let problem = format_args!("the image {} is for {}", flags.image, record.platform);
-            Err(Error::flag("--platform", text, problem))
-        }
-    }
-}
-
-fn is_of(record: &ImageRecord, wanted: &Platform) -> bool {
-    let own = &record.platform;
-    own.os == wanted.os
-        && own.architecture == wanted.architecture
-        && (wanted.variant.is_none() || own.variant == wanted.variant)
-}
-
-fn image_of(home: &Home, flags: &Flags, wanted: Option<&Platform>) -> Result<ImageRecord> {
-    let store = home.images()?;
-    let found = store.find(&flags.image);
-    match (flags.pull.as_str(), found) {
-        ("missing", Ok(record)) if wanted.is_some_and(|wanted| !is_of(&record, wanted)) => {}
-        ("missing" | "never", Ok(record)) => return Ok(record),
-        ("missing" | "always" | "never", found) => {
-            if let Some(record) = embedded::image(home, &flags.image)? {
-                return Ok(record);
-            }
-            if flags.pull == "never" {
-                return Ok(found?);
-            }
-        }
-        (other, _) => {
-            return Err(Error::flag("--pull", other, "must be always, missing or never"));
-        }
-    }
-    // A malformed name is not announced as one that is pulled.
-    flags.image.parse::<husk_image::reference::Reference>()?;
-    if flags.pull == "missing" && !flags.quiet {
-        match wanted {
-            Some(wanted) => {
-                notice(format_args!(
-                    "unable to find image {} for {wanted} locally; pulling it",
-                    flags.image
-                ));
-            }
-            None => {
-                notice(format_args!("unable to find image {} locally; pulling it", flags.image));
-            }
-        }
-    }
-    let request = PullRequest {
-        image: flags.image.clone(),
-        platform: flags.platform.clone(),
-        registry: registry::access(flags.tls_verify),
-    };
-    let pulled = husk_engine::image::pull(home, &request, &*progress::of(flags.quiet))?;
-    Ok(pulled.image)
-}
-
 /// Makes the container, and writes its id down where that is wanted.
 fn make(home: &Home, flags: &Flags) -> Result<Container> {
-    let id = name::new_id()?;
-    let Some(path) = &flags.cidfile else { return make_with(home, flags, id) };
+    let request = flags.request()?;
+    let reporter: Box<dyn Reporter> = match flags.quiet {
+        true => Box::new(Silent),
+        false => progress::of(false),
+    };
+    let create = || {
+        let created = container::create(home, &request, &*reporter);
+        created.map_err(|error| flags.as_written(error))
+    };
+    let Some(path) = &flags.cidfile else { return create() };
     // Before anything else is made: a file that is there is somebody else's id.
     let created = OpenOptions::new().write(true).create_new(true).open(path);
     let mut opened = created.map_err(file("create --cidfile", path))?;
-    let made = make_with(home, flags, id.clone());
+    let made = create();
     let written = match &made {
-        Ok(_) => opened.write_all(id.as_bytes()),
+        Ok(container) => opened.write_all(container.id().as_bytes()),
         Err(_) => std::fs::remove_file(path),
     };
     written.map_err(file("write --cidfile", path)).and(made)
-}
-
-fn make_with(home: &Home, flags: &Flags, id: String) -> Result<Container> {
-    let store = home.images()?;
-    // Until the container is written down nothing is collected, its own beginnings included.
-    let _activity = store.activity()?;
-    if embedded::is_host(home, &flags.image)? {
-        let config = flags.resolve(home, &embedded::host_facts())?;
-        let parts = Parts { image: flags.image.clone(), source: Source::Host, config };
-        return Ok(Container::create(home, id, &flags.name, parts)?);
-    }
-    let record = find_image(home, flags)?;
-    let facts = Facts::of(&store.config(&record)?)?;
-    let config = flags.resolve(home, &facts)?;
-    store.pin(&id, &record.manifest)?;
-    let source = Source::Image { id: record.id, manifest: record.manifest };
-    let parts = Parts { image: flags.image.clone(), source, config };
-    let created = Container::create(home, id.clone(), &flags.name, parts);
-    if created.is_err() {
-        store.unpin(&id)?;
-    }
-    Ok(created?)
 }
 
 impl Create {

@@ -119,6 +119,7 @@ impl std::error::Error for Error {}
 /// The flag that a field is set by.
 pub(crate) fn flag_of(field: Field) -> &'static str {
     match field {
+        Field::AutoRemove => "--rm",
         Field::Annotations => "--annotation",
         Field::BlkioDeviceReadBps => "--device-read-bps",
         Field::BlkioDeviceReadIops => "--device-read-iops",
@@ -151,6 +152,14 @@ pub(crate) fn flag_of(field: Field) -> &'static str {
         Field::ExposedPorts => "--expose",
         Field::ExtraHosts => "--add-host",
         Field::Filters => "--filter",
+        Field::HealthInterval => "--health-interval",
+        Field::HealthLabel => "--label husk.health.on-failure",
+        Field::HealthOnFailure => "--health-on-failure",
+        Field::HealthRetries => "--health-retries",
+        Field::HealthStartInterval => "--health-start-interval",
+        Field::HealthStartPeriod => "--health-start-period",
+        Field::HealthTest => "--health-cmd",
+        Field::HealthTimeout => "--health-timeout",
         Field::Hostname => "--hostname",
         Field::IpcMode => "--ipc",
         Field::Labels => "--label",
@@ -191,6 +200,7 @@ pub(crate) fn flag_of(field: Field) -> &'static str {
         Field::Username => "--username",
         Field::UsernsMode => "--userns",
         Field::VolumesFrom => "--volumes-from",
+        Field::Volumes => "--volume",
         Field::WorkingDir => "--workdir",
     }
 }

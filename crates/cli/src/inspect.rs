@@ -1,7 +1,5 @@
 //! `inspect` of every kind of object.
 
-mod container;
-
 use clap::Args;
 use serde_json::Value;
 
@@ -70,7 +68,9 @@ impl Inspect {
 
     fn of_kind(&self, home: &Home, kind: &str, name: &str) -> Result<Value> {
         match kind {
-            "container" => container::document(home, &Container::find(home, name)?, self.size),
+            "container" => {
+                Ok(husk_docker::inspect_container(home, &Container::find(home, name)?, self.size)?)
+            }
             "image" => image::inspect(home, name),
             "network" => network::document(home, name),
             _ => volume::document(home, name),

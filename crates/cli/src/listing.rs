@@ -3,7 +3,6 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::container::image_id;
 use super::filter::{self, Filter};
 use super::output;
 use crate::error::{Error, Result};
@@ -45,40 +44,9 @@ pub(super) struct Ps {
     format: Option<String>,
 }
 
-pub(super) fn status_word(state: &State) -> &'static str {
-    match state.status {
-        Status::Created => "created",
-        Status::Running if state.paused => "paused",
-        Status::Running => "running",
-        Status::Restarting => "restarting",
-        Status::Exited => "exited",
-    }
-}
-
 fn since(time: &str) -> String {
     let (now, _) = clock::now();
     clock::human(now.saturating_sub(clock::parse(time).unwrap_or(now)))
-}
-
-fn status_text(state: &State, health: Option<HealthStatus>) -> String {
-    match state.status {
-        Status::Created => "Created".to_owned(),
-        Status::Running if state.paused => format!("Up {} (Paused)", since(&state.started)),
-        Status::Running => match health {
-            None => format!("Up {}", since(&state.started)),
-            Some(HealthStatus::Starting) => {
-                format!("Up {} (health: starting)", since(&state.started))
-            }
-            Some(health) => format!("Up {} ({})", since(&state.started), health.name()),
-        },
-        Status::Restarting => {
-            format!("Restarting ({}) {} ago", state.exit_code, since(&state.finished))
-        }
-        Status::Exited => {
-            let when = if state.finished.is_empty() { &state.started } else { &state.finished };
-            format!("Exited ({}) {} ago", state.exit_code, since(when))
-        }
-    }
 }
 
 /// What is shown of a container's health; what cannot be read is not shown.
@@ -280,8 +248,8 @@ impl Ps {
             "Command": command,
             "CreatedAt": clock::local(&container.record.created),
             "RunningFor": format!("{} ago", since(&container.record.created)),
-            "Status": status_text(state, health_of(container, state)),
-            "State": status_word(state),
+            "Status": husk_docker::status_text(state, health_of(container, state)),
+            "State": state.word(),
             "Ports": match state.status {
                 Status::Running => ports(&own, &config.exposed),
                 _ => String::new(),
@@ -331,13 +299,14 @@ fn passes(
         "id" => container.id().starts_with(value),
         "name" => filter.names(&container.record.name)?,
         "label" => filter.has_label(&config.labels),
-        "status" => status_word(state) == value,
+        "status" => state.word() == value,
         "ancestor" => {
             let image = &container.record.image;
             image == value
                 || image.strip_suffix(":latest").unwrap_or(image)
                     == value.strip_suffix(":latest").unwrap_or(value)
-                || image_id(container)
+                || container
+                    .image_id()
                     .trim_start_matches("sha256:")
                     .starts_with(value.trim_start_matches("sha256:"))
         }

@@ -25,7 +25,6 @@ mod create;
 mod debug;
 mod dial_stdio;
 mod diff;
-mod embedded;
 mod error;
 mod events;
 mod explain;

@@ -21,7 +21,7 @@ pub(super) fn of(quiet: bool) -> Box<dyn Reporter> {
     }
 }
 
-/// Nothing but what the user should see.
+/// Notices alone.
 pub(super) struct Notices;
 
 impl Reporter for Notices {

@@ -320,7 +320,7 @@ impl Info {
             "Swarm": { "LocalNodeState": "inactive", "NodeID": "", "ControlAvailable": false },
             "SystemTime": clock::timestamp(),
             "MemoryLimit": has_controller("memory"),
-            "SwapLimit": super::flags::counts_swap(),
+            "SwapLimit": husk_engine::container::request::counts_swap(),
             "PidsLimit": has_controller("pids"),
             "CPUShares": has_controller("cpu"),
             "CPUSet": has_controller("cpuset"),

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::flags::{HealthFlags, LimitFlags, restart_policy};
 use super::{for_each, output};
-use crate::error::{Error, Result, file};
+use crate::error::{EngineError, Error, Result, file};
 use husk_engine::container::Container;
 use husk_engine::container::config::Limits;
 use husk_engine::container::health::HealthCheck;
@@ -34,7 +34,14 @@ pub(super) struct Update {
 
 impl Update {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
-        let wanted = self.limits.resolve()?;
+        let as_written = |error| match error {
+            EngineError::Field { field, value, problem } => {
+                let value = self.limits.written(field).cloned().unwrap_or(value);
+                EngineError::Field { field, value, problem }
+            }
+            error => error,
+        };
+        let wanted = self.limits.limits()?.checked().map_err(as_written)?;
         let restart = self.restart.as_deref().map(restart_policy).transpose()?;
         let health = self.health.check()?;
         if wanted == Limits::default() && restart.is_none() && health.is_none() {

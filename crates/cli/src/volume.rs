@@ -1,14 +1,12 @@
-//! `volume`, and the words of `--mount`.
+//! `volume`.
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::progress::Notices;
 use super::{filter, flags, for_each, output, prune};
-use crate::error::{Error, Result, file};
+use crate::error::Result;
 use crate::template::{LABELS, Nil, OMITTED, nil};
-use husk_engine::container::config::{BindRecursive, Mount};
-use husk_engine::container::name;
 use husk_engine::home::Home;
 use husk_engine::volume::{self, CreateRequest};
 
@@ -144,84 +142,4 @@ pub(super) fn document(home: &Home, name: &str) -> Result<Value> {
         "Mountpoint": volume::data(home, &one.name), "Labels": labels, "Options": nil(Nil::Map),
         OMITTED: { "Status": nil(Nil::Map), "UsageData": null },
     }))
-}
-
-/// `--mount type=...,source=...,target=...`.
-///
-/// # Errors
-/// A word that is not known, or that the type does not have.
-pub(super) fn parse_mount(text: &str) -> Result<Mount> {
-    let bad = |problem: String| Error::flag("--mount", text, problem);
-    let (mut typ, mut source, mut target) = ("volume", "", "");
-    let (mut read_only, mut propagation, mut tmpfs) = (false, String::new(), Vec::new());
-    let mut no_copy = false;
-    let mut recursive = BindRecursive::Enabled;
-    for word in text.split(',') {
-        let (key, value) = word.split_once('=').unwrap_or((word, "true"));
-        match key {
-            "type" => typ = value,
-            "source" | "src" => source = value,
-            "target" | "destination" | "dst" => target = value,
-            "readonly" | "ro" => read_only = value == "true" || value == "1",
-            "volume-nocopy" => no_copy = value == "true" || value == "1",
-            // Caching was for Docker Desktop; and what is missing is told by either flag.
-            "consistency" if ["consistent", "cached", "delegated", "default"].contains(&value) => {}
-            "volume-driver" if value == "local" => {}
-            "bind-propagation" => value.clone_into(&mut propagation),
-            "bind-recursive" => {
-                recursive = BindRecursive::from_name(value).ok_or_else(|| {
-                    bad(format!(
-                        "bind-recursive {value:?} must be one of enabled, disabled, writable, readonly"
-                    ))
-                })?;
-            }
-            // The older name of bind-recursive=disabled.
-            "bind-nonrecursive" if matches!(value, "true" | "1") => {
-                recursive = BindRecursive::Disabled;
-            }
-            "tmpfs-size" => {
-                tmpfs.push(format!("size={}", flags::bytes("--mount tmpfs-size", value)?));
-            }
-            "tmpfs-mode" => tmpfs.push(format!("mode={value}")),
-            _ => return Err(bad(format!("unknown or unsupported option {key:?}"))),
-        }
-    }
-    let target = target.to_owned();
-    match typ {
-        "bind" => {
-            // As Docker, also relative to the working directory if it begins with a dot.
-            if !source.starts_with('/') && !source.starts_with('.') {
-                return Err(bad("the source of a bind must be a path".to_owned()));
-            }
-            let source = std::path::absolute(source).map_err(file("resolve", source))?;
-            // Unlike -v, nothing is made.
-            std::fs::metadata(&source).map_err(file("stat --mount source", &source))?;
-            let source =
-                source.to_str().ok_or_else(|| bad("the source is not UTF-8".to_owned()))?;
-            let read_only = read_only || recursive == BindRecursive::Readonly;
-            let source = source.to_owned();
-            let resolved = String::new();
-            Ok(Mount::Bind { source, target, read_only, propagation, recursive, resolved })
-        }
-        "volume" if source.is_empty() => {
-            Ok(Mount::Volume { name: name::new_id()?, target, read_only, anonymous: true, no_copy })
-        }
-        "volume" => {
-            name::validate("volume", source)?;
-            Ok(Mount::Volume {
-                name: source.to_owned(),
-                target,
-                read_only,
-                anonymous: false,
-                no_copy,
-            })
-        }
-        "tmpfs" => {
-            if read_only {
-                tmpfs.push("ro".to_owned());
-            }
-            Ok(Mount::Tmpfs { target, options: tmpfs })
-        }
-        other => Err(bad(format!("invalid type {other:?}: must be bind, volume or tmpfs"))),
-    }
 }

@@ -132,6 +132,9 @@ pub enum Error {
     /// A tree could not be copied.
     #[error(transparent)]
     Tree(#[from] husk_image::tree::TreeError),
+    /// Neither the request nor the image says what is to be run.
+    #[error("image {0} has no command: give one")]
+    NoCommand(String),
     /// A malformed reference.
     #[error(transparent)]
     Reference(#[from] husk_image::reference::ReferenceError),

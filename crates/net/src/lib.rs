@@ -102,7 +102,7 @@ pub use claim::Claim;
 pub use error::{Error, Result};
 pub use lease::{Address, Attachment, Endpoint, format_mac, parse_mac};
 pub use link::Mac;
-pub use mode::{Mode, network_name, network_value};
+pub use mode::{Mode, network_name, network_value, parse_attachment};
 pub use netlink::Refusal;
 pub use netns::NetNs;
 pub use network::{DEFAULT_BRIDGE, DEFAULT_NETWORK, MAX_MTU, MIN_MTU, Network, NewNetwork, Pool};

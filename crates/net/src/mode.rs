@@ -34,7 +34,7 @@ impl Mode {
         let refuse = |value: &str, reason| Err(Error::Mode { value: value.to_owned(), reason });
         let mut networks = Vec::new();
         for value in values {
-            let attachment = attachment(value)?;
+            let attachment = parse_attachment(value)?;
             let name = &attachment.network;
             let is_plain = attachment == plain(name);
             let alone = match name.as_str() {
@@ -98,7 +98,11 @@ pub fn network_name(value: &str) -> &str {
 }
 
 /// Reads `NAME` or `name=NAME,ip=ADDRESS,ip6=ADDRESS,mac-address=ADDRESS,alias=NAME,...`.
-fn attachment(value: &str) -> Result<Attachment> {
+///
+/// # Errors
+///
+/// [`Error::Invalid`].
+pub fn parse_attachment(value: &str) -> Result<Attachment> {
     if !value.contains('=') {
         return Ok(plain(value));
     }

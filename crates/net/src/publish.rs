@@ -139,6 +139,27 @@ fn parse(text: &str) -> Result<Publish, &'static str> {
     }
 }
 
+/// As it is read.
+impl fmt::Display for Publish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let range = |ports: &RangeInclusive<u16>| match ports.start() == ports.end() {
+            true => ports.start().to_string(),
+            false => format!("{}-{}", ports.start(), ports.end()),
+        };
+        match self.host_ip {
+            Some(IpAddr::V6(ip)) => write!(f, "[{ip}]:")?,
+            Some(ip) => write!(f, "{ip}:")?,
+            None => {}
+        }
+        match &self.host_ports {
+            Some(ports) => write!(f, "{}:", range(ports))?,
+            None if self.host_ip.is_some() => f.write_str(":")?,
+            None => {}
+        }
+        write!(f, "{}/{}", range(&self.container_ports), self.protocol)
+    }
+}
+
 impl FromStr for Publish {
     type Err = Error;
 
@@ -181,6 +202,9 @@ mod tests {
         assert_eq!(ranges.choices(), [(80, vec![8000]), (81, vec![8001]), (82, vec![8002])]);
         assert_eq!(publish("8000-8002:80").choices(), [(80, vec![8000, 8001, 8002])]);
         assert_eq!(publish("80-81").choices(), [(80, vec![]), (81, vec![])]);
+        for text in ["8080:80/tcp", "127.0.0.1::80/udp", "[::1]:1-2:3-4/tcp", "80/tcp"] {
+            assert_eq!(publish(text).to_string(), text);
+        }
     }
 
     #[test]

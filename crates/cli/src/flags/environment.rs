@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use husk_image::facts::Facts;
-
 use super::Flags;
 use crate::error::{Error, Result, file};
 
 impl Flags {
-    /// The image's, then the files', then the flags'.
-    pub(super) fn labels(&self, image: &Facts) -> Result<BTreeMap<String, String>> {
-        let mut labels = image.labels.clone();
+    /// The files', then the flags'.
+    pub(super) fn labels(&self) -> Result<BTreeMap<String, String>> {
+        let mut labels = BTreeMap::new();
         for path in &self.label_file {
             labels.extend(pairs("--label-file", &lines("read --label-file", path)?, true)?);
         }
@@ -18,15 +16,12 @@ impl Flags {
         Ok(labels)
     }
 
-    pub(super) fn environment(&self, image: &Facts) -> Result<Vec<String>> {
-        // As Docker's: what is asked for first, then what of the image's it does not replace.
-        let mut env: Vec<(String, Option<String>)> = Vec::new();
+    /// The files', then the flags'. A name alone stands for our own value; without one the
+    /// container has none either, nor the image's.
+    pub(super) fn environment(&self) -> Result<Vec<String>> {
+        let mut env = Vec::new();
         let mut set = |entry: &str, flag| {
-            let (name, value) = match entry.split_once('=') {
-                Some((name, value)) => (name, Some(value.to_owned())),
-                // Our own value; without one the container has none either, nor the image's.
-                None => (entry, std::env::var(entry).ok()),
-            };
+            let name = entry.split_once('=').map_or(entry, |(name, _)| name);
             if name.is_empty() || entry.contains('\0') {
                 return Err(Error::flag(flag, entry, "must be NAME=VALUE"));
             }
@@ -34,10 +29,10 @@ impl Flags {
             if flag == "--env-file" && name.contains(char::is_whitespace) {
                 return Err(Error::flag(flag, entry, "has a space in its name"));
             }
-            match env.iter_mut().find(|(known, _)| known == name) {
-                Some((_, old)) => *old = value,
-                None => env.push((name.to_owned(), value)),
-            }
+            env.push(match (entry.contains('='), std::env::var(entry)) {
+                (false, Ok(value)) => format!("{entry}={value}"),
+                _ => entry.to_owned(),
+            });
             Ok(())
         };
         for path in &self.env_file {
@@ -48,13 +43,7 @@ impl Flags {
         for entry in &self.env {
             set(entry, "--env")?;
         }
-        for (name, value) in &image.env {
-            if env.iter().all(|(known, _)| known != name) {
-                env.push((name.clone(), Some(value.clone())));
-            }
-        }
-        let set = env.into_iter().filter_map(|(name, value)| Some((name, value?)));
-        Ok(set.map(|(name, value)| format!("{name}={value}")).collect())
+        Ok(env)
     }
 }
 

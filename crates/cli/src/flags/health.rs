@@ -1,13 +1,10 @@
 //! Flags of the health check.
 
 use clap::Args;
-use husk_image::facts::Facts;
+use husk_engine::error::Field;
 
 use crate::error::{Error, Result};
 use husk_engine::container::health::{HealthCheck, OnUnhealthy};
-
-/// The label that says what `--health-on-failure` says.
-const LABEL: &str = "husk.health.on-failure";
 
 /// Of `run` and `create`, and of `update`.
 #[derive(Debug, Default, Args)]
@@ -94,40 +91,14 @@ impl HealthFlags {
         }))
     }
 
-    /// The same over the image's.
-    ///
-    /// # Errors
-    /// As [`HealthFlags::check`]; flags for a check that there is not.
-    pub(crate) fn resolve(
-        &self,
-        image: &Facts,
-        labels: &std::collections::BTreeMap<String, String>,
-    ) -> Result<Option<HealthCheck>> {
-        let own = self.check()?;
-        let recorded = image.healthcheck.as_ref().map(HealthCheck::of_image);
-        let recorded = recorded.transpose().map_err(|problem| {
-            Error::other(format_args!(
-                "the image's Healthcheck: {problem}; --no-healthcheck does without it"
-            ))
-        });
-        let recorded = match self.no_healthcheck {
-            true => None,
-            false => recorded?.flatten(),
-        };
-        if own.is_none() && recorded.is_none() {
-            return Ok(None);
-        }
-        let mut check = own.unwrap_or_default().over(recorded);
-        check.shell.clone_from(&image.shell);
-        if check.on_unhealthy == OnUnhealthy::None {
-            let label = labels.get(LABEL).map(String::as_str);
-            check.on_unhealthy = on_unhealthy("--label husk.health.on-failure", label)?;
-        }
-        match self.given() {
-            Some((flag, value)) if check.test.is_empty() => {
-                Err(Error::flag(flag, value, "needs --health-cmd, as the image has no HEALTHCHECK"))
-            }
-            _ => Ok(Some(check).filter(|check| !check.test.is_empty())),
+    /// The value of a field as it was written.
+    pub(super) fn written(&self, field: Field) -> Option<&String> {
+        match field {
+            Field::HealthInterval => self.health_interval.as_ref(),
+            Field::HealthStartInterval => self.health_start_interval.as_ref(),
+            Field::HealthStartPeriod => self.health_start_period.as_ref(),
+            Field::HealthTimeout => self.health_timeout.as_ref(),
+            _ => None,
         }
     }
 }

@@ -1,30 +1,23 @@
-//! The flags that say how a container is to run, and what they mean.
+//! The flags that say how a container is to run, and the library's request that they make.
 
 mod environment;
 mod health;
 mod limits;
-mod log;
 mod mounts;
-mod namespaces;
-mod security;
+mod request;
 
 use std::net::IpAddr;
 
-use clap::Args;
-use husk_image::facts::Facts;
-
 use crate::error::{Error, Result};
-use husk_engine::container::config::Config;
+use clap::Args;
 use husk_engine::container::restart::RestartPolicy;
-use husk_engine::error::Field;
-use husk_engine::home::Home;
 use husk_engine::secret::SecretUse;
 
 pub(super) use environment::{lines, pairs};
 pub(super) use health::HealthFlags;
 use limits::FixedLimitFlags;
-pub(super) use limits::{LimitFlags, bytes, counts_swap};
-use security::capabilities;
+pub(super) use limits::LimitFlags;
+use request::bytes;
 
 /// Flags of `run` and `create`.
 #[derive(Debug, Args)]
@@ -236,89 +229,11 @@ pub(super) fn restart_policy(text: &str) -> Result<RestartPolicy> {
 }
 
 impl Flags {
-    /// What flags and image together say.
-    ///
-    /// # Errors
-    /// A flag's value that cannot be honoured, by its name.
-    pub(super) fn resolve(&self, home: &Home, image: &Facts) -> Result<Config> {
-        let entrypoint = match self.entrypoint.as_deref() {
-            None => image.entrypoint.clone(),
-            Some("") => Vec::new(),
-            Some(program) => vec![program.to_owned()],
+    fn secrets(&self) -> Result<Vec<SecretUse>> {
+        let parse = |text: &String| {
+            SecretUse::parse(text).map_err(|problem| Error::flag("--secret", text, problem))
         };
-        let mut args = entrypoint.clone();
-        match self.command.is_empty() {
-            false => args.extend(self.command.iter().cloned()),
-            // Another entrypoint's arguments are not its.
-            true if self.entrypoint.is_none() => args.extend(image.cmd.iter().cloned()),
-            true => {}
-        }
-        if args.is_empty() {
-            return Err(Error::other(format_args!(
-                "image {} has no command: give one after its name",
-                self.image
-            )));
-        }
-        let workdir = self.workdir.clone().unwrap_or_else(|| image.working_dir.clone());
-        if !workdir.starts_with('/') {
-            return Err(Error::flag("--workdir", workdir, "must be an absolute path"));
-        }
-        crate::attach::parse_keys(&self.detach_keys)?;
-        let labels = self.labels(image)?;
-        let health = self.health.resolve(image, &labels)?;
-        Ok(Config {
-            args,
-            entrypoint_length: entrypoint.len(),
-            env: self.environment(image)?,
-            working_dir: workdir,
-            user: self.user.clone().unwrap_or_else(|| image.user.clone()),
-            groups: self.group_add.clone(),
-            tty: self.tty,
-            interactive: self.interactive,
-            init: self.init,
-            runtime: self.runtime.clone(),
-            hostname: self.hostname()?,
-            domainname: self.domainname.clone(),
-            add_hosts: self.add_hosts()?,
-            dns: self.dns.clone(),
-            dns_search: self.dns_search.clone(),
-            dns_options: self.dns_option.clone(),
-            networks: self.networks()?,
-            addresses: self
-                .ip
-                .map(IpAddr::from)
-                .into_iter()
-                .chain(self.ip6.map(IpAddr::from))
-                .collect(),
-            publishes: self.publishes()?,
-            exposed: self.exposed(image)?,
-            publish_all: self.publish_all,
-            mac: self.mac()?,
-            mounts: self.mounts(home, image)?,
-            secrets: self.secrets()?,
-            devices: self.devices()?,
-            device_rules: self.device_rules()?,
-            read_only: self.read_only,
-            privileged: self.privileged,
-            cap_add: capabilities(Field::CapAdd, &self.cap_add)?,
-            cap_drop: capabilities(Field::CapDrop, &self.cap_drop)?,
-            security: self.security()?,
-            limits: self.fixed_limits.add_to(self.limits.resolve()?)?,
-            ulimits: self.ulimits()?,
-            shm_size: bytes("--shm-size", &self.shm_size)?.unsigned_abs(),
-            sysctls: pairs("--sysctl", &self.sysctl, false)?,
-            oom_score_adj: self.oom_score()?,
-            host_namespaces: self.host_namespaces()?,
-            joined_namespaces: self.joined_namespaces()?,
-            labels,
-            annotations: pairs("--annotation", &self.annotation, false)?,
-            stop_signal: self.stop_signal(image)?,
-            stop_timeout: self.stop_timeout,
-            auto_remove: self.remove,
-            restart: self.restart()?,
-            health,
-            log: self.log()?,
-        })
+        self.secret.iter().map(parse).collect()
     }
 
     fn restart(&self) -> Result<RestartPolicy> {
@@ -329,115 +244,6 @@ impl Flags {
                  other removes it"
             ))),
             false => Ok(policy),
-        }
-    }
-
-    fn secrets(&self) -> Result<Vec<SecretUse>> {
-        let parse = |text: &String| {
-            SecretUse::parse(text).map_err(|problem| Error::flag("--secret", text, problem))
-        };
-        self.secret.iter().map(parse).collect()
-    }
-
-    /// Empty: that of the engine.
-    fn stop_signal(&self, image: &Facts) -> Result<String> {
-        let known = |signal: &str| husk_sys::signal_name::number(signal).is_some();
-        match (self.stop_signal.as_str(), &image.stop_signal) {
-            ("", None) => Ok(String::new()),
-            ("", Some(signal)) if known(signal) => Ok(signal.clone()),
-            ("", Some(signal)) => Err(Error::other(format_args!(
-                "the image's StopSignal {signal:?} is not a signal name or number: \
-                 give one with --stop-signal"
-            ))),
-            (signal, _) if known(signal) => Ok(signal.to_owned()),
-            (signal, _) => {
-                Err(Error::flag("--stop-signal", signal, "is not a signal name or number"))
-            }
-        }
-    }
-
-    fn hostname(&self) -> Result<String> {
-        if !self.hostname.is_empty() {
-            husk_net::etc_files::validate_hostname(&self.hostname)?;
-        }
-        Ok(self.hostname.clone())
-    }
-
-    fn add_hosts(&self) -> Result<Vec<String>> {
-        for text in &self.add_host {
-            text.parse::<husk_net::etc_files::ExtraHost>()?;
-        }
-        Ok(self.add_host.clone())
-    }
-
-    fn publishes(&self) -> Result<Vec<String>> {
-        for text in &self.publish {
-            text.parse::<husk_net::Publish>()?;
-        }
-        husk_net::Mode::parse(&self.network, husk_engine::rootless::is_rootless())?;
-        Ok(self.publish.clone())
-    }
-
-    /// `--network` with `--network-alias`, which is of the first.
-    fn networks(&self) -> Result<Vec<String>> {
-        let Some(alias) = self.network_alias.first() else { return Ok(self.network.clone()) };
-        let is_rootless = husk_engine::rootless::is_rootless();
-        let mut values = self.network.clone();
-        match husk_net::Mode::parse(&values, is_rootless)? {
-            husk_net::Mode::Networks(mut attachments) if !values.is_empty() => {
-                if let (Some(first), Some(value)) = (attachments.first_mut(), values.first_mut()) {
-                    first.aliases.extend(self.network_alias.iter().cloned());
-                    *value = husk_net::network_value(first);
-                }
-                husk_net::Mode::parse(&values, is_rootless)?;
-                Ok(values)
-            }
-            _ => Err(Error::flag(
-                "--network-alias",
-                alias,
-                "needs --network with a network of yours",
-            )),
-        }
-    }
-
-    fn mac(&self) -> Result<Option<String>> {
-        let Some(text) = &self.mac_address else { return Ok(None) };
-        husk_net::parse_mac(text)?;
-        match husk_net::Mode::parse(&self.network, husk_engine::rootless::is_rootless())? {
-            husk_net::Mode::Networks(_) => Ok(Some(text.clone())),
-            _ => Err(Error::flag(
-                "--mac-address",
-                text,
-                "is for a bridge network, which requires root",
-            )),
-        }
-    }
-
-    fn exposed(&self, image: &Facts) -> Result<Vec<String>> {
-        let mut ranges = image.exposed_ports.clone();
-        for text in &self.expose {
-            let port = husk_image::facts::parse_port(text);
-            ranges.push(port.map_err(|problem| Error::flag("--expose", text, problem))?);
-        }
-        // As Docker: a range port by port.
-        let mut exposed = Vec::new();
-        for range in ranges {
-            for port in range.first..=range.last {
-                let text = format!("{port}/{}", range.protocol);
-                if !exposed.contains(&text) {
-                    exposed.push(text);
-                }
-            }
-        }
-        Ok(exposed)
-    }
-
-    fn oom_score(&self) -> Result<Option<i32>> {
-        match self.oom_score_adj {
-            Some(score) if !(-1000..=1000).contains(&score) => {
-                Err(Error::flag("--oom-score-adj", score, "must be -1000 to 1000"))
-            }
-            score => Ok(score),
         }
     }
 }

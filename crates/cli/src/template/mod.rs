@@ -14,6 +14,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
+pub(crate) use husk_docker::document::{LABELS, Nil, OMITTED, nil, nil_of, public};
 use husk_engine::notice::printable;
 use parse::{Definitions, Node, Operand, Pipe};
 
@@ -44,57 +45,6 @@ const MAPS: [&str; 17] = [
     "Volumes",
     "Details",
 ];
-
-/// Where a row keeps its labels for `.Label "name"`: beside what JSON shows of it.
-pub(crate) const LABELS: &str = "_labels";
-
-/// Where an object keeps the fields that its JSON leaves out, and a template may name.
-pub(crate) const OMITTED: &str = "_omitted";
-/// The one key of a [`nil`].
-const NIL: &str = "_nil";
-
-/// What Go has none of; in JSON it is null.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Nil {
-    /// A list, printed as `[]`.
-    List,
-    /// A map, printed as `map[]`.
-    Map,
-    /// The value of a key that a map does not have, printed as `<no value>`.
-    Missing,
-}
-
-/// A value that JSON shows as null.
-pub(crate) fn nil(kind: Nil) -> Value {
-    let word = match kind {
-        Nil::List => "list",
-        Nil::Map => "map",
-        Nil::Missing => "missing",
-    };
-    serde_json::json!({ NIL: word })
-}
-
-/// Which nil a value stands for; `None` for any other value, and for null.
-fn nil_of(value: &Value) -> Option<Nil> {
-    match value.get(NIL)?.as_str()? {
-        "list" => Some(Nil::List),
-        "map" => Some(Nil::Map),
-        _ => Some(Nil::Missing),
-    }
-}
-
-/// A document as it is shown: without what is kept beside it for templates.
-pub(crate) fn public(value: &Value) -> Value {
-    match value {
-        Value::Object(map) if map.contains_key(NIL) => Value::Null,
-        Value::Object(map) => {
-            let shown = map.iter().filter(|(key, _)| *key != LABELS && *key != OMITTED);
-            Value::Object(shown.map(|(key, value)| (key.clone(), public(value))).collect())
-        }
-        Value::Array(items) => Value::Array(items.iter().map(public).collect()),
-        other => other.clone(),
-    }
-}
 
 impl Template {
     /// Reads one.
@@ -368,7 +318,7 @@ const MAX_RANGE: u64 = 1 << 16;
 fn entries(value: Value) -> Result<Vec<(Value, Value)>, String> {
     match value {
         Value::Null => Ok(Vec::new()),
-        Value::Object(map) if map.contains_key(NIL) => Ok(Vec::new()),
+        map if nil_of(&map).is_some() => Ok(Vec::new()),
         Value::Number(count) => {
             let most = count.as_u64().filter(|most| *most <= MAX_RANGE);
             let most = most.ok_or_else(|| format!("range cannot count to {count}"))?;

@@ -16,8 +16,10 @@
 //! ```
 
 pub mod config;
+mod create;
 pub mod health;
 pub mod name;
+pub mod request;
 pub mod restart;
 pub mod state;
 pub mod sweep;
@@ -36,6 +38,7 @@ use crate::lock::Lock;
 use crate::notice::notice;
 use crate::volume::Volume;
 use config::{Config, Mount};
+pub use create::create;
 use state::{State, Status};
 
 /// What a container's root is made of.
@@ -281,6 +284,14 @@ impl Container {
     /// The id.
     pub fn id(&self) -> &str {
         &self.record.id
+    }
+
+    /// The image's id; empty where there is no image.
+    pub fn image_id(&self) -> String {
+        match &self.record.source {
+            Source::Image { id, .. } => id.to_string(),
+            Source::Host | Source::Tree => String::new(),
+        }
     }
 
     /// Writes the record, so that it survives a power failure; that of a `--rm` container

@@ -88,6 +88,17 @@ impl State {
         }
     }
 
+    /// The word that Docker has for it: `created`, `running`, `paused`, `restarting` or `exited`.
+    pub fn word(&self) -> &'static str {
+        match self.status {
+            Status::Created => "created",
+            Status::Running if self.paused => "paused",
+            Status::Running => "running",
+            Status::Restarting => "restarting",
+            Status::Exited => "exited",
+        }
+    }
+
     /// Whether the process that was written down lives.
     pub fn is_alive(&self) -> bool {
         self.status == Status::Running

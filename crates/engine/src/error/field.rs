@@ -26,6 +26,8 @@ macro_rules! fields {
 }
 
 fields! {
+    /// Whether the container is removed when its program has ended.
+    AutoRemove = "HostConfig.AutoRemove",
     Annotations = "HostConfig.Annotations",
     BlkioDeviceReadBps = "HostConfig.BlkioDeviceReadBps",
     BlkioDeviceReadIops = "HostConfig.BlkioDeviceReadIOps",
@@ -66,6 +68,16 @@ fields! {
     ExposedPorts = "ExposedPorts",
     ExtraHosts = "HostConfig.ExtraHosts",
     Filters = "filters",
+    HealthInterval = "Healthcheck.Interval",
+    /// The label that says what is done with an unhealthy container.
+    HealthLabel = "Labels.husk.health.on-failure",
+    /// What is done with an unhealthy container.
+    HealthOnFailure = "Healthcheck.OnFailure",
+    HealthRetries = "Healthcheck.Retries",
+    HealthStartInterval = "Healthcheck.StartInterval",
+    HealthStartPeriod = "Healthcheck.StartPeriod",
+    HealthTest = "Healthcheck.Test",
+    HealthTimeout = "Healthcheck.Timeout",
     Hostname = "Hostname",
     IpcMode = "HostConfig.IpcMode",
     Labels = "Labels",
@@ -116,6 +128,7 @@ fields! {
     Username = "username",
     UsernsMode = "HostConfig.UsernsMode",
     VolumesFrom = "HostConfig.VolumesFrom",
+    Volumes = "Volumes",
     WorkingDir = "WorkingDir",
 }
 

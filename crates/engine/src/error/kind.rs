@@ -84,7 +84,9 @@ impl Error {
         match self {
             Self::File { source, .. } => of_io(source),
             Self::Record { .. } => ErrorKind::Damaged,
-            Self::Field { .. } | Self::Reference(_) => ErrorKind::InvalidArgument,
+            Self::Field { .. } | Self::NoCommand(_) | Self::Reference(_) => {
+                ErrorKind::InvalidArgument
+            }
             Self::NoContainer(_) | Self::NoVolume(_) | Self::NoExec(_) => ErrorKind::NotFound,
             Self::NoCheckpoint { .. } => ErrorKind::NotFound,
             Self::CheckpointExists { .. } => ErrorKind::Conflict,

@@ -32,6 +32,7 @@ mod session;
 mod start;
 mod streams;
 
+use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -51,6 +52,27 @@ pub use own::leave_caller;
 
 /// How long the last monitor is waited for before the container is looked at again.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// Becomes a monitor where the program was called as one ([`crate::launch::start`] does), and
+/// gives how that ended; `None` for any other call. A program that starts containers asks this
+/// first of all, before it has opened anything or started a thread.
+pub fn run_if_called(words: impl IntoIterator<Item = OsString>) -> Option<Result<()>> {
+    let words: Vec<OsString> = words.into_iter().skip(1).collect();
+    let [root_flag, root, run_flag, run, command, id] = words.as_slice() else { return None };
+    let is_call = root_flag == "--root" && run_flag == "--runroot" && command == "monitor";
+    let home = Home { root: root.into(), run: run.into() };
+    let id = id.to_str().filter(|_| is_call)?;
+    Some(become_monitor(&home, id))
+}
+
+fn become_monitor(home: &Home, id: &str) -> Result<()> {
+    // First of all: nothing is open yet but what the caller has left open.
+    leave_caller()?;
+    // ps(1) would show `exe`, as it was executed by /proc/self/exe.
+    let _ = rustix::thread::set_name(c"husk-monitor");
+    let _inside = crate::rootless::enter(home)?;
+    run(home, id)
+}
 
 /// Runs as the monitor of the container `id`, until that has ended. The caller has called
 /// [`leave_caller`].

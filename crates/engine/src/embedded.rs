@@ -10,18 +10,18 @@ use husk_image::registry::PullOptions;
 use husk_image::store::ImageRecord;
 
 use crate::error::{Result, file};
-use husk_engine::home::Home;
+use crate::home::Home;
 
 /// Whether the word means this machine's own root: where no image has that name.
 ///
 /// # Errors
 /// An unreadable store.
-pub(super) fn is_host(home: &Home, image: &str) -> Result<bool> {
+pub fn is_host(home: &Home, image: &str) -> Result<bool> {
     Ok(image == "host" && home.images()?.find_reference(&"host:latest".parse()?)?.is_none())
 }
 
 /// What an image of this machine would say.
-pub(super) fn host_facts() -> Facts {
+pub fn host_facts() -> Facts {
     Facts { working_dir: "/".to_owned(), ..Facts::default() }
 }
 
@@ -33,7 +33,7 @@ static HELLO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hello"));
 ///
 /// # Errors
 /// The store's.
-pub(super) fn image(home: &Home, name: &str) -> Result<Option<ImageRecord>> {
+pub fn image(home: &Home, name: &str) -> Result<Option<ImageRecord>> {
     if name != "hello" && name != "hello:latest" {
         return Ok(None);
     }

@@ -1,0 +1,10 @@
+//! Documents of containers.
+
+mod config;
+mod host_config;
+mod inspect;
+mod list;
+mod network;
+
+pub use inspect::inspect_container;
+pub use list::{list_row, status_text};

@@ -1,0 +1,13 @@
+//! Docker's JSON documents: from the engine's data to what Docker answers, and from what clients
+//! send to the engine's requests. Nothing here does anything; it only translates.
+
+mod container;
+mod create;
+pub mod document;
+mod object;
+mod update;
+
+pub use container::{inspect_container, list_row, status_text};
+pub use create::container_request;
+pub use object::{BodyError, Result};
+pub use update::{UpdateBody, update_request};
