@@ -13,7 +13,7 @@ use husk_engine::events::{EventType, Journal};
 use husk_engine::home::Home;
 use husk_engine::image::{self, Removal};
 use husk_engine::prune::{self, Pruned};
-use husk_engine::{network, notice, remove, usage, volume};
+use husk_engine::{build, network, notice, remove, usage, volume};
 
 /// `--force` and `--filter`.
 #[derive(Debug, Args)]
@@ -264,16 +264,7 @@ impl Pruning {
     }
 
     fn cache(&mut self, home: &Home) -> Result<()> {
-        let store = home.images()?;
-        let before = usage::store(&store)?;
-        store.remove_steps()?;
-        store.remove_cache_mounts()?;
-        if store.collect()?.busy {
-            notice::notice("skipped objects in use by a running pull or build");
-        }
-        let freed = before.saturating_sub(usage::store(&store)?);
-        Journal::of(home).prune(EventType::Builder, freed);
-        self.freed += freed;
+        self.freed += build::prune_cache(home, &Notices)?;
         Ok(())
     }
 }

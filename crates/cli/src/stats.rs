@@ -143,7 +143,7 @@ fn row(
         true => now.0.saturating_sub(before.0) as f64 / elapsed * 100.0,
         false => 0.0,
     };
-    let (memory, limit) = memory(used, total_memory());
+    let (memory, limit) = memory(used, husk_engine::system::total_memory());
     let (received, sent) = network(pid);
     let (read, written) = block(used);
     // Without a cgroup, as an ordinary user may be, there is nothing to read.
@@ -184,14 +184,6 @@ fn memory(used: &Value, machine: u64) -> (u64, u64) {
     let limit = number(used, "/memory/usage/limit");
     let limited = (1..machine).contains(&limit);
     (usage, if limited { limit } else { machine })
-}
-
-/// Bytes, proc_meminfo(5).
-pub(super) fn total_memory() -> u64 {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    let kilobytes = total.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-    kilobytes.unwrap_or(0) * 1024
 }
 
 /// Bytes received and sent by the process's network namespace, without its loopback

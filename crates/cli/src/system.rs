@@ -3,20 +3,13 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::stats::total_memory;
 use super::{boot, events, output, prune};
 use crate::error::{Error, Result};
 use crate::template::{Nil, OMITTED, nil};
-use husk_engine::clock;
-use husk_engine::container::Container;
-use husk_engine::container::config::Mount;
-use husk_engine::container::state::Status;
 use husk_engine::home::Home;
 use husk_engine::notice::printable;
-use husk_engine::rootless::is_rootless;
-use husk_engine::runtime::Runtime;
-use husk_engine::volume::{self, Volume};
-use husk_engine::{check, usage};
+use husk_engine::system::{self, Share};
+use husk_engine::{check, clock, volume};
 
 /// Its commands.
 #[derive(Debug, Subcommand)]
@@ -83,14 +76,14 @@ pub(super) struct Df {
     verbose: bool,
 }
 
-fn part(kind: &str, total: usize, active: usize, size: u64, reclaimable: u64) -> Value {
-    let freed = output::size(reclaimable);
+fn part(kind: &str, share: Share) -> Value {
+    let freed = output::size(share.reclaimable);
     json!({
         "Type": kind,
-        "TotalCount": total.to_string(),
-        "Active": active.to_string(),
-        "Size": output::size(size),
-        "Reclaimable": match reclaimable.saturating_mul(100).checked_div(size) {
+        "TotalCount": share.total.to_string(),
+        "Active": share.active.to_string(),
+        "Size": output::size(share.size),
+        "Reclaimable": match share.reclaimable.saturating_mul(100).checked_div(share.size) {
             Some(percent) if kind != "Build Cache" => format!("{freed} ({percent}%)"),
             _ => freed,
         },
@@ -102,44 +95,15 @@ impl Df {
         if self.verbose {
             return self.list(home);
         }
-        let store = home.images()?;
-        let used = store.usage()?;
-        let pins = store.pins()?;
-        let images = store.images()?;
-        let pinned = |one: &&husk_image::store::Image| {
-            pins.iter().any(|(_, manifest)| *manifest == one.record.manifest)
-        };
-        let active = images.iter().filter(pinned).count();
-        let mut rows = vec![part("Images", images.len(), active, used.images, used.unused)];
-
-        // Changes to the image, and the log.
-        let (mut total, mut running, mut size, mut free) = (0, 0, 0, 0);
-        for container in Container::all(home)? {
-            let bytes = usage::tree(&container.directory);
-            total += 1;
-            size += bytes;
-            match container.state()?.status {
-                Status::Running | Status::Restarting => running += 1,
-                _ => free += bytes,
-            }
-        }
-        rows.push(part("Containers", total, running, size, free));
-
-        let (mut total, mut active, mut size, mut free) = (0, 0, 0, 0);
-        for volume in Volume::all(home)? {
-            let bytes = usage::tree(&volume::data(home, &volume.name));
-            total += 1;
-            size += bytes;
-            match Volume::user(home, &volume.name)? {
-                Some(_) => active += 1,
-                None => free += bytes,
-            }
-        }
-        rows.push(part("Local Volumes", total, active, size, free));
-        let cached = used.steps + usage::tree(&store.cache_mounts());
-        rows.push(part("Build Cache", used.step_count, 0, cached, cached));
-        if used.partial > 0 {
-            rows.push(part("Partial Pulls", 0, 0, used.partial, used.partial));
+        let used = system::disk_usage(home)?;
+        let mut rows = vec![
+            part("Images", used.images),
+            part("Containers", used.containers),
+            part("Local Volumes", used.volumes),
+            part("Build Cache", used.build_cache),
+        ];
+        if used.partial_pulls.size > 0 {
+            rows.push(part("Partial Pulls", used.partial_pulls));
         }
         let columns = [
             ("TYPE", "Type"),
@@ -173,23 +137,16 @@ impl Df {
         let containers = super::listing::usage(home)?;
         table("Containers space usage:", &CONTAINER_USAGE, &containers)?;
         let mut volumes = Vec::new();
-        let containers = Container::all(home)?;
-        for volume in Volume::all(home)? {
-            let uses = |one: &&Container| {
-                one.record.config.mounts.iter().any(
-                    |mount| matches!(mount, Mount::Volume { name, .. } if *name == volume.name),
-                )
-            };
+        for one in volume::usage(home)? {
             volumes.push(json!({
-                "Name": volume.name,
-                "Links": containers.iter().filter(uses).count().to_string(),
-                "Size": output::size(usage::tree(&volume::data(home, &volume.name))),
+                "Name": one.volume.name,
+                "Links": one.links.to_string(),
+                "Size": output::size(one.size),
             }));
         }
         let columns = [("VOLUME NAME", "Name"), ("LINKS", "Links"), ("SIZE", "Size")];
         table("Local Volumes space usage:", &columns, &volumes)?;
-        let store = home.images()?;
-        let cached = store.usage()?.steps + usage::tree(&store.cache_mounts());
+        let cached = system::disk_usage(home)?.build_cache.size;
         output::line(format_args!("Build cache usage: {}", output::size(cached))).map(|()| 0)
     }
 }
@@ -263,41 +220,23 @@ pub(super) struct Info {
 
 impl Info {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
-        let (mut running, mut paused, mut stopped) = (0, 0, 0);
-        for container in Container::all(home)? {
-            let state = container.state()?;
-            match state.status {
-                Status::Running if state.paused => paused += 1,
-                Status::Running | Status::Restarting => running += 1,
-                _ => stopped += 1,
-            }
-        }
-        let host = rustix::system::uname();
-        let text = |name: &std::ffi::CStr| name.to_string_lossy().into_owned();
-        let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
-        let pretty = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+        let known = system::info(home)?;
         // The runtime may be missing: this command is where one looks then.
-        let runtime = Runtime::find(home).and_then(|runtime| runtime.output(&["--version"]));
-        let runtime = match &runtime {
-            Ok(said) => said.lines().next().unwrap_or_default().to_owned(),
-            Err(error) => error.to_string(),
-        };
-        let runtime_path = Runtime::own().unwrap_or_default();
-        let cpus = std::thread::available_parallelism().map_or(0, usize::from);
+        let runtime = known.version.runtime.clone().or(known.runtime_problem);
         let mut info = json!({
-            "Containers": running + paused + stopped,
-            "ContainersRunning": running,
-            "ContainersPaused": paused,
-            "ContainersStopped": stopped,
-            "Images": home.images()?.images()?.len(),
-            "ServerVersion": env!("CARGO_PKG_VERSION"),
+            "Containers": known.running + known.paused + known.stopped,
+            "ContainersRunning": known.running,
+            "ContainersPaused": known.paused,
+            "ContainersStopped": known.stopped,
+            "Images": known.images,
+            "ServerVersion": known.version.engine,
             "Driver": "overlay",
             "LoggingDriver": "json-file",
             "CgroupDriver": "cgroupfs",
-            "CgroupVersion": cgroup_version(),
-            "SecurityOptions": security_options(),
+            "CgroupVersion": known.cgroup_version.to_string(),
+            "SecurityOptions": known.security_options,
             "DockerRootDir": home.root,
-            "Runtimes": { "husk-oci": { "path": runtime_path } },
+            "Runtimes": { "husk-oci": { "path": known.runtime_path } },
             "DefaultRuntime": "husk-oci",
             "RuntimeVersion": runtime,
         });
@@ -319,22 +258,22 @@ impl Info {
             },
             "Swarm": { "LocalNodeState": "inactive", "NodeID": "", "ControlAvailable": false },
             "SystemTime": clock::timestamp(),
-            "MemoryLimit": has_controller("memory"),
-            "SwapLimit": husk_engine::container::request::counts_swap(),
-            "PidsLimit": has_controller("pids"),
-            "CPUShares": has_controller("cpu"),
-            "CPUSet": has_controller("cpuset"),
+            "MemoryLimit": known.limits_memory,
+            "SwapLimit": known.limits_swap,
+            "PidsLimit": known.limits_pids,
+            "CPUShares": known.limits_cpu,
+            "CPUSet": known.limits_cpuset,
             "Warnings": nil(Nil::List),
-            "Rootless": is_rootless(),
+            "Rootless": known.rootless,
             "Root": home.root,
             "RunRoot": home.run,
-            "KernelVersion": text(host.release()),
-            "OperatingSystem": pretty.unwrap_or_default().trim_matches('"'),
+            "KernelVersion": known.version.kernel,
+            "OperatingSystem": known.operating_system,
             "OSType": "linux",
-            "Architecture": text(host.machine()),
-            "Name": text(host.nodename()),
-            "NCPU": cpus,
-            "MemTotal": total_memory(),
+            "Architecture": known.architecture,
+            "Name": known.hostname,
+            "NCPU": known.cpus,
+            "MemTotal": known.memory,
         });
         if let (Some(info), Value::Object(more)) = (info.as_object_mut(), more) {
             info.extend(more);
@@ -395,37 +334,6 @@ fn print_info(info: &Value) -> Result<u8> {
     Ok(0)
 }
 
-/// Whether the kernel has a cgroup controller (/proc/cgroups).
-fn has_controller(name: &str) -> bool {
-    let text = std::fs::read_to_string("/proc/cgroups").unwrap_or_default();
-    text.lines().any(|line| {
-        let mut words = line.split_ascii_whitespace();
-        words.next() == Some(name) && words.next_back() == Some("1")
-    })
-}
-
-/// What confines every container, in Docker's words.
-fn security_options() -> Vec<&'static str> {
-    let mut options = vec!["name=seccomp,profile=builtin"];
-    let apparmor = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled");
-    if apparmor.is_ok_and(|text| text.trim() == "Y") {
-        options.push("name=apparmor");
-    }
-    if is_rootless() {
-        options.push("name=rootless");
-    }
-    options.push("name=cgroupns");
-    options
-}
-
-/// 2 where there is nothing but the unified hierarchy, as Docker says it.
-fn cgroup_version() -> &'static str {
-    match std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
-        true => "2",
-        false => "1",
-    }
-}
-
 /// `version`.
 #[derive(Debug, Args)]
 pub(super) struct Version {
@@ -436,10 +344,9 @@ pub(super) struct Version {
 
 impl Version {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
-        let runtime = Runtime::find(home).and_then(|runtime| runtime.output(&["--version"]));
-        let runtime = runtime.as_ref().map_or("", |said| said.lines().next().unwrap_or_default());
-        let version = env!("CARGO_PKG_VERSION");
-        let arch = husk_image::platform::Platform::host().architecture;
+        let versions = system::version(home);
+        let runtime = versions.runtime.as_deref().unwrap_or_default();
+        let (version, arch) = (versions.engine, &versions.architecture);
         // Of what Docker's document has beside these, nothing is known here.
         let unknown =
             json!({ "GitCommit": "", "GoVersion": "", "BuildTime": "", "ApiVersion": "" });
@@ -454,10 +361,10 @@ impl Version {
             },
             "Server": {
                 "Version": version, "Os": "linux", "Arch": arch,
-                "KernelVersion": rustix::system::uname().release().to_string_lossy(),
+                "KernelVersion": versions.kernel,
                 "Components": [
                     { "Name": "Engine", "Version": version },
-                    { "Name": "husk-oci", "Version": runtime.split(' ').nth(2).unwrap_or_default() },
+                    { "Name": "husk-oci", "Version": versions.runtime_number() },
                 ],
                 OMITTED: unknown,
             },

@@ -6,6 +6,7 @@ mod context;
 mod destination;
 mod mount_points;
 mod mounts;
+mod prune;
 mod steps;
 
 use std::collections::HashSet;
@@ -22,6 +23,7 @@ use husk_image::store::ImageRecord;
 pub use cache::{CachePlace, Caches};
 pub use context::{ContextSource, DockerfileSource};
 pub use destination::{Destination, Output};
+pub use prune::prune_cache;
 
 use crate::error::{Error, Field, Result};
 use crate::home::Home;

@@ -47,6 +47,7 @@ pub mod runtime;
 pub mod secret;
 pub mod spec;
 pub mod stop;
+pub mod system;
 pub mod top;
 pub mod usage;
 pub mod view;

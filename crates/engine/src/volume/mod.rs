@@ -12,6 +12,7 @@
 mod create;
 mod list;
 mod prune;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -31,6 +32,7 @@ use crate::lock::Lock;
 pub use create::{CreateRequest, create};
 pub use list::{FILTERS, list};
 pub use prune::{PruneRequest, prune};
+pub use usage::{VolumeUsage, usage};
 
 /// `volume.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
