@@ -10,9 +10,9 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::{ENGINE_FAILED, Error, Result, file};
 use crate::{
-    archive, build, checkpoint, complete, container, context, cp, create, debug, diff, events,
-    explain, group, help, image, inspect, listing, logs, namespaces, network, output, reference,
-    registry, rules, secret, serve, stats, system, unbuilt, update, usage, volume,
+    archive, build, checkpoint, commit, complete, container, context, cp, create, debug, diff,
+    events, explain, group, help, image, inspect, listing, logs, namespaces, network, output,
+    reference, registry, rules, secret, serve, stats, system, unbuilt, update, usage, volume,
 };
 use husk_engine::home::Home;
 use husk_engine::notice::printable;
@@ -96,6 +96,8 @@ enum Command {
     Enter(namespaces::Enter),
     /// Run a command in new namespaces
     Unshare(namespaces::Unshare),
+    /// Create an image from a container's changes
+    Commit(commit::Commit),
     /// Rename a container
     Rename(container::Rename),
     /// Build an image from a Dockerfile
@@ -381,6 +383,7 @@ fn run(cli: Cli) -> Result<u8> {
         Command::Unshare(unshare) => unshare.run(&home),
         Command::Context(context) => context.run(),
         Command::Secret(secret) => secret.run(&home),
+        Command::Commit(commit) => commit.run(&home),
         Command::Rename(rename) => rename.run(&home),
         Command::Build(build) => build.run(&home),
         Command::Pull(pull) => pull.run(&home),

@@ -3,8 +3,8 @@
 use clap::Subcommand;
 
 use super::{
-    archive, build, checkpoint, container, cp, create, diff, image, inspect, listing, logs, prune,
-    registry, stats, update,
+    archive, build, checkpoint, commit, container, cp, create, diff, image, inspect, listing, logs,
+    prune, registry, stats, update,
 };
 use crate::error::Result;
 use husk_engine::home::Home;
@@ -16,6 +16,8 @@ pub(super) enum ContainerGroup {
     Attach(container::Attach),
     /// Write the programs of running containers to files, and stop them
     Checkpoint(checkpoint::ContainerCheckpoint),
+    /// Create an image from a container's changes
+    Commit(commit::Commit),
     /// Copy files between a container and the local file system
     Cp(cp::Cp),
     /// Create a container without starting it
@@ -73,6 +75,7 @@ impl ContainerGroup {
         match self {
             Self::Attach(attach) => attach.run(home),
             Self::Checkpoint(checkpoint) => checkpoint.run(home),
+            Self::Commit(commit) => commit.run(home),
             Self::Cp(cp) => cp.run(home),
             Self::Create(create) => create.run(home),
             Self::Diff(diff) => diff.run(home),

@@ -242,7 +242,7 @@ pub(super) fn examples(path: &str) -> &'static [&'static str] {
     found.map_or(&[], |(_, examples)| examples)
 }
 
-const EXAMPLES: [(&str, &[&str]); 46] = [
+const EXAMPLES: [(&str, &[&str]); 47] = [
     (
         "run",
         &[
@@ -285,6 +285,10 @@ const EXAMPLES: [(&str, &[&str]); 46] = [
     ("cp", &["husk cp config.json web:/etc/app/", "husk cp web:/var/log/app - | tar -tv"]),
     ("diff", &["husk diff web"]),
     ("export", &["husk export -o root.tar web"]),
+    (
+        "commit",
+        &["husk commit web web:patched", "husk commit -c 'CMD [\"sh\"]' -m 'with tools' web tools"],
+    ),
     ("rename", &["husk rename web web-old"]),
     (
         "build",

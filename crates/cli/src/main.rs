@@ -17,6 +17,7 @@ mod build;
 mod checkpoint;
 mod color;
 mod command;
+mod commit;
 mod complete;
 mod container;
 mod context;

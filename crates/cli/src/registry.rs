@@ -134,6 +134,10 @@ impl Login {
             Some(user) => user.clone(),
             None => prompt("Username: ")?,
         };
+        if user.is_empty() || user.contains(':') {
+            let problem = "is not a user name: it is empty or has a colon";
+            return Err(Error::flag("--username", user, problem));
+        }
         let password = match (&self.password, self.password_stdin) {
             (Some(password), _) => password.clone(),
             (None, true) => read_line()?,

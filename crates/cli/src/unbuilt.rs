@@ -121,15 +121,14 @@ const FLAGS: [(Commands, &str, Kind); 62] = [
 const LOG_LEVELS: &str = "must be one of debug, info, warn, error, fatal";
 
 /// Docker's commands and those of its usual plugins, by the group they are in.
-const COMMANDS: [(&str, &[&str]); 5] = [
+const COMMANDS: [(&str, &[&str]); 4] = [
     (
         "",
         &[
-            "bake", "buildx", "commit", "config", "init", "manifest", "node", "plugin", "scout",
-            "search", "service", "stack", "swarm", "trust",
+            "bake", "buildx", "config", "init", "manifest", "node", "plugin", "scout", "search",
+            "service", "stack", "swarm", "trust",
         ],
     ),
-    ("container", &["commit"]),
     ("system", &["dial-stdio"]),
     ("volume", &["update"]),
     ("builder", &["du"]),

@@ -14,6 +14,7 @@ pub mod changes;
 pub mod check;
 pub mod checkpoint;
 pub mod clock;
+pub mod commit;
 pub mod connection;
 pub mod container;
 pub mod copy_up;

@@ -1,6 +1,7 @@
 //! Removing the build cache.
 
 use crate::error::Result;
+use crate::events::{EventType, Journal};
 use crate::home::Home;
 use crate::reporter::Reporter;
 use crate::usage;
@@ -18,5 +19,7 @@ pub fn prune_cache(home: &Home, reporter: &dyn Reporter) -> Result<u64> {
     if store.collect()?.busy {
         reporter.notice("skipped objects in use by a running pull or build");
     }
-    Ok(before.saturating_sub(usage::store(&store)?))
+    let freed = before.saturating_sub(usage::store(&store)?);
+    Journal::of(home).prune(EventType::Builder, freed);
+    Ok(freed)
 }

@@ -192,6 +192,7 @@ fn of_build(error: &BuildError) -> ErrorKind {
         BuildError::Overlay(error) => of_overlay(error),
         BuildError::Pack(error) => of_pack(error),
         BuildError::Store(error) => of_store(error),
+        BuildError::Unpack(error) => of_registry(error),
         BuildError::Run(_) | BuildError::Copy(_) => ErrorKind::Other,
     }
 }

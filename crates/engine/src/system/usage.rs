@@ -48,8 +48,7 @@ pub fn disk_usage(home: &Home) -> Result<DiskUsage> {
         pins.iter().any(|(_, manifest)| *manifest == one.record.manifest)
     };
     let active = images.iter().filter(pinned).count();
-    let images =
-        Share { total: images.len(), active, size: used.images, reclaimable: used.unused };
+    let images = Share { total: images.len(), active, size: used.images, reclaimable: used.unused };
 
     let mut containers = Share::default();
     for container in Container::all(home)? {
@@ -74,7 +73,6 @@ pub fn disk_usage(home: &Home) -> Result<DiskUsage> {
     let cached = used.steps + usage::tree(&store.cache_mounts());
     let build_cache =
         Share { total: used.step_count, active: 0, size: cached, reclaimable: cached };
-    let partial_pulls =
-        Share { size: used.partial, reclaimable: used.partial, ..Share::default() };
+    let partial_pulls = Share { size: used.partial, reclaimable: used.partial, ..Share::default() };
     Ok(DiskUsage { images, containers, volumes, build_cache, partial_pulls })
 }

@@ -26,7 +26,8 @@ pub fn usage(home: &Home) -> Result<Vec<VolumeUsage>> {
     let containers = Container::all(home)?;
     let mut all = Vec::new();
     for volume in Volume::all(home)? {
-        let has = |mount: &Mount| matches!(mount, Mount::Volume { name, .. } if *name == volume.name);
+        let has =
+            |mount: &Mount| matches!(mount, Mount::Volume { name, .. } if *name == volume.name);
         let users = containers.iter().filter(|one| one.record.config.mounts.iter().any(has));
         let (links, size) = (users.count(), usage::tree(&data(home, &volume.name)));
         all.push(VolumeUsage { volume, links, size });

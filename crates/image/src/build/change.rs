@@ -12,10 +12,18 @@ use crate::platform::Platform;
 /// # Errors
 /// [`DockerfileError`]; its `line` is the instruction.
 pub fn config_of(changes: &[String]) -> Result<RunConfig, DockerfileError> {
+    config_on(RunConfig::default(), changes)
+}
+
+/// The same of a config that is there.
+///
+/// # Errors
+/// As [`config_of`].
+pub fn config_on(config: RunConfig, changes: &[String]) -> Result<RunConfig, DockerfileError> {
     let source = format!("FROM scratch\n{}\n", changes.join("\n"));
     let dockerfile = Dockerfile::parse("--change", &source)?;
     let mut state = StageState::scratch(Platform::host());
-    state.config.working_dir = None;
+    state.config = config;
     for (index, stage) in dockerfile.stages.iter().enumerate() {
         if index > 0 {
             return Err(dockerfile.error(stage.base.position, "FROM builds an image"));

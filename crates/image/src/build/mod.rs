@@ -7,6 +7,7 @@
 mod builder;
 mod cache;
 mod change;
+mod commit;
 mod copy;
 mod copy_step;
 pub mod dockerfile;
@@ -45,7 +46,8 @@ use crate::tree::TreeError;
 
 pub use builder::{Built, RunStep, Runner, build};
 pub use cache::{CacheEntry, CacheExport, import_cache, write_layout};
-pub use change::config_of;
+pub use change::{config_of, config_on};
+pub use commit::{CommitOptions, commit};
 pub use copy::CopyError;
 pub use error::DockerfileError;
 pub use export::{export_directory, export_tar};
@@ -101,6 +103,9 @@ pub enum BuildError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A layer could not be unpacked again.
+    #[error(transparent)]
+    Unpack(Box<crate::registry::RegistryError>),
 }
 
 /// Opens a context directory and reads its ignore file: that of the Dockerfile
