@@ -39,7 +39,7 @@ impl ContainerRequest {
         }
         if host.auto_remove && host.restart_policy != RestartPolicy::default() {
             let problem = Problem::from("cannot be combined with ").field(Field::AutoRemove);
-            return Err(Error::field(Field::RestartPolicy, &host.restart_policy, problem));
+            return Err(Error::field(Field::RestartPolicy, host.restart_policy, problem));
         }
         let mut labels = image.labels.clone();
         labels.extend(self.labels.clone());
