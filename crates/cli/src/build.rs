@@ -114,7 +114,7 @@ impl Build {
         let quiet = self.is_quiet()?;
         self.check_attestations()?;
         let interrupt = Interrupt::watch().map_err(file("watch", "signals"))?;
-        let own_image = |name: &str| Ok(husk_engine::embedded::image(home, name)?);
+        let own_image = |name: &str| husk_engine::embedded::image(home, name);
         let mut request = self.request()?;
         request.quiet = quiet;
         request.cancel = Some(&interrupt);

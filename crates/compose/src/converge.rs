@@ -258,7 +258,7 @@ impl Session<'_> {
         match started {
             Ok(_) => {}
             Err(error) if container.state().is_ok_and(|state| state.status == Status::Running) => {
-                drop(error)
+                drop(error);
             }
             Err(error) => {
                 let service = self.service(name)?;

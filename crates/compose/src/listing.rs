@@ -181,7 +181,7 @@ impl Session<'_> {
             match (volumes.quiet, as_json) {
                 (true, _) => print(&format!("{}\n", volume.name)),
                 (false, true) => {
-                    print(&format!("{}\n", json!({"Driver": "local", "Name": volume.name})))
+                    print(&format!("{}\n", json!({"Driver": "local", "Name": volume.name})));
                 }
                 (false, false) => rows.push(vec!["local".to_owned(), volume.name.clone()]),
             }

@@ -322,7 +322,7 @@ impl Session<'_> {
             match self.pass(&words)? {
                 0 => {}
                 _ if push.ignore_push_failures => {
-                    note(Severity::Warning, &format!("{image} was not pushed"))
+                    note(Severity::Warning, &format!("{image} was not pushed"));
                 }
                 code => return Ok(code),
             }

@@ -265,7 +265,7 @@ impl Session<'_> {
                 match self.husk.output(&["network", "rm", &network.name]) {
                     Ok(_) => self.done("Network", &network.name, "Removed"),
                     Err(why) => {
-                        note(Severity::Warning, &format!("network {}: {why}", network.name))
+                        note(Severity::Warning, &format!("network {}: {why}", network.name));
                     }
                 }
             }

@@ -206,11 +206,11 @@ async fn put(
     service
         .blocking(move |service| {
             let known =
-                stat(service, &container, &id, &format!("{path}/.")).or_else(|failure| match stat(
+                stat(service, &container, &id, &format!("{path}/.")).map_err(|failure| match stat(
                     service, &container, &id, &path,
                 ) {
-                    Ok(_) => Err(Failure::invalid("extraction point is not a directory")),
-                    Err(_) => Err(failure),
+                    Ok(_) => Failure::invalid("extraction point is not a directory"),
+                    Err(_) => failure,
                 });
             if known.is_err_and(|failure| failure.status == StatusCode::BAD_REQUEST) {
                 return Err(Failure::invalid("extraction point is not a directory"));

@@ -101,7 +101,7 @@ pub(crate) async fn version(service: &Shared) -> Result<Reply> {
 /// # Errors
 /// What cannot be read.
 pub(crate) async fn info(service: &Shared) -> Result<Reply> {
-    let info = service.blocking(|service| describe(service)).await?;
+    let info = service.blocking(describe).await?;
     reply::json(&info)
 }
 

@@ -30,7 +30,7 @@ pub(crate) fn obstacle() -> Option<String> {
 
 /// Says why a test does nothing, past the test harness.
 pub(crate) fn skip(reason: &str) {
-    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("skipped: {reason}\n"));
+    let _ = Write::write_fmt(&mut std::io::stderr(), format_args!("skipped: {reason}\n"));
 }
 
 /// A server with these flags; where none can be, the test is over and says why.

@@ -120,7 +120,8 @@ mod tests {
         let health = event(Container, "health_status: healthy", "abcdef", &attributes);
         let tag = event(Image, "tag", "sha256:12", &[("name", "bb:latest")]);
         let connect = event(Network, "connect", "0123", &[("name", "web_net"), ("type", "bridge")]);
-        let cases: [(&[(&str, &str)], [bool; 4]); 17] = [
+        type Pairs<'a> = &'a [(&'a str, &'a str)];
+        let cases: [(Pairs<'_>, [bool; 4]); 17] = [
             (&[], [true; 4]),
             (&[("type", "container")], [true, true, false, false]),
             (&[("type", "container"), ("type", "image")], [true, true, true, false]),
