@@ -1,4 +1,4 @@
-//! `cargo xtask release`: `husk` and `husk-oci` as they are released, static and with musl.
+//! `cargo xtask release`: the programs as they are released, static and with musl.
 //!
 //! Rust's own musl target is used, by the first of three ways that is there: the toolchain
 //! has its standard library (`rustup target add`); the toolchain has the library's sources,
@@ -21,9 +21,9 @@ use crate::{interrupt, process};
 const HELP: &str = "\
 cargo xtask release [OPTIONS]
 
-Builds husk and husk-oci for Rust's musl target of this machine and copies them to
-target/dist/TARGET. Uses the toolchain's standard library for that target where it is
-installed (rustup target add x86_64-unknown-linux-musl), else builds it from the toolchain's
+Builds husk, husk-serve, husk-oci and containerd-shim-husk-v2 for Rust's musl target of this
+machine and copies them to target/dist/TARGET. Uses the toolchain's standard library for that
+target where it is installed (rustup target add x86_64-unknown-linux-musl), else builds it from the toolchain's
 sources (rustup component add rust-src), else, as root, does that in a root of Debian
 unstable, which it makes once in target/musl-root (some minutes and 1.5 GB).
 
@@ -31,8 +31,12 @@ unstable, which it makes once in target/musl-root (some minutes and 1.5 GB).
 ";
 
 /// The programs that are released, and their packages.
-const PROGRAMS: [(&str, &str); 3] =
-    [("husk-cli", "husk"), ("husk-api", "husk-serve"), ("husk-runtime", "husk-oci")];
+const PROGRAMS: [(&str, &str); 4] = [
+    ("husk-cli", "husk"),
+    ("husk-api", "husk-serve"),
+    ("husk-runtime", "husk-oci"),
+    ("husk-shim", "containerd-shim-husk-v2"),
+];
 
 /// What the C code of two dependencies of husk is compiled with.
 const NEEDS: &[Need] =

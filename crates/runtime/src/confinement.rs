@@ -76,7 +76,7 @@ const TO_RUN_HOOKS: [Use; 7] = [
 /// What may be called besides: for a terminal, a limit, `start`, memory, and a message of what
 /// has failed.
 const OCCASIONAL: [Use; 11] = [
-    ("ioctl", libc::SYS_ioctl, [0, libc::TIOCSCTTY]),
+    ("ioctl", libc::SYS_ioctl, [0, libc::TIOCSCTTY as _]),
     ("prlimit64", libc::SYS_prlimit64, [0, libc::RLIMIT_NPROC as u64]),
     ("accept4", libc::SYS_accept4, [0, 0]),
     ("close", libc::SYS_close, [0, 0]),
