@@ -153,20 +153,20 @@ fn answers_of_dockerd() {
 fn an_attached_client_gets_every_byte() {
     let server = server!();
     server.create(
-        "c",
+        "web",
         &json!({
             "Image": "bb", "Cmd": ["sh", "-c", "echo out; echo err >&2"],
             "HostConfig": { "NetworkMode": "none", "AutoRemove": true },
         }),
     );
-    let mut attached = server.hijack("/containers/c/attach?stream=1&stdout=1&stderr=1", "");
+    let mut attached = server.hijack("/containers/web/attach?stream=1&stdout=1&stderr=1", "");
     let mut waiting =
-        server.open("POST", "/containers/c/wait?condition=removed", "Connection: close\r\n", "");
+        server.open("POST", "/containers/web/wait?condition=removed", "Connection: close\r\n", "");
     // The head comes at once: clients start when they have it.
     let mut head = [0; 15];
     waiting.read_exact(&mut head).unwrap();
     assert_eq!(&head, b"HTTP/1.1 200 OK");
-    assert_eq!(server.post("/containers/c/start", &json!(null)).status, 204);
+    assert_eq!(server.post("/containers/web/start", &json!(null)).status, 204);
     let mut all = Vec::new();
     attached.read_to_end(&mut all).unwrap();
     let text = String::from_utf8_lossy(&all);
@@ -177,21 +177,21 @@ fn an_attached_client_gets_every_byte() {
     waiting.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     let _ = waiting.read_to_string(&mut rest);
     assert!(rest.contains("{\"StatusCode\":0}"), "{rest}");
-    assert_eq!(server.get("/containers/c/json").status, 404);
+    assert_eq!(server.get("/containers/web/json").status, 404);
 }
 
 #[test]
 fn input_ends_with_the_clients() {
     let server = server!();
     server.create(
-        "c",
+        "web",
         &json!({
             "Image": "bb", "Cmd": ["cat"], "OpenStdin": true, "StdinOnce": true,
             "HostConfig": { "NetworkMode": "none" },
         }),
     );
-    let mut attached = server.hijack("/containers/c/attach?stream=1&stdin=1&stdout=1", "");
-    assert_eq!(server.post("/containers/c/start", &json!(null)).status, 204);
+    let mut attached = server.hijack("/containers/web/attach?stream=1&stdin=1&stdout=1", "");
+    assert_eq!(server.post("/containers/web/start", &json!(null)).status, 204);
     attached.write_all(b"typed\n").unwrap();
     attached.shutdown(std::net::Shutdown::Write).unwrap();
     let mut all = Vec::new();
@@ -204,14 +204,14 @@ fn input_ends_with_the_clients() {
 fn exec_outlives_the_server() {
     let mut server = server!();
     server.create(
-        "c",
+        "web",
         &json!({
             "Image": "bb", "Cmd": ["sleep", "100"], "HostConfig": { "NetworkMode": "none" },
         }),
     );
-    assert_eq!(server.post("/containers/c/start", &json!(null)).status, 204);
+    assert_eq!(server.post("/containers/web/start", &json!(null)).status, 204);
     let made = server.post(
-        "/containers/c/exec",
+        "/containers/web/exec",
         &json!({ "Cmd": ["sh", "-c", "echo eo; exit 4"], "AttachStdout": true }),
     );
     let id = made.json()["Id"].as_str().unwrap().to_owned();
@@ -230,14 +230,14 @@ fn exec_outlives_the_server() {
         (again.status, again.message()),
         (409, format!("exec command {id} has already run"))
     );
-    assert_eq!(server.request("DELETE", "/containers/c?force=1", "").status, 204);
+    assert_eq!(server.request("DELETE", "/containers/web?force=1", "").status, 204);
 }
 
 #[test]
 fn what_is_asked_for_comes_back() {
     let server = server!();
     server.create(
-        "c",
+        "web",
         &json!({
             "Image": "bb", "Cmd": ["true"], "Labels": { "a": "b" },
             "HostConfig": {
@@ -246,7 +246,7 @@ fn what_is_asked_for_comes_back() {
             },
         }),
     );
-    let shown = server.get("/containers/c/json").json();
+    let shown = server.get("/containers/web/json").json();
     assert_eq!(shown["HostConfig"]["Binds"], json!(["/tmp:/x:ro"]));
     assert_eq!(shown["HostConfig"]["Mounts"][0]["Target"], "/t");
     assert_eq!(shown["State"]["Status"], "created");
@@ -277,13 +277,13 @@ fn a_policy_is_kept() {
     assert!(refused.message().contains("--allow read"), "{}", refused.body);
     drop(server);
     let server = server!("--only-label", "mine=1", "--deny", "exec,build");
-    server.create("c", &json!({ "Image": "bb", "HostConfig": { "NetworkMode": "none" } }));
+    server.create("web", &json!({ "Image": "bb", "HostConfig": { "NetworkMode": "none" } }));
     server.husk(&["create", "--name", "other", "--network", "none", "bb"]);
     let rows = server.get("/containers/json?all=1").json();
     assert_eq!(rows.as_array().unwrap().len(), 1, "{rows}");
     assert_eq!(rows[0]["Labels"]["mine"], "1");
     assert_eq!(server.request("DELETE", "/containers/other", "").status, 404);
-    assert_eq!(server.post("/containers/c/exec", &json!({ "Cmd": ["x"] })).status, 403);
+    assert_eq!(server.post("/containers/web/exec", &json!({ "Cmd": ["x"] })).status, 403);
     assert_eq!(server.request("POST", "/build", "").status, 403);
 }
 
@@ -339,39 +339,39 @@ fn bad_requests_are_bounded() {
 fn clients_that_go_away_leave_nothing() {
     let server = server!();
     server.create(
-        "c",
+        "web",
         &json!({
             "Image": "bb", "Cmd": ["sleep", "100"], "HostConfig": { "NetworkMode": "none" },
         }),
     );
-    assert_eq!(server.post("/containers/c/start", &json!(null)).status, 204);
+    assert_eq!(server.post("/containers/web/start", &json!(null)).status, 204);
     let before = server.descriptors();
     for _ in 0..20 {
-        drop(server.hijack("/containers/c/attach?stream=1&stdout=1", ""));
-        drop(server.open("GET", "/containers/c/logs?stdout=1&follow=1", "", ""));
-        drop(server.open("GET", "/containers/c/stats", "", ""));
-        drop(server.open("POST", "/containers/c/wait", "", ""));
+        drop(server.hijack("/containers/web/attach?stream=1&stdout=1", ""));
+        drop(server.open("GET", "/containers/web/logs?stdout=1&follow=1", "", ""));
+        drop(server.open("GET", "/containers/web/stats", "", ""));
+        drop(server.open("POST", "/containers/web/wait", "", ""));
     }
     let until = Instant::now() + Duration::from_secs(8);
     while server.descriptors() > before + 2 && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(50));
     }
     assert!(server.descriptors() <= before + 2, "{} of {before}", server.descriptors());
-    assert_eq!(server.request("DELETE", "/containers/c?force=1", "").status, 204);
+    assert_eq!(server.request("DELETE", "/containers/web?force=1", "").status, 204);
 }
 
 #[test]
 fn a_server_leaves_when_nobody_asks() {
     let mut server = server!("--idle-exit", "1");
     server.create(
-        "c",
+        "web",
         &json!({
             "Image": "bb", "Cmd": ["sleep", "3"], "HostConfig": { "NetworkMode": "none" },
         }),
     );
-    assert_eq!(server.post("/containers/c/start", &json!(null)).status, 204);
+    assert_eq!(server.post("/containers/web/start", &json!(null)).status, 204);
     // Never while a stream is open.
-    let waited = server.post("/containers/c/wait", &json!(null));
+    let waited = server.post("/containers/web/wait", &json!(null));
     assert_eq!(waited.body, "{\"StatusCode\":0}\n");
     assert!(server.ends_within(Duration::from_secs(5)));
 }

@@ -323,7 +323,7 @@ fn starts_without_processes_or_memory_leave_nothing() {
     }
     let engine = Engine::with_network();
     let start = ["run", "--rm", "--network", "none", "--name", "few", "bb", "true"];
-    for limit in ["-v 20000", "-v 60000", "-Sn 5", "-Sn 9", "-Sn 14", "-Sn 20"] {
+    for limit in ["-v 40000", "-v 60000", "-Sn 5", "-Sn 9", "-Sn 14", "-Sn 20"] {
         let script = format!("ulimit {limit}; exec timeout -s KILL 60 \"$@\"");
         let done: Done = engine.shell(&start, &script);
         assert!(!done.err.contains("panicked"), "{limit}: {done:?}");

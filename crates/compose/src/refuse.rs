@@ -38,6 +38,14 @@ pub(crate) fn refusals(project: &Project) -> (Vec<Diagnostic>, Vec<Diagnostic>) 
                 refused.push(Diagnostic::new(node.key, &path(key), "is for Windows: use cpus"));
             }
         }
+        for (network, one) in service.get("networks").and_then(Node::as_map).into_iter().flatten() {
+            for key in ["driver_opts", "interface_name", "link_local_ips"] {
+                if let Some(node) = one.get(key) {
+                    let path = path(&format!("networks.{network}.{key}"));
+                    refused.push(Diagnostic::new(node.key, &path, "is not supported"));
+                }
+            }
+        }
         let Some(deploy) = service.get("deploy") else { continue };
         if deploy.text_of("mode").is_some_and(|mode| mode != "replicated") {
             refused.push(Diagnostic::new(
@@ -62,14 +70,6 @@ pub(crate) fn refusals(project: &Project) -> (Vec<Diagnostic>, Vec<Diagnostic>) 
             if let Some(node) = reservations.and_then(|node| node.get(key)) {
                 let path = path(&format!("deploy.resources.reservations.{key}"));
                 told.push(Diagnostic::new(node.key, &path, "is Swarm's, and not used"));
-            }
-        }
-        for (network, one) in service.get("networks").and_then(Node::as_map).into_iter().flatten() {
-            for key in ["driver_opts", "interface_name", "link_local_ips"] {
-                if let Some(node) = one.get(key) {
-                    let path = path(&format!("networks.{network}.{key}"));
-                    refused.push(Diagnostic::new(node.key, &path, "is not supported"));
-                }
             }
         }
     }
