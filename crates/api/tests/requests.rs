@@ -254,7 +254,7 @@ fn what_is_asked_for_comes_back() {
     for filters in ["{\"label\":[\"a=b\"]}", "{\"label\":{\"a=b\":true}}"] {
         let filters: String = filters.bytes().map(|byte| format!("%{byte:02x}")).collect();
         let rows = server.get(&format!("/containers/json?all=1&filters={filters}")).json();
-        assert_eq!(rows[0]["Names"], json!(["/c"]), "{rows}");
+        assert_eq!(rows[0]["Names"], json!(["/web"]), "{rows}");
         let none = server.get(&format!("/containers/json?filters={filters}")).json();
         assert_eq!(none, json!([]));
     }
