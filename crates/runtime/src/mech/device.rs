@@ -114,11 +114,12 @@ fn file_type(kind: DeviceKind) -> FileType {
 }
 
 /// Makes the links of /dev. One that is there stays, but for ptmx: that of the
-/// image could belong to another devpts.
+/// image could belong to another devpts. A device node stays, too: it leads to the devpts
+/// beside it (Linux 4.7), and where the root is the host's own it is the host's.
 fn make_links(dev: BorrowedFd<'_>) -> Result<(), Fault> {
     for (name, target) in DEFAULT_LINKS {
         match fs::symlinkat(target, dev, name) {
-            Err(Errno::EXIST) if name == c"ptmx" => {
+            Err(Errno::EXIST) if name == c"ptmx" && !is_ptmx(dev) => {
                 resolve::unlink(dev, name).at(Step::DeviceLink, 0, "unlinkat")?;
                 fs::symlinkat(target, dev, name)
             }
@@ -128,4 +129,12 @@ fn make_links(dev: BorrowedFd<'_>) -> Result<(), Fault> {
         .at(Step::DeviceLink, 0, "symlinkat")?;
     }
     Ok(())
+}
+
+/// Whether `ptmx` in `dev` is the device node itself, character device 5:2.
+fn is_ptmx(dev: BorrowedFd<'_>) -> bool {
+    fs::statat(dev, c"ptmx", AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| {
+        FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+            && stat.st_rdev == fs::makedev(5, 2)
+    })
 }
