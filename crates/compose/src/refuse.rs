@@ -18,6 +18,13 @@ const REFUSED: [(&str, &str); 6] = [
 const SWARM: [&str; 5] =
     ["placement", "update_config", "rollback_config", "endpoint_mode", "labels"];
 
+/// Whether a `pull_policy` asks for a pull after some time, as `daily` and `every_12h` do.
+fn is_periodic(policy: &Node) -> bool {
+    policy
+        .as_text()
+        .is_some_and(|text| matches!(text, "daily" | "weekly") || text.starts_with("every_"))
+}
+
 /// Everything of a project that cannot be done, and what is only told.
 pub(crate) fn refusals(project: &Project) -> (Vec<Diagnostic>, Vec<Diagnostic>) {
     let (mut refused, mut told) = (Vec::new(), Vec::new());
@@ -32,6 +39,10 @@ pub(crate) fn refusals(project: &Project) -> (Vec<Diagnostic>, Vec<Diagnostic>) 
             service.get("isolation").filter(|node| node.as_text() != Some("default"))
         {
             refused.push(Diagnostic::new(node.key, &path("isolation"), "is for Windows"));
+        }
+        if let Some(node) = service.get("pull_policy").filter(|node| is_periodic(node)) {
+            let why = "is not supported: use always, missing, never or build";
+            refused.push(Diagnostic::new(node.key, &path("pull_policy"), why));
         }
         for key in ["cpu_count", "cpu_percent"] {
             if let Some(node) = service.get(key) {
