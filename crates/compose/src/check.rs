@@ -293,8 +293,7 @@ impl Check<'_> {
                 if let Some((other, node)) = other {
                     let path = format!("{key}.{name}.{other}");
                     if key == "networks" {
-                        let message =
-                            "is not used: whoever made the external network has decided that";
+                        let message = "is not used: an external network keeps the settings it was created with";
                         self.warnings.push(Diagnostic::new(node.key, &path, message));
                     } else {
                         self.wrong(

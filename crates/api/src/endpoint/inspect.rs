@@ -92,7 +92,7 @@ fn as_asked(document: &mut Value, asked: &Value) {
         for name in ["NetworkMode", "Runtime", "ShmSize", "CgroupnsMode", "IpcMode", "LogConfig"] {
             host.remove(name);
         }
-        // Written by Docker as the container's own, whoever leaves them out.
+        // Docker always writes the container's own here, also where the request had none.
         for name in ["MaskedPaths", "ReadonlyPaths"] {
             host.remove(name);
         }

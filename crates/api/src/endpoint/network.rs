@@ -229,7 +229,7 @@ fn create(service: &Service, body: Create) -> Result<String> {
         return Err(Failure::not_found(message));
     }
     if husk_engine::rootless::is_rootless() {
-        return Err(Failure::forbidden("networks of one's own require root; use host or none"));
+        return Err(Failure::forbidden("user-defined networks require root; use host or none"));
     }
     for (field, is_set) in [
         ("Scope", given(body.scope).is_some_and(|scope| scope != "local")),

@@ -1,5 +1,5 @@
-//! Swarm's part of the API, as an engine answers it that is no part of a swarm; and what only
-//! BuildKit's and plugins' clients ask for.
+//! Swarm's endpoints, answered as by an engine that is not part of a swarm, and the endpoints that
+//! only clients of BuildKit and of plugins use.
 
 use hyper::{Method, StatusCode};
 

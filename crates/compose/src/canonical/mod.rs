@@ -402,7 +402,7 @@ fn unknown(name: &str, fields: &'static [Field], path: &str) -> String {
     }
     let top = crate::schema::FILE.fields().iter().any(|field| field.name == name);
     if top && !path.is_empty() {
-        return "unknown key here: it stands at the top of the file; is it indented too far?"
+        return "unknown key here: it belongs at the top level of the file; is it indented too far?"
             .to_owned();
     }
     let mut names: Vec<&str> = fields.iter().map(|field| field.name).collect();

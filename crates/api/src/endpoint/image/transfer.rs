@@ -186,7 +186,7 @@ async fn lines(
         let mut next = Some(first);
         while let Some(line) = next {
             if sender.send(line).await.is_err() {
-                // Whoever sends sees it by its closed channel.
+                // The sender finds the channel closed and stops.
                 return;
             }
             next = from_work.recv().await;
