@@ -53,6 +53,24 @@ fn dev_ptmx_is_the_containers_own() {
     assert!(printed.contains("pts/ptmx") || printed.contains("/ptmx /dev/ptmx"), "{printed}");
 }
 
+/// The host's node where the root is the host's own and nothing is mounted on /dev.
+#[test]
+fn a_node_of_ptmx_stays() {
+    let case = Case::without_user_namespace("mknod");
+    let mut bundle = case.bundle();
+    bundle.set("/mounts", json!([]));
+    fs::create_dir_all(bundle.rootfs("dev")).unwrap();
+    let node = bundle.rootfs("dev/ptmx");
+    case.program("mknod").arg(&node).args(["c", "5", "2"]).ok();
+    bundle.args(["/bin/true"]);
+    let run = case.run(&bundle);
+    assert_eq!(run.code(), 0, "{run:?}");
+    let kind = std::os::unix::fs::FileTypeExt::is_char_device(
+        &fs::symlink_metadata(&node).unwrap().file_type(),
+    );
+    assert!(kind, "the node was replaced");
+}
+
 /// runtime-linux.md, Dev symbolic links.
 #[test]
 fn the_dev_symlinks_are_there() {

@@ -279,11 +279,12 @@ fn mistakes_start_nothing() {
     ] {
         assert!(done.err.contains(said), "{said}: {done:?}");
     }
-    project.write("services:\n  web: {image: bb, provider: {type: x}, models: [m], ports: [\"80:80\"]}\n  db: {image: bb, ports: [\"80:81\"]}\nmodels: {m: {model: x}}\n");
+    project.write("services:\n  web: {image: bb, provider: {type: x}, models: [m], ports: [\"80:80\"]}\n  db: {image: bb, pull_policy: daily, ports: [\"80:81\"]}\nmodels: {m: {model: x}}\n");
     let done = project.run(&["up", "-d"]);
     for said in [
         "compose.yaml:2:20: services.web.provider",
         "services.web.models",
+        "services.db.pull_policy: is not supported",
         "services.web.ports[0]: the port 80 of the host is published by services.db.ports[0] already",
     ] {
         assert!(done.err.contains(said), "{said}: {done:?}");
