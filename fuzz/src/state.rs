@@ -1,7 +1,7 @@
 //! What must hold of any bytes taken for the runtime's state.json.
 #![allow(clippy::panic, reason = "a panic is what the fuzzer looks for")]
 
-use husk_runtime::record::Record;
+use husk_runtime::state::record::Record;
 use husk_spec::Status;
 
 /// Whether the bytes are a record. What is read is the same after it is

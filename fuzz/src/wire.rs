@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use husk_runtime::wire::{Message, pair};
+use husk_runtime::sync::wire::{Message, pair};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 

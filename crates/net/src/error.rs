@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use crate::netlink::Refusal;
-use crate::subnet::Subnet;
+use crate::ipam::subnet::Subnet;
+use crate::links::netlink::Refusal;
 
 /// The result of this crate's operations.
 pub type Result<T> = std::result::Result<T, Error>;

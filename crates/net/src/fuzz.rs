@@ -1,9 +1,9 @@
 //! What must hold of any bytes that a netlink socket gives: the fuzz target (fuzz/), and its
 //! bounded form as a test.
 
-use crate::conntrack::Tuple;
-use crate::link;
-use crate::netlink::{attribute, attributes, messages, refusal, string};
+use crate::links::link;
+use crate::links::netlink::{attribute, attributes, messages, refusal, string};
+use crate::ports::conntrack::Tuple;
 
 /// Whether the bytes have a message. Every reader of an answer is given each body.
 #[must_use]

@@ -53,61 +53,43 @@
 //!
 //! A bridge for each network that is in use, a veth pair for each endpoint, and
 //! a table, `inet husk` (see `nft/table.rs` for its text), with a guard beside it
-//! (`guard.rs`). With the last container of a network its bridge and rules go, with the
+//! (`nft/guard.rs`). With the last container of a network its bridge and rules go, with the
 //! last of all the tables. Everything carries the name of its installation
-//! (`installation.rs`), so that several may share a host.
+//! (`networks/installation.rs`), so that several may share a host.
 //! What stays are switches of the host that were turned on, and said:
 //! `net.ipv4.ip_forward`, `net.ipv6.conf.all.forwarding`. A start that fails takes them
 //! back.
 
 #![deny(clippy::print_stderr, clippy::print_stdout, reason = "both panic where nobody reads")]
 
-mod address;
-mod bridge;
-mod claim;
-mod conntrack;
 pub mod dns;
 mod error;
 pub mod etc_files;
-mod firewall;
-mod forwarding;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;
 #[cfg(test)]
 mod fuzz_smoke;
-mod guard;
-mod installation;
-mod json_file;
-mod lease;
-mod link;
-mod mode;
-mod netlink;
-mod netns;
-mod network;
+mod ipam;
+mod links;
 mod networks;
 mod nft;
 pub mod pasta;
-mod port_holder;
-pub mod proxy;
-mod publish;
-mod route;
+mod ports;
 mod service;
-mod store;
-mod subnet;
-mod sysctl;
-mod watch;
 
-pub use claim::Claim;
 pub use error::{Error, Result};
-pub use lease::{Address, Attachment, Endpoint, format_mac, parse_mac};
-pub use link::Mac;
-pub use mode::{Mode, network_name, network_value, parse_attachment};
-pub use netlink::Refusal;
-pub use netns::NetNs;
-pub use network::{DEFAULT_BRIDGE, DEFAULT_NETWORK, MAX_MTU, MIN_MTU, Network, NewNetwork, Pool};
+pub use ipam::lease::{Address, Attachment, Endpoint, format_mac, parse_mac};
+pub use ipam::subnet::Subnet;
+pub use links::link::Mac;
+pub use links::netlink::Refusal;
+pub use links::netns::NetNs;
+pub use networks::mode::{Mode, network_name, network_value, parse_attachment};
+pub use networks::network::{
+    DEFAULT_BRIDGE, DEFAULT_NETWORK, MAX_MTU, MIN_MTU, Network, NewNetwork, Pool,
+};
 pub use networks::{BuiltIn, Networks, Request, Reservation};
-pub use proxy::LoopbackProxy;
-pub use publish::{Protocol, Publish};
+pub use ports::claim::Claim;
+pub use ports::proxy::{self, LoopbackProxy};
+pub use ports::publish::{Protocol, Publish};
 pub use service::Service;
-pub use subnet::Subnet;

@@ -26,9 +26,9 @@ use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, mount_bind, unmount};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use crate::claim::Claim;
 use crate::error::{Error, Result};
-use crate::publish::Protocol;
+use crate::ports::claim::Claim;
+use crate::ports::publish::Protocol;
 
 /// pasta is ready, or has failed, within tens of milliseconds.
 const READY_LIMIT: Duration = Duration::from_secs(10);
@@ -164,7 +164,7 @@ impl Pasta<'_> {
                     .map_err(|e| Error::file("unmount", &bound, e));
                 executed.and(unbound)
             });
-        started.and(crate::json_file::remove(&bound))
+        started.and(crate::networks::json_file::remove(&bound))
     }
 
     fn execute(&self, program: &Path) -> Result<()> {
@@ -262,7 +262,7 @@ pub fn stop(pid_file: &Path) -> Result<()> {
     if let Some(pid) = text.trim().parse().ok().and_then(Pid::from_raw) {
         end(pid)?;
     }
-    crate::json_file::remove(pid_file)
+    crate::networks::json_file::remove(pid_file)
 }
 
 fn end(pid: Pid) -> Result<()> {

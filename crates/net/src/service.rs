@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
-use crate::claim::Claim;
 use crate::dns::{Config, DnsServer};
 use crate::error::{Error, Result};
 use crate::networks::Networks;
-use crate::proxy::LoopbackProxy;
-use crate::watch::Watch;
+use crate::nft::watch::Watch;
+use crate::ports::claim::Claim;
+use crate::ports::proxy::LoopbackProxy;
 
 /// Serves a container's published ports on loopback and the names of its neighbours, and
 /// takes part in watching the host's packet filter. No thread: poll its descriptor, and call [`Self::dispatch`] when

@@ -1,5 +1,5 @@
 //! `exec`: one more process in a container that runs. Its own list of steps,
-//! which ends in the same [`crate::process_setup`] as that of `create`.
+//! which ends in the same [`crate::process::setup`] as that of `create`.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,21 +11,21 @@ use husk_sys::exec;
 use rustix::fs::Mode;
 use rustix::process::{Pid, WaitStatus};
 
-use crate::announce::{announce, renounce};
-use crate::describe::{self, Described};
+use crate::create::announce::{announce, renounce};
 use crate::explain::Explainer;
-use crate::fault::{Context, Fault, Step};
 use crate::host;
 use crate::mech::proc::Proc;
 use crate::mech::{core_scheduling, limit, pivot_root, seccomp, terminal, userns};
 use crate::plan::{self, Process, clone_flag};
-use crate::process_setup::{PidNamespace, ProcessSetup, ReadyProcess, set_not_dumpable};
-use crate::record::Record;
+use crate::process::setup::{PidNamespace, ProcessSetup, ReadyProcess, set_not_dumpable};
+use crate::report::describe::{self, Described};
 use crate::report::{self, Code, Error, Result};
 use crate::state::Store;
+use crate::state::record::Record;
+use crate::sync::fault::{Context, Fault, Step};
+use crate::sync::wire::{self, Message, Wire};
 use crate::sync::{Child, Conversation, Reactions};
 use crate::timing::{self, Phase};
-use crate::wire::{self, Message, Wire};
 
 /// How a process is added, beside its description.
 #[derive(Debug, Default)]

@@ -3,7 +3,7 @@
 
 use rustix::io::Errno;
 
-use crate::fault::{Fault, Step};
+use crate::sync::fault::{Fault, Step};
 
 /// What `HUSK_FAULT` says, read once: a process that joins a container erases its environment.
 #[cfg(debug_assertions)]

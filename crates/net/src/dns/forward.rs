@@ -10,7 +10,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::message::{Query, is_failure};
 use super::stream::Stream;
-use crate::netns::NetNs;
+use crate::links::netns::NetNs;
 
 const PORT: u16 = 53;
 /// How long a server is waited for, as Docker does.

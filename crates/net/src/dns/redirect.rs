@@ -16,10 +16,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE};
 
 use crate::error::Result;
-use crate::netlink::Socket;
+use crate::links::netlink::Socket;
 use crate::nft::batch::{Batch, Request};
 use crate::nft::rule::Rule;
-use crate::publish::Protocol;
+use crate::ports::publish::Protocol;
 
 /// What a container's resolv.conf names.
 pub const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11));

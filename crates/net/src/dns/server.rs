@@ -16,7 +16,7 @@ use super::redirect;
 use super::stream::{Broken, Stream};
 use super::zone::{Zone, reverse};
 use crate::error::{Error, Result};
-use crate::netns::NetNs;
+use crate::links::netns::NetNs;
 use crate::networks::Networks;
 
 /// Questions at once that others are asked; the next is refused.

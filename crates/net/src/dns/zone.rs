@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::error::Result;
-use crate::lease::Endpoint;
-use crate::network::DEFAULT_NETWORK;
+use crate::ipam::lease::Endpoint;
 use crate::networks::Networks;
+use crate::networks::network::DEFAULT_NETWORK;
 
 /// Every endpoint on a container's networks of its own, its networks in order.
 #[derive(Debug, Clone, Default)]
@@ -94,7 +94,7 @@ pub(super) fn reverse(name: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lease::Address;
+    use crate::ipam::lease::Address;
 
     fn endpoint(container: &str, network: &str, address: &str, aliases: &[&str]) -> Endpoint {
         let address: IpAddr = address.parse().unwrap();

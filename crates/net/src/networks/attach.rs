@@ -3,19 +3,21 @@
 use std::cell::RefCell;
 
 use super::{Effects, Host, Networks, refused, usable};
-use crate::claim::{Claim, Held, Owner, refuse_foreign};
 use crate::error::{Error, Failures, Result};
-use crate::forwarding::Change;
-use crate::installation::lock_host;
-use crate::json_file::Lock;
-use crate::lease::{Attachment, Claimant, Endpoint};
-use crate::netlink::Socket;
-use crate::netns::NetNs;
-use crate::network::{DEFAULT_BRIDGE, Network};
+use crate::ipam::lease::{Attachment, Claimant, Endpoint};
+use crate::links::forwarding::Change;
+use crate::links::netlink::Socket;
+use crate::links::netns::NetNs;
+use crate::links::{bridge, forwarding, link};
+use crate::networks::installation::lock_host;
+use crate::networks::json_file::Lock;
+use crate::networks::network::{DEFAULT_BRIDGE, Network};
+use crate::nft::firewall;
 use crate::nft::ports::{self, ForeignPort};
 use crate::nft::sources;
-use crate::publish::Publish;
-use crate::{bridge, conntrack, firewall, forwarding, link};
+use crate::ports::claim::{Claim, Held, Owner, refuse_foreign};
+use crate::ports::conntrack;
+use crate::ports::publish::Publish;
 
 /// What a container is to be connected to.
 #[derive(Debug, Clone, Default)]

@@ -3,14 +3,16 @@
 use std::net::IpAddr;
 
 use super::{Host, Networks, refused};
-use crate::claim::Claim;
 use crate::error::{Error, Failures, Result};
-use crate::json_file::Lock;
-use crate::lease::Endpoint;
-use crate::netns::NetNs;
-use crate::network::Network;
+use crate::ipam::lease::Endpoint;
+use crate::links::bridge;
+use crate::links::netns::NetNs;
+use crate::networks::json_file::Lock;
+use crate::networks::network::Network;
 use crate::nft::sources;
-use crate::{bridge, conntrack, firewall, guard};
+use crate::nft::{firewall, guard};
+use crate::ports::claim::Claim;
+use crate::ports::conntrack;
 
 impl Networks {
     /// `network disconnect` of a running container. Its published ports go with

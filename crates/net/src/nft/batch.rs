@@ -3,7 +3,7 @@
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_REQUEST};
 
-use crate::netlink::{Refusal, Socket, push_header};
+use crate::links::netlink::{Refusal, Socket, push_header};
 
 const NFNL_MSG_BATCH_BEGIN: u16 = 0x10;
 const NFNL_MSG_BATCH_END: u16 = 0x11;

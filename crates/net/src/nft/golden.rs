@@ -9,8 +9,8 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
-use crate::network::Pool;
-use crate::publish::Protocol;
+use crate::networks::network::Pool;
+use crate::ports::publish::Protocol;
 
 fn network(name: &str, internal: bool) -> Network {
     let pool = |subnet: &str| {

@@ -6,7 +6,10 @@
 //! than the four crates that come with it.
 
 pub(crate) mod batch;
+pub(crate) mod firewall;
+pub(crate) mod guard;
 pub(crate) mod ports;
 pub(crate) mod rule;
 pub(crate) mod sources;
 pub(crate) mod table;
+pub(crate) mod watch;

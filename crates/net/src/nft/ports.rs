@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 
 use super::batch::{Attributes, Request, body};
-use crate::claim::Claim;
-use crate::installation::DEFAULT_TABLE;
-use crate::netlink::{Refusal, Socket, attribute, attributes, string};
-use crate::publish::Protocol;
-use crate::subnet::octets;
+use crate::ipam::subnet::octets;
+use crate::links::netlink::{Refusal, Socket, attribute, attributes, string};
+use crate::networks::installation::DEFAULT_TABLE;
+use crate::ports::claim::Claim;
+use crate::ports::publish::Protocol;
 
 const INET: u8 = super::batch::INET;
 /// `NFTNL_UDATA_TABLE_COMMENT`.

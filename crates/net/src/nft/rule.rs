@@ -266,9 +266,9 @@ impl Rule {
 
     /// What has been loaded is an address of the subnet.
     fn within(self, subnet: &crate::Subnet) -> Self {
-        let mask = crate::subnet::mask(subnet);
+        let mask = crate::ipam::subnet::mask(subnet);
         let rule = if mask.iter().all(|&b| b == 0xff) { self } else { self.mask(&mask) };
-        rule.compare(false, &crate::subnet::octets(subnet.base()))
+        rule.compare(false, &crate::ipam::subnet::octets(subnet.base()))
     }
 
     /// `fib daddr type local`: to one of the host's own addresses.
@@ -322,7 +322,7 @@ impl Rule {
 
     /// `dnat to ADDRESS:PORT`.
     pub(crate) fn dnat_to(self, address: std::net::IpAddr, port: u16) -> Self {
-        let octets = crate::subnet::octets(address);
+        let octets = crate::ipam::subnet::octets(address);
         let port_register = REG + octets.len() as u32 / 4;
         let family = if address.is_ipv6() { NFPROTO_IPV6 } else { NFPROTO_IPV4 };
         self.load(REG, &octets).load(port_register, &port.to_be_bytes()).add("nat", |e| {

@@ -37,9 +37,9 @@ use rustix::io::Errno;
 
 use super::batch::{Attributes, Batch, Request, body};
 use super::rule::{Rule, Verdict, link_name};
-use crate::lease::Endpoint;
-use crate::netlink::{Refusal, Socket, attribute, string};
-use crate::subnet::octets;
+use crate::ipam::lease::Endpoint;
+use crate::ipam::subnet::octets;
+use crate::links::netlink::{Refusal, Socket, attribute, string};
 
 /// `NFPROTO_BRIDGE`.
 const BRIDGE: u8 = 7;

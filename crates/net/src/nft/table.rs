@@ -53,10 +53,10 @@
 //! network (hairpin): the answer would go to it directly and from an address that
 //! it never spoke to. Loopback addresses never come here: translating them would
 //! need `route_localnet`, which opens the host's loopback to its neighbours
-//! (CVE-2020-8558); [`crate::proxy`] serves them. What was not published does not
+//! (CVE-2020-8558); [`crate::ports::proxy`] serves them. What was not published does not
 //! get in from outside, whoever routes to the containers' subnet.
 //!
-//! The guard ([`crate::guard`]) is a second table with the chains input and forward
+//! The guard ([`crate::nft::guard`]) is a second table with the chains input and forward
 //! alone, which only the process that made it can change.
 
 use std::collections::HashMap;
@@ -68,10 +68,10 @@ use rustix::io::Errno;
 use super::batch::{Attributes, Batch, INET, Request, body};
 use super::ports::{PORT_MAPS, PortElement, elements, port_elements};
 use super::rule::{Rule, Verdict, link_name};
-use crate::claim::Claim;
-use crate::installation::Installation;
-use crate::netlink::{Refusal, Socket, attribute, string};
-use crate::network::Network;
+use crate::links::netlink::{Refusal, Socket, attribute, string};
+use crate::networks::installation::Installation;
+use crate::networks::network::Network;
+use crate::ports::claim::Claim;
 
 /// `NFT_TABLE_F_OWNER` (Linux 5.12): the table is of the socket that made it, and
 /// nobody else changes or flushes it.

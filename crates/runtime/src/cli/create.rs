@@ -5,8 +5,8 @@ use rustix::fs::{self, CWD, Mode, OFlags, ResolveFlags};
 
 use super::arguments::{Argument, Arguments, missing_id};
 use super::{Command, Exit, Global};
-use crate::announce::connect;
-use crate::launch::{self, Options};
+use crate::create::announce::connect;
+use crate::create::launch::{self, Options};
 use crate::mech::notify;
 use crate::plan::Request;
 use crate::report::{Code, Error, Result};

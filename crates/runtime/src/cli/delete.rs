@@ -2,7 +2,7 @@
 
 use super::arguments::{Argument, Arguments, missing_id};
 use super::{Command, Exit, Global};
-use crate::lifecycle;
+use crate::state::lifecycle;
 
 pub(super) const COMMAND: Command = Command {
     name: "delete",

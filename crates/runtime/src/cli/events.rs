@@ -12,8 +12,8 @@ use serde::Serialize;
 use super::arguments::{Argument, Arguments, missing_id};
 use super::{Command, Exit, Global};
 use crate::host::cgroup_error;
-use crate::record::Record;
 use crate::report::{Code, Error, Result};
+use crate::state::record::Record;
 
 pub(super) const COMMAND: Command = Command {
     name: "events",

@@ -8,11 +8,11 @@ use super::arguments::{Argument, Arguments, missing_id};
 use super::create::check_preserved;
 use super::run::{check_explain, console_pair, receive_master};
 use super::{Command, Exit, Global};
-use crate::announce::connect;
+use crate::cli::foreground::{self, Signals};
+use crate::create::announce::connect;
 use crate::exec::{self, Options, Target};
-use crate::foreground::{self, Signals};
-use crate::passwd;
 use crate::plan::capability_bit;
+use crate::process::passwd;
 use crate::report::{self, Code, Error, Result};
 use crate::timing::{self, Phase};
 

@@ -21,5 +21,5 @@ fn run(_: &Global, mut arguments: Arguments) -> Exit {
     if words.is_empty() {
         return Err(Error::new(Code::Usage, "init", "which program?"));
     }
-    crate::reaper::run(&words)
+    crate::create::reaper::run(&words)
 }

@@ -2,8 +2,8 @@
 
 use super::arguments::{Argument, Arguments, missing_id};
 use super::{Command, Exit, Global};
-use crate::lifecycle;
 use crate::report::{Code, Error};
+use crate::state::lifecycle;
 
 pub(super) const COMMAND: Command = Command {
     name: "kill",

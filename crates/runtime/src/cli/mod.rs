@@ -8,6 +8,7 @@ mod delete;
 mod events;
 mod exec;
 mod features;
+mod foreground;
 mod global;
 mod init;
 mod kill;

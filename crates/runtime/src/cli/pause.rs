@@ -1,7 +1,7 @@
 //! `pause` and `resume`.
 
 use super::{Arguments, Command, Exit, Global};
-use crate::lifecycle;
+use crate::state::lifecycle;
 
 pub(super) const PAUSE: Command = Command {
     name: "pause",

@@ -4,8 +4,8 @@ use super::arguments::{Argument, Arguments, missing_id};
 use super::list::format;
 use super::state::json;
 use super::{Command, Exit, Global, print};
-use crate::census;
 use crate::report::{Code, Error, Result, io_text};
+use crate::state::census;
 
 pub(super) const COMMAND: Command = Command {
     name: "ps",

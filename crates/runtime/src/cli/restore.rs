@@ -5,10 +5,10 @@ use super::checkpoint::{complete_shared, take_shared};
 use super::create::Flags;
 use super::run::{attend, console_pair, destroy};
 use super::{Command, Exit, Global};
-use crate::announce::renounce;
-use crate::foreground::Signals;
+use crate::checkpoint::restore::{self, Options};
+use crate::cli::foreground::Signals;
+use crate::create::announce::renounce;
 use crate::report::Error;
-use crate::restore::{self, Options};
 
 pub(super) const COMMAND: Command = Command {
     name: "restore",

@@ -7,14 +7,15 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use super::arguments::{Argument, Arguments};
 use super::create::Flags;
 use super::{Command, Exit, Global};
-use crate::announce::renounce;
-use crate::block::Block;
-use crate::foreground::{self, Signals};
-use crate::launch::{self, Launched};
-use crate::oom::{OomWitness, oom_killed};
+use crate::cli::foreground::{self, Signals};
+use crate::create::announce::renounce;
+use crate::create::block::Block;
+use crate::create::launch::{self, Launched};
 use crate::report::{self, Code, Error, Result};
+use crate::state::lifecycle;
+use crate::state::oom::{OomWitness, oom_killed};
+use crate::sync::wire;
 use crate::timing::{self, Phase};
-use crate::{lifecycle, wire};
 
 pub(super) const COMMAND: Command = Command {
     name: "run",

@@ -1,7 +1,7 @@
 //! `start`.
 
 use super::{Arguments, Command, Exit, Global};
-use crate::lifecycle;
+use crate::state::lifecycle;
 
 pub(super) const COMMAND: Command = Command {
     name: "start",

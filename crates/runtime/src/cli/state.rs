@@ -6,9 +6,9 @@ use husk_spec::Status;
 use serde::Serialize;
 
 use super::{Arguments, Command, Exit, Global, print};
-use crate::record::Record;
 use crate::report::{Error, Result};
 use crate::state::Directory;
+use crate::state::record::Record;
 
 pub(super) const COMMAND: Command = Command {
     name: "state",

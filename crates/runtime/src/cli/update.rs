@@ -4,8 +4,8 @@ use husk_spec::{BlockIo, Memory, Pids, Resources};
 
 use super::arguments::{Argument, Arguments, missing_id};
 use super::{Command, Exit, Global};
-use crate::lifecycle;
 use crate::report::{self, Code, Error, Result};
+use crate::state::lifecycle;
 
 pub(super) const COMMAND: Command = Command {
     name: "update",

@@ -24,7 +24,7 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open}
 
 use crate::plan;
 use crate::report::{self, Code, Error, Result};
-use crate::wire::Wire;
+use crate::sync::wire::Wire;
 use denial::{Denial, Task};
 
 // SECCOMP_RET_*, linux/seccomp.h.

@@ -3,8 +3,8 @@
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets as Sets};
 
-use crate::fault::{Context, Fault, Step};
 use crate::plan::CapabilitySets;
+use crate::sync::fault::{Context, Fault, Step};
 
 /// What this process may grant: its permitted set.
 pub fn permitted() -> Result<u64, Errno> {

@@ -12,8 +12,8 @@ use super::mount::{
     finish, move_onto, new_filesystem, open_bind, open_target, set_attributes, set_propagation,
 };
 use super::resolve::{self, Missing};
-use crate::fault::{Context, Refused};
 use crate::plan::{Anew, CgroupMount, LegacyMount, Mount, Setting};
+use crate::sync::fault::{Context, Refused};
 
 /// Attributes of the tmpfs that holds v1's hierarchies: nosuid, nodev, noexec.
 const TMPFS_ATTRIBUTES: u64 = 0x2 | 0x4 | 0x8;

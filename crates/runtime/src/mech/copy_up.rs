@@ -8,7 +8,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::fault::{Context, Refused};
+use crate::sync::fault::{Context, Refused};
 
 /// Deeper trees than any image has; each level holds two descriptors open.
 const MAX_DEPTH: usize = 256;

@@ -4,8 +4,8 @@ use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
-use crate::fault::{Context, Fault, Step};
 use crate::plan::Process;
+use crate::sync::fault::{Context, Fault, Step};
 
 /// Becomes the process's user. Capabilities survive it, to be dropped next.
 pub fn become_user(process: &Process) -> Result<(), Fault> {

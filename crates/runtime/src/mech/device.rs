@@ -8,9 +8,9 @@ use rustix::io::Errno;
 
 use super::mount::{move_onto, open_bind};
 use super::resolve::{self, Missing};
-use crate::fault::{Context, Fault, Refused, Step};
 use crate::inject;
 use crate::plan::{DEFAULT_LINKS, Device, DeviceKind};
+use crate::sync::fault::{Context, Fault, Refused, Step};
 
 /// Makes all devices and the links of /dev. The umask must be 0.
 pub fn populate(devices: &[Device], root: BorrowedFd<'_>) -> Result<(), Fault> {

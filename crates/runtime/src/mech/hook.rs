@@ -19,7 +19,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use crate::report::io_text;
 
 /// How much of the end of what a hook prints is kept, in bytes of each stream. Two such tails and
-/// the rest of a message fit into one packet of [`crate::wire`].
+/// the rest of a message fit into one packet of [`crate::sync::wire`].
 const KEPT: usize = 1200;
 
 /// How much is read of what a hook has left in its pipes when it ends: what it started may still

@@ -13,9 +13,9 @@ use rustix::process::{Pid, WaitOptions};
 use super::namespace::Opened;
 use super::proc::Proc;
 use super::userns;
-use crate::fault::{Context, Refused};
 use crate::plan::{IdMap, LaunchPlan, UserNamespace, clone_flag};
-use crate::wire;
+use crate::sync::fault::{Context, Refused};
+use crate::sync::wire;
 
 const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
 

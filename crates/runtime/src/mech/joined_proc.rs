@@ -22,10 +22,10 @@ use rustix::process::{
     DumpableBehavior, WaitOptions, fchdir, pivot_root, set_dumpable_behavior, waitpid,
 };
 
-use crate::fault::{Context, Refused};
 use crate::inject;
 use crate::plan::{Propagation, clone_flag};
-use crate::wire::{self, Message, Wire};
+use crate::sync::fault::{Context, Refused};
+use crate::sync::wire::{self, Message, Wire};
 
 /// A context of fsopen(2) for a procfs of a pid namespace.
 pub fn open_context(pid_namespace: BorrowedFd<'_>) -> Result<OwnedFd, Refused> {

@@ -8,8 +8,8 @@ use rustix::fs::{self, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::resolve;
-use crate::fault::{Context, Fault, Step};
 use crate::plan::Landlock;
+use crate::sync::fault::{Context, Fault, Step};
 
 /// Makes the rules. A path that leads nowhere is an error: what it should
 /// allow would be denied.

@@ -8,9 +8,9 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit};
 
 use super::proc::Proc;
-use crate::fault::{Context, Fault, Step};
 use crate::plan::Process;
 use crate::report::{Error, Result};
+use crate::sync::fault::{Context, Fault, Step};
 
 /// Raises hard limits of a process that is, or is about to be, in a user
 /// namespace other than the runtime's: in there nobody may (setrlimit(2)).

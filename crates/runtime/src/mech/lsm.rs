@@ -3,8 +3,8 @@
 use rustix::io::Errno;
 
 use super::proc::Proc;
-use crate::fault::{Context, Fault, Step};
 use crate::plan::Process;
+use crate::sync::fault::{Context, Fault, Step};
 
 /// Sets the label that the next execve(2) takes on. It is written through a
 /// procfs of our own, so that the container cannot take the write to another file.

@@ -10,9 +10,9 @@ use rustix::mount::{OpenTreeFlags, open_tree};
 
 use super::mount::{move_onto, new_filesystem, open_bind};
 use super::resolve;
-use crate::fault::{Context, Fault, Refused, Step};
 use crate::inject;
 use crate::plan::Setting;
+use crate::sync::fault::{Context, Fault, Refused, Step};
 
 const ATTR_RDONLY: u64 = 0x1;
 

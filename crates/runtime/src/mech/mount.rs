@@ -16,8 +16,8 @@ use rustix::mount::{
 
 use super::resolve::{self, Missing};
 use super::{copy_up, joined_proc, plain_mount, proc};
-use crate::fault::{Context, Refused};
 use crate::plan::{Mount, MountSource, Setting};
+use crate::sync::fault::{Context, Refused};
 
 /// Longest string that fsconfig(2) takes.
 const MAX_SETTING: usize = 255;

@@ -7,9 +7,9 @@ use husk_sys::namespace;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::fault::{Context, Fault, Step};
 use crate::plan::{Join, LaunchPlan, clone_flag};
 use crate::report::{Error, Result};
+use crate::sync::fault::{Context, Fault, Step};
 
 /// An open namespace file.
 #[derive(Debug)]

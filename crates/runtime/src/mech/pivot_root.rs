@@ -12,9 +12,9 @@ use rustix::process::{chdir, chroot, fchdir, pivot_root};
 
 use super::proc::Proc;
 use super::rootfs::unescape;
-use crate::fault::{Context, Fault, Step};
 use crate::plan::Propagation;
 use crate::report::io_text;
+use crate::sync::fault::{Context, Fault, Step};
 
 /// Makes `root` the root directory and lets go of the host's mounts, which are `shared` with
 /// the host where the container's root is to be.

@@ -9,9 +9,9 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags, move_mount, open_tree, unmount};
 
-use crate::fault::{Context, Fault, Step};
 use crate::plan::{Propagation, Root, RootPlace};
 use crate::report::io_text;
+use crate::sync::fault::{Context, Fault, Step};
 
 /// Opens the root filesystem as it is.
 pub fn open(root: &Root) -> Result<OwnedFd, Fault> {

@@ -5,10 +5,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use husk_spec::{ContainerProcessState, State};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-use crate::fault::{Context, Fault, Step};
 use crate::plan::Seccomp;
 use crate::report::{Error, Result};
-use crate::wire;
+use crate::sync::fault::{Context, Fault, Step};
+use crate::sync::wire;
 
 /// Loads the filter into this process.
 pub fn load(seccomp: &Seccomp) -> Result<Option<OwnedFd>, Fault> {

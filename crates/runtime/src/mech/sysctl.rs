@@ -3,8 +3,8 @@
 use rustix::io::Errno;
 
 use super::proc::Proc;
-use crate::fault::{Context, Fault, Step};
 use crate::plan::Sysctl;
+use crate::sync::fault::{Context, Fault, Step};
 
 /// Writes them through a procfs of which nothing is covered. Which namespace is
 /// meant follows from the writer, not from the mount.

@@ -11,9 +11,9 @@ use rustix::termios::{OptionalActions, OutputModes, Winsize};
 
 use super::mount::move_onto;
 use super::resolve::{self, Missing};
-use crate::fault::{Context, Fault, Refused, Step};
 use crate::plan::{Process, Terminal};
-use crate::wire;
+use crate::sync::fault::{Context, Fault, Refused, Step};
+use crate::sync::wire;
 
 /// `DEVPTS_SUPER_MAGIC`, statfs(2).
 const DEVPTS_SUPER_MAGIC: u64 = 0x1cd1;

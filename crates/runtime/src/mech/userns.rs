@@ -8,9 +8,9 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 
 use super::proc::Proc;
-use crate::fault::{Context, Fault, Step};
 use crate::plan::UserNamespace;
 use crate::report::{Code, Error, Result, io_text};
+use crate::sync::fault::{Context, Fault, Step};
 
 /// Writes the maps of a process in a new user namespace: directly where the
 /// kernel allows it, else by newuidmap(1) and newgidmap(1).

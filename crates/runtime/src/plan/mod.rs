@@ -1,7 +1,7 @@
 //! From a document and facts about the host to the steps that make a container.
 //!
 //! Everything here is pure: nothing is opened, nothing is made. What comes out
-//! is executed by [`crate::launch`] and [`crate::exec`] without another look at the document.
+//! is executed by [`crate::create::launch`] and [`crate::exec`] without another look at the document.
 
 pub mod annotation;
 mod cgroup_mount;

@@ -1,0 +1,4 @@
+//! Address management: which subnets networks have, and who has which address.
+
+pub(crate) mod lease;
+pub(crate) mod subnet;
