@@ -20,7 +20,7 @@ use husk_tests::runtime;
 use prost::Message;
 
 /// How long a call or an event may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// The service's name before containerd 2.3.
 const TASK: &str = "containerd.task.v2.Task";
 

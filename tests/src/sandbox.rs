@@ -21,12 +21,17 @@ impl<'a> Sandbox<'a> {
     /// Makes the namespaces; `case` is where their files go.
     pub fn new(case: &'a Case) -> Sandbox<'a> {
         let ready = Fifo::make(&case.path("sandbox-ready"));
+        // Copies of others' mounts would go when those remove what they stand on.
         let script = format!(
-            "for d in /run /var/lib /dev/shm; do mount -t tmpfs -o mode=755 none $d || exit; done
+            "while read -r _ _ _ _ target _; do case $target in {own}/*) ;; /run/*|/var/lib/*|{temporary}/*)
+               umount -l $target 2>/dev/null;; esac; done </proc/self/mountinfo
+             for d in /run /var/lib /dev/shm; do mount -t tmpfs -o mode=755 none $d || exit; done
              ip link set lo up
              echo ready >{}
              sleep 100000 & wait",
-            case.path("sandbox-ready").display()
+            case.path("sandbox-ready").display(),
+            own = case.dir().display(),
+            temporary = std::env::temp_dir().display()
         );
         let flags = ["-m", "-n", "-p", "--fork", "--kill-child", "--mount-proc", "sh", "-c"];
         let holder = case.program("unshare").args(flags).arg(script).spawn();

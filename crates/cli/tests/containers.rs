@@ -158,20 +158,21 @@ fn a_life_detached() {
 
 #[test]
 fn a_monitor_is_small() {
-    // KiB; two thirds of the budget. Without optimization there is more to be relocated.
-    const MOST: u64 = if cfg!(debug_assertions) { 2 << 10 } else { 1 << 10 };
+    // KiB. Without optimization there is more to be relocated, and that is most of it.
+    const MOST: u64 = if cfg!(debug_assertions) { 1536 } else { 400 };
     let engine = engine!(new);
     engine.ok(&["run", "-d", "--network", "none", "--name", "idle", "bb", "sleep", "600"]);
     let monitor = engine.ok(&["inspect", "-f", "{{.State.MonitorPid}}", "idle"]);
-    let resident = || {
+    let private = || {
         let path = format!("/proc/{monitor}/smaps_rollup");
         let rollup = std::fs::read_to_string(path).unwrap();
-        let line = rollup.lines().find_map(|line| line.strip_prefix("Rss:")).unwrap();
+        let line = rollup.lines().find_map(|line| line.strip_prefix("Private_Dirty:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
     };
-    // All of it, shared or not: that does not depend on who else runs husk. A second
-    // passes between the last event and the monitor's rest.
-    wait_for("a small monitor", || resident() <= MOST);
+    // What it has written to: that depends neither on who else runs husk nor on how much of the
+    // program the page cache maps around a fault. A second passes between the last event and
+    // the monitor's rest.
+    wait_for("a small monitor", || private() <= MOST);
     engine.ok(&["rm", "-f", "idle"]);
     engine.assert_nothing_left();
 }

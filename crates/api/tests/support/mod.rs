@@ -12,7 +12,7 @@ use serde_json::Value;
 
 const SERVE: &str = env!("CARGO_BIN_EXE_husk-serve");
 const BUSYBOX: &str = "/bin/busybox";
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Why the tests cannot run here.
 pub(crate) fn obstacle() -> Option<String> {

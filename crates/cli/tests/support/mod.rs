@@ -348,11 +348,11 @@ impl Drop for Mounted {
 
 /// Waits for something that another process does.
 pub(crate) fn wait_for(what: &str, mut there: impl FnMut() -> bool) {
-    for _ in 0..2000 {
+    for _ in 0..6000 {
         if there() {
             return;
         }
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
-    panic!("{what} did not come about within 20 s");
+    panic!("{what} did not come about within 60 s");
 }
