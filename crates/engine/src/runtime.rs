@@ -90,7 +90,7 @@ impl Runtime {
             let message = self.named(said(&words));
             return Err(Error::Runtime { message, kind: ErrorKind::Runtime });
         }
-        pass_on(&words);
+        warnings_of(&words).for_each(notice::notice);
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
@@ -170,11 +170,9 @@ fn said(words: &str) -> String {
     last.strip_prefix("husk-oci: ").unwrap_or(last).to_owned()
 }
 
-/// Tells its warnings: something was asked for and is done otherwise, or not at all.
-pub fn pass_on(words: &str) {
-    for line in words.lines() {
-        notice::notice(line.strip_prefix("husk-oci: ").unwrap_or(line));
-    }
+/// Its warnings: something was asked for and is done otherwise, or not at all.
+pub(crate) fn warnings_of(words: &str) -> impl Iterator<Item = &str> {
+    words.lines().map(|line| line.strip_prefix("husk-oci: ").unwrap_or(line))
 }
 
 /// What a log says of an execution that is over: its warnings, and the last error, if there is
