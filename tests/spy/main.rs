@@ -217,7 +217,10 @@ impl Spy {
         let again = format!("/proc/self/fd/{}", exe.as_raw_fd());
         for _ in 0..1000 {
             if OpenOptions::new().write(true).open(&again).is_ok() {
-                return Some("the runtime's executable was opened for writing".to_owned());
+                // What a container of the same image runs is another file, and open to all
+                // writes from the end of its program on, until its process is reaped.
+                let why = "the runtime's executable was opened for writing";
+                return (!is_of_the_image(&exe)).then(|| why.to_owned());
             }
             if !exists(pid) {
                 break;
@@ -288,6 +291,17 @@ impl Spy {
         }
         findings
     }
+}
+
+/// Whether the bytes of a program are those of one in this image.
+fn is_of_the_image(program: &File) -> bool {
+    let bytes = |mut file: &File| {
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).ok().map(|_| bytes)
+    };
+    let own = ["/bin/busybox", "/bin/spy"].into_iter().filter_map(|path| File::open(path).ok());
+    let program = bytes(program);
+    program.is_some() && own.into_iter().any(|file| bytes(&file) == program)
 }
 
 fn reversed(text: &str) -> String {
