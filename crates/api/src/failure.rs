@@ -100,6 +100,12 @@ pub(crate) fn with_tag(name: &str) -> String {
     }
 }
 
+impl From<husk_docker::BodyError> for Failure {
+    fn from(error: husk_docker::BodyError) -> Self {
+        Self::invalid(error.to_string())
+    }
+}
+
 impl From<husk_net::Error> for Failure {
     fn from(error: husk_net::Error) -> Self {
         Self::from(Error::from(error))

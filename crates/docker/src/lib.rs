@@ -7,7 +7,7 @@ pub mod document;
 mod object;
 mod update;
 
-pub use container::{inspect_container, list_row, status_text};
-pub use create::container_request;
+pub use container::{Lister, inspect_container, status_text};
+pub use create::{connection, container_request};
 pub use object::{BodyError, Result};
 pub use update::{UpdateBody, update_request};

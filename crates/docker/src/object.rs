@@ -28,12 +28,13 @@ pub(crate) struct Object {
 /// Fields of a fixed set of names, in any order.
 impl Object {
     /// A whole body.
-    pub(crate) fn parse(body: &[u8]) -> Result<Self> {
-        let wrong = |problem: String| BodyError { path: "body".to_owned(), problem };
-        match serde_json::from_slice(body) {
-            Ok(Value::Object(fields)) => Ok(Self { path: String::new(), fields }),
-            Ok(_) => Err(wrong("must be a JSON object".to_owned())),
-            Err(error) => Err(wrong(format!("invalid JSON: {error}"))),
+    pub(crate) fn of(body: Value) -> Result<Self> {
+        match body {
+            Value::Object(fields) => Ok(Self { path: String::new(), fields }),
+            _ => Err(BodyError {
+                path: "body".to_owned(),
+                problem: "must be a JSON object".to_owned(),
+            }),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use husk_engine::container::config::Limits;
 use husk_engine::container::restart::RestartPolicy;
+use serde_json::Value;
 
 use crate::create::host_config::{limits, restart_policy};
 use crate::object::{Object, Result};
@@ -18,9 +19,9 @@ pub struct UpdateBody {
 /// What a body asks for.
 ///
 /// # Errors
-/// Malformed JSON, and whatever asks for what is not supported, by its path.
-pub fn update_request(body: &[u8]) -> Result<UpdateBody> {
-    let mut object = Object::parse(body)?;
+/// Whatever asks for what is not supported, by its path.
+pub fn update_request(body: &Value) -> Result<UpdateBody> {
+    let mut object = Object::of(body.clone())?;
     let asks_policy = object.asks("RestartPolicy");
     let limits = limits(&mut object)?;
     let policy = restart_policy(&mut object)?;

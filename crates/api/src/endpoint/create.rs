@@ -1,13 +1,15 @@
-//! `POST /containers/create`: the body becomes the words of `husk create`, which knows what
-//! each of them means and refuses what cannot be honoured. Beside the container's record is kept
-//! what was asked for, since clients expect it back as it was.
-
-mod body;
-mod words;
+//! `POST /containers/create` and `update`: the body becomes the engine's request. Beside the
+//! container's record is kept what was asked for, since clients expect it back as it was.
 
 use std::path::PathBuf;
+use std::sync::Mutex;
 
-use husk_engine::container::Container;
+use husk_engine::container::request::{ContainerRequest, PullPolicy};
+use husk_engine::container::{self, Container};
+use husk_engine::error::Error;
+use husk_engine::live::{self, UpdateRequest};
+use husk_engine::reporter::Reporter;
+use husk_image::progress::Event;
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
@@ -16,10 +18,31 @@ use crate::call::Call;
 use crate::failure::{Failure, Result, with_tag};
 use crate::reply::{self, Reply};
 use crate::service::{Service, Shared};
-pub(super) use body::Endpoint;
-use body::{Create, HostConfig};
-use words::Words;
-pub(super) use words::{attachment, refused};
+
+/// A field that cannot be honoured.
+pub(super) fn refused(field: &str, why: &str) -> Failure {
+    Failure::invalid(format!("{field}: {why}"))
+}
+
+/// Keeps what the engine says, for the answer.
+#[derive(Default)]
+struct Warnings(Mutex<Vec<String>>);
+
+impl Warnings {
+    fn into_list(self) -> Vec<String> {
+        self.0.into_inner().unwrap_or_default()
+    }
+}
+
+impl Reporter for Warnings {
+    fn notice(&self, text: &str) {
+        if let Ok(mut list) = self.0.lock() {
+            list.push(text.to_owned());
+        }
+    }
+
+    fn progress(&self, _: Event<'_>) {}
+}
 
 /// `POST /containers/create`.
 ///
@@ -27,63 +50,54 @@ pub(super) use words::{attachment, refused};
 /// 404 where the image is not there, at which clients pull it; 409 where the name is taken.
 pub(crate) async fn create(service: Shared, mut call: Call) -> Result<Reply> {
     let asked: Value = call.json().await?;
-    if !asked.is_object() {
-        return Err(Failure::invalid("invalid JSON: the body must be an object"));
-    }
-    let body: Create = serde_json::from_value(asked.clone())
-        .map_err(|error| Failure::invalid(format!("invalid JSON: {error}")))?;
+    let mut request = husk_docker::container_request(&asked)?;
     let name = call.query.text("name").map(|name| name.strip_prefix('/').unwrap_or(name));
-    let name = name.map(str::to_owned);
-    let platform = call.query.text("platform").map(str::to_owned);
-    let (id, warnings) =
-        service.blocking(move |service| make(service, &asked, body, name, platform)).await?;
+    request.name = name.unwrap_or_default().to_owned();
+    request.platform = call.query.text("platform").map(str::to_owned);
+    request.pull = PullPolicy::Never;
+    let (id, warnings) = service.blocking(move |service| make(service, &asked, request)).await?;
     reply::json_with(StatusCode::CREATED, &json!({ "Id": id, "Warnings": warnings }))
 }
 
 fn make(
     service: &Service,
     asked: &Value,
-    mut body: Create,
-    name: Option<String>,
-    platform: Option<String>,
+    mut request: ContainerRequest,
 ) -> Result<(String, Vec<String>)> {
-    if let Some(name) = &name {
-        husk_engine::container::name::validate("container", name).map_err(|_| {
+    let name = request.name.clone();
+    if !name.is_empty() {
+        container::name::validate("container", &name).map_err(|_| {
             Failure::invalid(format!(
                 "Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
             ))
         })?;
         // Before the image: clients that reuse a name need not have it.
-        if let Ok(owner) = Container::find(&service.home, name)
-            && owner.record.name == *name
+        if let Ok(owner) = Container::find(&service.home, &name)
+            && owner.record.name == name
         {
-            return Err(taken(service, name));
+            return Err(taken(service, &name));
         }
     }
-    let image = body.image.clone().unwrap_or_default();
+    let image = &request.image;
     if image.is_empty() {
         return Err(Failure::invalid("no image is named: Image is empty"));
     }
-    if service.home.images()?.find(&image).is_err() {
-        let missing = if is_id(&image) { image.clone() } else { with_tag(&image) };
+    if service.home.images()?.find(image).is_err() {
+        let missing = if is_id(image) { image.clone() } else { with_tag(image) };
         return Err(Failure::not_found(format!("No such image: {missing}")));
     }
     if let Some((label, value)) = service.policy.label() {
-        let labels = body.labels.get_or_insert_default();
-        labels.insert(label.to_owned(), value.unwrap_or_default().to_owned());
+        request.labels.insert(label.to_owned(), value.unwrap_or_default().to_owned());
     }
-    let words = Words::of(body, name.as_deref(), platform.as_deref())?;
-    let (printed, warnings) = service.ask(&words.all).map_err(|failure| match &name {
-        Some(name) if failure.status == StatusCode::CONFLICT => taken(service, name),
-        _ => match failure.message.contains("has no command") {
-            true => Failure::invalid("no command specified"),
-            false => failure,
-        },
+    let warnings = Warnings::default();
+    let created = container::create(&service.home, &request, &warnings);
+    let container = created.map_err(|error| match error {
+        Error::NameInUse { .. } => taken(service, &name),
+        Error::NoCommand(_) => Failure::invalid("no command specified"),
+        error => error.into(),
     })?;
-    let id = printed.trim().to_owned();
-    let container = Container::open(&service.home, &id)?;
-    husk_record::write_json(&path(&container), asked).map_err(husk_engine::error::Error::from)?;
-    Ok((id, warnings))
+    husk_record::write_json(&path(&container), asked).map_err(Error::from)?;
+    Ok((container.id().to_owned(), warnings.into_list()))
 }
 
 fn is_id(name: &str) -> bool {
@@ -107,33 +121,38 @@ pub(super) fn asked(container: &Container) -> Value {
 /// A limit that cannot be honoured.
 pub(crate) async fn update(service: Shared, mut call: Call, id: &str) -> Result<Reply> {
     let asked: Value = call.json().await?;
-    let body: HostConfig = serde_json::from_value(asked.clone())
-        .map_err(|error| Failure::invalid(format!("invalid JSON: {error}")))?;
-    let mut words = words::of_update(body)?;
+    let body = husk_docker::update_request(&asked)?;
+    let request = UpdateRequest {
+        limits: body.limits.checked()?,
+        restart_policy: body.restart_policy,
+        ..UpdateRequest::default()
+    };
     let id = id.to_owned();
     let warnings = service
         .blocking(move |service| {
             let container = service.container(&id)?;
-            if words.len() == 1 {
-                return Ok(Vec::new());
+            let warnings = Warnings::default();
+            if !request.is_empty() {
+                live::update(&service.home, &container, &request, &warnings)?;
+                keep(&container, &asked)?;
             }
-            words.push(container.id().to_owned());
-            let (_, warnings) = service.ask(&words)?;
-            let mut kept = self::asked(&container);
-            if let (Some(kept), Some(asked)) =
-                (kept["HostConfig"].as_object_mut(), asked.as_object())
-            {
-                let is_given = |value: &Value| !value.is_null() && *value != 0 && *value != "";
-                for (name, value) in asked.iter().filter(|(_, value)| is_given(value)) {
-                    kept.insert(name.clone(), value.clone());
-                }
-            }
-            if !kept.is_null() {
-                husk_record::write_json(&path(&container), &kept)
-                    .map_err(husk_engine::error::Error::from)?;
-            }
-            Ok(warnings)
+            Ok(warnings.into_list())
         })
         .await?;
     reply::json(&json!({ "Warnings": warnings }))
+}
+
+/// Puts what was changed into what was asked for.
+fn keep(container: &Container, changes: &Value) -> Result<()> {
+    let mut kept = asked(container);
+    if kept.is_null() {
+        return Ok(());
+    }
+    if let (Some(kept), Some(changes)) = (kept["HostConfig"].as_object_mut(), changes.as_object()) {
+        let is_given = |value: &Value| !value.is_null() && *value != 0 && *value != "";
+        for (name, value) in changes.iter().filter(|(_, value)| is_given(value)) {
+            kept.insert(name.clone(), value.clone());
+        }
+    }
+    Ok(husk_record::write_json(&path(container), &kept).map_err(Error::from)?)
 }

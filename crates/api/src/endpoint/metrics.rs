@@ -6,7 +6,6 @@ use husk_engine::container::Container;
 use husk_engine::container::state::Status;
 use serde_json::Value;
 
-use super::list::status_word;
 use super::stats;
 use crate::failure::Result;
 use crate::reply::{self, Reply};
@@ -42,7 +41,7 @@ fn collect(service: &Service) -> Result<String> {
         if !service.sees(&container) {
             continue;
         }
-        let word = status_word(&state);
+        let word = state.word();
         counts.iter_mut().filter(|(name, _)| *name == word).for_each(|(_, count)| *count += 1);
         let label = format!(
             "{{id=\"{}\",name=\"{}\"}}",

@@ -10,7 +10,7 @@ use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::create::{Endpoint, attachment, refused};
+use super::create::refused;
 use super::list::{has_label, name_matches};
 use crate::call::Call;
 use crate::failure::{Failure, Result};
@@ -377,7 +377,7 @@ pub(super) fn until(values: &[String]) -> Result<Option<clock::Instant>> {
 #[serde(rename_all = "PascalCase", default)]
 struct Connect {
     container: Option<String>,
-    endpoint_config: Option<Endpoint>,
+    endpoint_config: Value,
     force: Option<bool>,
 }
 
@@ -385,7 +385,7 @@ fn connect(service: &Service, wanted: &str, body: Connect) -> Result<()> {
     let name = resolve(service, wanted)?;
     let container = service.container(body.container.as_deref().unwrap_or_default())?;
     let own = container.record.name.clone();
-    let attachment = attachment(&name, body.endpoint_config.unwrap_or_default())?;
+    let attachment = husk_docker::connection(&name, body.endpoint_config)?;
     match connection::join(&service.home, container, &attachment) {
         Err(husk_engine::error::Error::Net(husk_net::Error::AlreadyConnected { .. })) => {
             let message = format!("endpoint with name {own} already exists in network {name}");

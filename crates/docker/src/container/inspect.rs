@@ -5,6 +5,7 @@ use husk_engine::container::health::{Health, ProbeResult};
 use husk_engine::container::state::{State, Status};
 use husk_engine::container::{Container, Source};
 use husk_engine::error::Result;
+use husk_engine::exec::{self, ExecStatus};
 use husk_engine::home::Home;
 use husk_engine::{rootfs, usage};
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use super::config::config_of;
 use super::host_config::host_config;
 use super::network::{endpoint, networks, ports};
-use crate::document::{Nil, OMITTED, nil};
+use crate::document::{Nil, OMITTED, list, nil};
 
 /// Go's zero time: of what has not happened yet.
 const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -118,7 +119,11 @@ pub fn inspect_container(home: &Home, container: &Container, size: bool) -> Resu
     settings["Ports"] = ports(&nets, container, &state)?;
     settings["Networks"] = networks;
     settings["Bridge"] = "".into();
-    settings["SandboxID"] = "".into();
+    settings["SandboxID"] = match state.pid {
+        0 => "",
+        _ => container.id(),
+    }
+    .into();
     settings["SandboxKey"] = match state.pid {
         0 => "".into(),
         pid => format!("/proc/{pid}/ns/net").into(),
@@ -128,6 +133,9 @@ pub fn inspect_container(home: &Home, container: &Container, size: bool) -> Resu
     settings["LinkLocalIPv6PrefixLen"] = 0.into();
     settings["SecondaryIPAddresses"] = nil(Nil::List);
     settings["SecondaryIPv6Addresses"] = nil(Nil::List);
+    let sessions = exec::list(container)?.into_iter();
+    let sessions = sessions.filter(|one| one.status == ExecStatus::Running).map(|one| one.id);
+    let sessions: Vec<String> = sessions.collect();
     let mut shown = json!({
         "Id": record.id,
         "Created": record.created,
@@ -142,7 +150,7 @@ pub fn inspect_container(home: &Home, container: &Container, size: bool) -> Resu
         "MountLabel": record.config.security.selinux_label.clone().unwrap_or_default(),
         "ProcessLabel": record.config.security.selinux_label.clone().unwrap_or_default(),
         "AppArmorProfile": record.config.security.apparmor.clone().unwrap_or_default(),
-        "ExecIDs": nil(Nil::List),
+        "ExecIDs": list(&sessions),
         "LogPath": container.directory.join("log.json"),
         "HostsPath": container.directory.join("hosts"),
         "HostnamePath": container.directory.join("hostname"),

@@ -1,17 +1,19 @@
 //! `GET /containers/json`.
 
+use std::collections::BTreeMap;
+
 use husk_engine::clock;
 use husk_engine::container::Container;
 use husk_engine::container::health::HealthStatus;
 use husk_engine::container::state::{State, Status};
 use husk_engine::error::Result;
 use husk_engine::home::Home;
-use husk_net::Claim;
+use husk_net::{Claim, Endpoint};
 use serde_json::{Value, json};
 
 use super::inspect::mounts;
-use super::network::networks;
-use crate::document::OMITTED;
+use super::network::{endpoint, endpoint_id};
+use crate::document::public;
 
 /// How long ago, in Docker's words: `5 minutes`.
 fn since(time: &str) -> String {
@@ -41,74 +43,110 @@ pub fn status_text(state: &State, health: Option<HealthStatus>) -> String {
     }
 }
 
-/// The published ports, and the exposed ones that are not: of what runs.
-fn ports(container: &Container, state: &State, claims: &[Claim]) -> Vec<Value> {
-    let mut ports = Vec::new();
-    for claim in claims {
-        let hosts = match claim.host_ip {
-            None => vec!["0.0.0.0".to_owned(), "::".to_owned()],
-            Some(ip) => vec![ip.to_string()],
-        };
-        ports.extend(hosts.into_iter().map(|host| {
-            json!({
-                "IP": host, "PrivatePort": claim.container_port, "PublicPort": claim.host_port,
-                "Type": claim.protocol.to_string(),
-            })
-        }));
+/// What is read once for all rows of a list.
+#[derive(Debug)]
+pub struct Lister {
+    claims: Vec<Claim>,
+    endpoints: Vec<Endpoint>,
+    /// Ids of networks by name.
+    networks: BTreeMap<String, String>,
+}
+
+impl Lister {
+    /// Reads the networks and published ports.
+    ///
+    /// # Errors
+    /// Files of the engine that cannot be read.
+    pub fn read(home: &Home) -> Result<Self> {
+        let nets = home.networks()?;
+        let own = nets.list()?.into_iter().map(|network| (network.name, network.id));
+        let built_in = nets.built_in().into_iter().map(|one| (one.name.to_owned(), one.id));
+        Ok(Self {
+            claims: nets.claims(None)?,
+            endpoints: nets.endpoints(None)?,
+            networks: own.chain(built_in).collect(),
+        })
     }
-    if state.status == Status::Running {
+
+    /// A row of the list; with `size` also what the container and its image have on the disk, in
+    /// bytes.
+    pub fn row(&self, home: &Home, container: &Container, state: &State, size: bool) -> Value {
+        let record = &container.record;
+        let config = &record.config;
+        // What cannot be read of a container's health is not told.
+        let health = container.health(state).ok().flatten().map(|health| health.status);
+        let mode = config.networks.first().map_or("bridge", |value| husk_net::network_name(value));
+        let mut row = json!({
+            "Id": record.id,
+            "Names": [format!("/{}", record.name)],
+            "Image": record.image,
+            "ImageID": container.image_id(),
+            "Command": config.args.join(" "),
+            "Created": clock::parse(&record.created).unwrap_or_default(),
+            "Ports": self.ports(container, state),
+            "Labels": config.labels,
+            "State": state.word(),
+            "Status": status_text(state, health),
+            "HostConfig": { "NetworkMode": mode },
+            "NetworkSettings": { "Networks": self.networks(container) },
+            "Mounts": mounts(home, container),
+        });
+        if size {
+            let own = husk_engine::usage::changes(container);
+            row["SizeRw"] = own.into();
+            row["SizeRootFs"] = (own + husk_engine::image::size_of(home, container)).into();
+        }
+        row
+    }
+
+    /// The published ports, and the exposed ones that are not: of what runs.
+    pub fn ports(&self, container: &Container, state: &State) -> Vec<Value> {
+        if state.status != Status::Running {
+            return Vec::new();
+        }
+        let mut ports = Vec::new();
+        for claim in self.claims.iter().filter(|claim| claim.container == container.id()) {
+            let hosts = match claim.host_ip {
+                None => vec!["0.0.0.0".to_owned(), "::".to_owned()],
+                Some(ip) => vec![ip.to_string()],
+            };
+            ports.extend(hosts.into_iter().map(|host| {
+                json!({
+                    "IP": host, "PrivatePort": claim.container_port,
+                    "PublicPort": claim.host_port, "Type": claim.protocol.to_string(),
+                })
+            }));
+        }
         for text in &container.record.config.exposed {
             let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
             let Ok(port) = port.parse::<u16>() else { continue };
-            let is_published = claims.iter().any(|claim| {
-                claim.container_port == port && claim.protocol.to_string() == protocol
-            });
-            if !is_published {
+            if !ports.iter().any(|one| one["PrivatePort"] == port && one["Type"] == protocol) {
                 ports.push(json!({ "PrivatePort": port, "Type": protocol }));
             }
         }
+        ports
     }
-    ports
-}
 
-/// A row of the list: with the published ports of this container, and the bytes of what it has
-/// changed and of its image where they were asked for.
-///
-/// # Errors
-/// Files of the engine that cannot be read.
-pub fn list_row(
-    home: &Home,
-    container: &Container,
-    state: &State,
-    claims: &[Claim],
-    sizes: Option<(u64, u64)>,
-) -> Result<Value> {
-    let record = &container.record;
-    let config = &record.config;
-    let health = container.health(state)?.map(|health| health.status);
-    let network = config.networks.first().map_or("bridge", |value| husk_net::network_name(value));
-    let (created, _) = clock::instant(&record.created).unwrap_or_default();
-    let mut row = json!({
-        "Id": record.id,
-        "Names": [format!("/{}", record.name)],
-        "Image": record.image,
-        "ImageID": container.image_id(),
-        "Command": config.args.join(" "),
-        "Created": created,
-        "Ports": ports(container, state, claims),
-        "Labels": config.labels,
-        "State": state.word(),
-        "Status": status_text(state, health),
-        "HostConfig": { "NetworkMode": network },
-        "NetworkSettings": { "Networks": networks(&home.networks()?, record)? },
-        "Mounts": mounts(home, container),
-    });
-    match sizes {
-        Some((changes, image)) => {
-            row["SizeRw"] = changes.into();
-            row["SizeRootFs"] = (changes + image).into();
+    /// The container's networks by name: those it is on, and those it will be on.
+    pub fn networks(&self, container: &Container) -> BTreeMap<String, Value> {
+        let default = ["bridge".to_owned()];
+        let asked: &[String] = match container.record.config.networks.as_slice() {
+            [] => &default,
+            asked => asked,
+        };
+        let names = asked.iter().map(|value| husk_net::network_name(value));
+        let mut networks = BTreeMap::new();
+        for name in names.filter(|name| !name.starts_with("container:")) {
+            let mut own = self.endpoints.iter().filter(|one| one.container == container.id());
+            let found = own.find(|one| one.network == name);
+            let id = self.networks.get(name).cloned().unwrap_or_default();
+            let mut shown = public(&endpoint(found));
+            if found.is_some() {
+                shown["EndpointID"] = endpoint_id(container.id(), &id).into();
+            }
+            shown["NetworkID"] = id.into();
+            networks.insert(name.to_owned(), shown);
         }
-        None => row[OMITTED] = json!({ "SizeRw": 0, "SizeRootFs": 0 }),
+        networks
     }
-    Ok(row)
 }

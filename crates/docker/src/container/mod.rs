@@ -7,4 +7,4 @@ mod list;
 mod network;
 
 pub use inspect::inspect_container;
-pub use list::{list_row, status_text};
+pub use list::{Lister, status_text};

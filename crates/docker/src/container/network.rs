@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use husk_engine::container::state::{State, Status};
 use husk_engine::container::{Container, Record};
 use husk_engine::error::Result;
+use husk_net::{Attachment, Mode};
 use serde_json::{Value, json};
 
 use crate::document::{Nil, nil};
@@ -27,8 +28,45 @@ pub(super) fn endpoint(one: Option<&husk_net::Endpoint>) -> Value {
     })
 }
 
+/// Names a container's endpoint in a network, which has no id of its own.
+pub(super) fn endpoint_id(container: &str, network: &str) -> String {
+    let half = |id: &str| id.get(..32).unwrap_or_default().to_owned();
+    format!("{}{}", half(container), half(network))
+}
+
+/// Its names in a network, each once.
+fn names(record: &Record, aliases: &[String]) -> Vec<String> {
+    let mut names = vec![record.name.clone()];
+    let short = husk_engine::container::name::short(&record.id).to_owned();
+    let hostname = Some(record.config.hostname.clone()).filter(|name| !name.is_empty());
+    for name in aliases.iter().cloned().chain([short]).chain(hostname) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// What was asked for of a container's place in a network.
+fn add_asked(shown: &mut Value, record: &Record, asked: &Attachment) {
+    if !asked.aliases.is_empty() {
+        shown["Aliases"] = json!(asked.aliases);
+    }
+    if asked.network != husk_net::DEFAULT_NETWORK {
+        shown["DNSNames"] = json!(names(record, &asked.aliases));
+    }
+    for address in &asked.addresses {
+        let name = if address.is_ipv6() { "IPv6Address" } else { "IPv4Address" };
+        shown["IPAMConfig"][name] = address.to_string().into();
+    }
+}
+
 /// The container's networks: those it is on, and those it will be on when it is started.
 pub(super) fn networks(nets: &husk_net::Networks, record: &Record) -> Result<Value> {
+    let attachments = match Mode::parse(&record.config.networks, false) {
+        Ok(Mode::Networks(attachments)) => attachments,
+        _ => Vec::new(),
+    };
     let mut networks = BTreeMap::new();
     let default = ["bridge".to_owned()];
     let asked: &[String] = match record.config.networks.as_slice() {
@@ -39,11 +77,20 @@ pub(super) fn networks(nets: &husk_net::Networks, record: &Record) -> Result<Val
     for name in asked.filter(|name| !name.starts_with("container:")) {
         networks.insert(name.to_owned(), endpoint(None));
     }
+    let mut connected = Vec::new();
     for one in nets.endpoints(None)?.into_iter().filter(|one| one.container == record.id) {
         networks.insert(one.network.clone(), endpoint(Some(&one)));
+        connected.push(one.network);
     }
-    for (name, endpoint) in &mut networks {
-        endpoint["NetworkID"] = husk_engine::network::id(nets, name).unwrap_or_default().into();
+    for (name, shown) in &mut networks {
+        let id = husk_engine::network::id(nets, name).unwrap_or_default();
+        if connected.contains(name) {
+            shown["EndpointID"] = endpoint_id(&record.id, &id).into();
+        }
+        shown["NetworkID"] = id.into();
+        if let Some(asked) = attachments.iter().find(|one| one.network == *name) {
+            add_asked(shown, record, asked);
+        }
     }
     Ok(json!(networks))
 }

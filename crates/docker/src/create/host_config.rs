@@ -45,8 +45,10 @@ pub(super) fn read(mut host: Object) -> Result<HostConfig> {
         },
         group_add: host.texts("GroupAdd")?,
         init: host.truth("Init")?,
-        // As `inspect` shows the default.
-        runtime: host.text_if_any("Runtime")?.filter(|name| name != "husk-oci"),
+        // As `inspect` shows the default, here and of Docker.
+        runtime: host
+            .text_if_any("Runtime")?
+            .filter(|name| !matches!(name.as_str(), "husk-oci" | "runc")),
         annotations: host.text_map("Annotations")?,
         dns: addresses(&mut host)?,
         dns_search: host.texts("DnsSearch")?,

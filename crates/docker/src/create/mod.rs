@@ -7,17 +7,19 @@ mod networks;
 
 use husk_engine::container::health::HealthCheck;
 use husk_engine::container::request::ContainerRequest;
+use serde_json::Value;
 
 use crate::object::{Object, Result};
+pub use networks::connection;
 
 /// What a body asks for. The name, the platform and whether the image is pulled are not in it.
 ///
 /// Fields that are Go's zero value ask for nothing, also where they are not known.
 ///
 /// # Errors
-/// Malformed JSON, and whatever asks for what is not supported, by its path.
-pub fn container_request(body: &[u8]) -> Result<ContainerRequest> {
-    let mut config = Object::parse(body)?;
+/// Whatever asks for what is not supported, by its path.
+pub fn container_request(body: &Value) -> Result<ContainerRequest> {
+    let mut config = Object::of(body.clone())?;
     // These say what the client is going to do, or are an answer's.
     for name in ["AttachStdin", "AttachStdout", "AttachStderr", "StdinOnce", "ArgsEscaped"] {
         config.truth(name)?;
@@ -51,6 +53,15 @@ pub fn container_request(body: &[u8]) -> Result<ContainerRequest> {
     if let Some(mut host) = config.object("HostConfig")? {
         network_mode = host.text("NetworkMode")?;
         request.host_config = host_config::read(host)?;
+    }
+    // The same target twice, as compose writes it: the mount counts.
+    let host = &request.host_config;
+    let of_binds = host.binds.iter().filter_map(|bind| bind.split(':').nth(1));
+    let of_mounts = host.mounts.iter().map(|mount| mount.target.as_str());
+    let targets: Vec<&str> = of_binds.chain(of_mounts).collect();
+    request.volumes.retain(|target| !targets.contains(&target.as_str()));
+    if config.truth("NetworkDisabled")? {
+        network_mode = "none".to_owned();
     }
     let networking = config.object("NetworkingConfig")?;
     request.networks = networks::read(&network_mode, networking)?;

@@ -1,6 +1,7 @@
 //! `NetworkingConfig`, and `HostConfig.NetworkMode`, which names the first network.
 
 use husk_net::Attachment;
+use serde_json::{Map, Value};
 
 use crate::object::{Object, Result};
 
@@ -52,10 +53,28 @@ pub(super) fn read(mode: &str, networking: Option<Object>) -> Result<Vec<Attachm
     }
 }
 
+/// What `EndpointConfig` of a connection to `network` asks for.
+///
+/// # Errors
+/// What is not supported, by its path.
+pub fn connection(network: &str, config: Value) -> Result<Attachment> {
+    let body = Value::Object(Map::from_iter([("EndpointConfig".to_owned(), config)]));
+    let mut body = Object::of(body)?;
+    let object = body.object("EndpointConfig")?;
+    match object {
+        Some(object) => endpoint(network.to_owned(), object),
+        None => Ok(Attachment { network: network.to_owned(), ..Attachment::default() }),
+    }
+}
+
 fn endpoint(network: String, mut object: Object) -> Result<Attachment> {
     object.drop_all(&OF_AN_ANSWER);
-    let mut attachment =
-        Attachment { network, aliases: object.texts("Aliases")?, ..Attachment::default() };
+    let mut aliases = object.texts("Aliases")?;
+    // Containers on the default network have no names.
+    if is_default(&network) {
+        aliases.clear();
+    }
+    let mut attachment = Attachment { network, aliases, ..Attachment::default() };
     let mac = object.text("MacAddress")?;
     if !mac.is_empty() {
         let parsed = husk_net::parse_mac(&mac);
