@@ -1,7 +1,8 @@
 //! The same from the engine's side: containers of `husk`, and its commands on them.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -134,5 +135,85 @@ fn a_user_without_capabilities() {
     engine.attack("read", &flags, || {
         engine.ok(&["exec", "--user", "0", "--env", &secret, "spy", "/bin/true"]);
         engine.exec_and_join();
+    });
+}
+
+/// Programs of this machine and of other images in the container's namespaces, with another root
+/// than the container's.
+#[test]
+fn beside_programs_of_the_machine() {
+    for mode in ["read", "write"] {
+        let case = Case::without_user_namespace("the engine has its own");
+        let Some(engine) = Engine::find(&case) else { return };
+        engine.attack(mode, &["--cap-add", "SYS_PTRACE"], || {
+            engine.ok(&["debug", "spy", "true"]);
+            engine.ok(&["debug", "--image", "spy", "spy", "/bin/true"]);
+            engine.ok(&["enter", "spy", "/bin/true"]);
+        });
+    }
+}
+
+/// What else runs a program in a container, or looks at it: sessions of each kind, probes, and the
+/// commands beside them.
+#[test]
+fn beside_sessions_and_probes() {
+    for mode in ["read", "write"] {
+        let case = Case::without_user_namespace("the engine has its own");
+        let Some(engine) = Engine::find(&case) else { return };
+        let probe = ["--health-cmd", "/bin/true", "--health-interval", "100ms"];
+        engine.attack(mode, &[&["--cap-add", "SYS_PTRACE"][..], &probe].concat(), || {
+            engine.ok(&["exec", "--detach", "spy", "/bin/true"]);
+            engine.ok(&["exec", "--detach", "--tty", "spy", "/bin/true"]);
+            engine.ok(&["diff", "spy"]);
+            engine.ok(&["logs", "spy"]);
+            // Refused where there is no pids controller.
+            engine.call(&["update", "--pids-limit", "200", "spy"]).output();
+            engine.ok(&["pause", "spy"]);
+            engine.ok(&["unpause", "spy"]);
+            // With CRIU, or without: the spy stays.
+            let place = path_text(&case.path("checkpoints")).to_owned();
+            let words = ["checkpoint", "create", "--leave-running", "--checkpoint-dir", &place];
+            engine.call(&[&words[..], &["spy", "point"]].concat()).output();
+            engine.call(&["checkpoint", "rm", "--checkpoint-dir", &place, "spy", "point"]).output();
+        });
+    }
+}
+
+/// The same by the API: an exec session that is made and started by two requests.
+#[test]
+fn beside_sessions_of_the_api() {
+    let case = Case::without_user_namespace("the engine has its own");
+    let Some(engine) = Engine::find(&case) else { return };
+    let server = std::env::var_os("HUSK_SERVE").map(PathBuf::from);
+    if !server.unwrap_or_else(|| runtime::built("husk-serve")).exists() {
+        let _ = writeln!(std::io::stderr(), "skipped: husk-serve is not built");
+        return;
+    }
+    let socket = case.path("api.sock");
+    let words = ["serve", "--socket", path_text(&socket)];
+    let _serving = engine.call(&words).env("RUST_BACKTRACE", "0").spawn();
+    husk_tests::event::until("the socket", || UnixStream::connect(&socket).is_ok());
+    let post = |path: &str, body: &str| {
+        let mut stream = UnixStream::connect(&socket).unwrap();
+        let length = body.len();
+        write!(
+            stream,
+            "POST /v1.45{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let secret = format!("SECRET={ARGUMENT}");
+    let made = serde_json::json!({ "Cmd": ["/bin/true"], "User": "0", "Env": [secret] });
+    let flags = ["--user", "1000", "--cap-drop", "ALL"];
+    engine.attack("read", &flags, || {
+        let answer = post("/containers/spy/exec", &made.to_string());
+        let id = answer.split("\"Id\":\"").nth(1).and_then(|rest| rest.split('"').next());
+        let id = id.unwrap_or_else(|| panic!("no session: {answer}"));
+        let answer = post(&format!("/exec/{id}/start"), r#"{"Detach":false}"#);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     });
 }

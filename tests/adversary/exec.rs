@@ -144,7 +144,8 @@ fn beside_other_commands() {
     scenario.run(|scenario| {
         scenario.on("pause", &[]).ok();
         scenario.on("resume", &[]).ok();
-        scenario.on("update", &["--pids-limit", "100"]).ok();
+        // Refused where there is no pids controller.
+        scenario.on("update", &["--pids-limit", "100"]).output();
         scenario.on("kill", &["CONT"]).ok();
         scenario.on("ps", &[]).ok();
         scenario.exec(&[]).ok();

@@ -160,7 +160,8 @@ impl<'a> Scenario<'a> {
         let call = match &self.caller {
             Caller::Root => self.case.runtime(),
             Caller::RootWithCgroup2 => {
-                let script = "mount -t cgroup2 none /sys/fs/cgroup && exec \"$@\"";
+                let script = "[ -e /sys/fs/cgroup/cgroup.controllers ] || \
+                              mount -t cgroup2 none /sys/fs/cgroup && exec \"$@\"";
                 self.case
                     .program("unshare")
                     .args(["-m", "--propagation", "slave", "sh", "-c", script, "sh"])

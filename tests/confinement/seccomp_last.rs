@@ -231,3 +231,38 @@ fn profiles_from_before_a_call_existed() {
         }
     }
 }
+
+/// A created container keeps what loads its filter where the filter refuses the wait for `start`.
+/// Nobody who could take it over is let in before it runs its program.
+#[test]
+fn nobody_who_traces_joins_one_that_waits_with_a_privilege() {
+    let case = Case::without_user_namespace("the privilege is that of the host's root");
+    let mut bundle = case.bundle();
+    fs::create_dir(bundle.rootfs("opt")).unwrap();
+    sleeper(&bundle.rootfs("opt/sleeper"));
+    bundle.set("/linux/seccomp", only(&["write", "exit_group", "pause"], 1));
+    bundle.set("/process/noNewPrivileges", false).args(["/opt/sleeper"]);
+    for set in ["bounding", "effective", "permitted"] {
+        bundle.set(&format!("/process/capabilities/{set}"), json!(["CAP_KILL"]));
+    }
+    let container = case.create(&bundle);
+    let words = ["CAP_SYS_PTRACE", "start that container first"];
+    let exec = container.exec(&["--cap", "CAP_SYS_PTRACE"], &["/bin/true"]).output().refused();
+    assert!(words.iter().all(|word| exec.stderr.contains(word)), "{}", exec.stderr);
+    let joining = |capability: &str| {
+        let mut joining = case.bundle();
+        let path = format!("/proc/{}/ns/pid", container.pid());
+        joining.namespace("pid", Some(&path));
+        joining.args(["/bin/true"]);
+        for set in ["bounding", "effective", "permitted"] {
+            joining.set(&format!("/process/capabilities/{set}"), json!([capability]));
+        }
+        case.run(&joining)
+    };
+    joining("CAP_SYS_PTRACE").refused_in_one_line(&words);
+    joining("CAP_KILL").ok();
+    container.start();
+    joining("CAP_SYS_PTRACE").ok();
+    container.stop();
+    container.delete();
+}

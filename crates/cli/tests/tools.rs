@@ -322,3 +322,63 @@ fn contexts_are_dockers_files() {
         assert_eq!(engine.run(bad).code, 1, "{bad:?}");
     }
 }
+
+/// A process in a pid namespace is seen by all others in it.
+#[test]
+fn entering_a_pid_namespace_takes_the_others() {
+    let engine = engine!(new);
+    engine.ok(&["run", "-d", "--name", "tt", "--network", "none", "bb", "sleep", "1000"]);
+    for (flags, missing) in [(&["-p"][..], "-m -n -i"), (&["-p", "-m"], "-n -i")] {
+        let refused = engine.run(&[&["enter"], flags, &["tt", "true"]].concat());
+        assert_eq!(refused.code, 1, "{refused:?}");
+        assert!(refused.err.contains(&format!("-p without {missing}:")), "{refused:?}");
+        assert_eq!(refused.err.lines().count(), 1, "{refused:?}");
+    }
+    let entered = engine.run(&["enter", "-p", "-m", "-n", "-i", "tt", "sh", "-c", "echo $PPID"]);
+    assert_eq!((entered.code, entered.out.as_str()), (0, "0\n"), "{entered:?}");
+    engine.ok(&["rm", "-f", "tt"]);
+}
+
+/// The caller's files are not opened by what is entered, and its end is that of the command.
+#[test]
+fn entering_keeps_the_callers_files_outside() {
+    let engine = engine!(new);
+    engine.ok(&["run", "-d", "--name", "tt", "--network", "none", "bb", "sleep", "1000"]);
+    let log = engine.path("log");
+    std::fs::write(&log, "earlier\n").unwrap();
+    let append = std::fs::OpenOptions::new().append(true).open(&log).unwrap();
+    let script = "echo taken >/proc/self/fd/1; readlink /proc/self/fd/0; cat; sleep 1000 & exit 3";
+    let mut child = engine
+        .command(&["enter", "tt", "sh", "-c", script])
+        .stdin(Stdio::piped())
+        .stdout(append)
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"typed\n").unwrap();
+    let status = child.wait().unwrap();
+    let text = std::fs::read_to_string(&log).unwrap();
+    assert_eq!(status.code(), Some(3), "{text}");
+    assert!(text.starts_with("earlier\ntaken\npipe:["), "{text}");
+    assert!(text.ends_with("]\ntyped\n"), "{text}");
+    engine.ok(&["rm", "-f", "tt"]);
+}
+
+#[test]
+fn the_image_host_shares_no_pid_namespace() {
+    let engine = engine!(new);
+    engine.ok(&["run", "-d", "--name", "tt", "--network", "none", "bb", "sleep", "1000"]);
+    let refused = engine.run(&["run", "--rm", "--pid", "container:tt", "host", "true"]);
+    assert_eq!(refused.code, 125, "{refused:?}");
+    assert!(refused.err.contains("/proc/PID/root"), "{refused:?}");
+    // Of this machine's files the tools beside it have programs alone.
+    std::fs::write("/etc/husk-tests-of-debug", "a secret").unwrap();
+    let words = ["debug", "tt", "sh", "-c", "ls /etc /home /var; touch /usr/x"];
+    let listed = engine.run(&words);
+    std::fs::remove_file("/etc/husk-tests-of-debug").unwrap();
+    assert!(listed.out.contains("passwd"), "{listed:?}");
+    assert!(!listed.out.contains("husk-tests-of-debug"), "{listed:?}");
+    assert!(listed.err.contains("Read-only file system"), "{listed:?}");
+    engine.ok(&["rm", "-f", "tt"]);
+    let left = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    assert!(!left.contains(engine.path("run").to_str().unwrap()), "{left}");
+}

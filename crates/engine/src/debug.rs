@@ -2,7 +2,8 @@
 //!
 //! The tools' root is this machine's or an image's; what is written there goes with it. Of a target
 //! that runs, the container joins the pid, network, IPC and UTS namespaces: its program is process 1
-//! and its files are at /proc/1/root. The files of one that does not run, and of an image, are at
+//! and its files are at /proc/1/root. As its processes may see the tools' root in the same way, that
+//! has this machine's programs then, and none of its other files ([`host_programs`]). The files of one that does not run, and of an image, are at
 //! /target, read-only. Nothing of the target is written, mounted or started.
 
 use std::path::Path;
@@ -19,7 +20,8 @@ use crate::container::state::Status;
 use crate::container::{Container, Parts, Source, name};
 use crate::error::{Error, Result, file};
 use crate::home::{Home, make_directory};
-use crate::rootfs;
+use crate::rootless::is_rootless;
+use crate::{host_programs, rootfs};
 
 /// Where the files of a target are that does not run.
 pub const TARGET: &str = "/target";
@@ -54,6 +56,7 @@ pub fn create(home: &Home, request: &DebugRequest) -> Result<Container> {
     let store = home.images()?;
     let _activity = store.activity()?;
     let (source, facts) = match request.image.as_str() {
+        "host" if matches!(subject, Subject::Running(_)) => (Source::Tree, Facts::default()),
         "host" => (Source::Host, Facts::default()),
         image => {
             let record = store.find(image)?;
@@ -65,7 +68,11 @@ pub fn create(home: &Home, request: &DebugRequest) -> Result<Container> {
     let env = facts.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let mut config = config(request, env);
     let run = home.run.join("containers").join(&id);
-    let placed = place(home, &subject, &run, &mut config);
+    let placed = match source {
+        Source::Tree => place_programs(&run, &mut config),
+        _ => Ok(()),
+    };
+    let placed = placed.and_then(|()| place(home, &subject, &run, &mut config));
     let parts = Parts { image: request.image.clone(), source, config };
     let created = placed.and_then(|()| {
         Container::create(home, id.clone(), &format!("debug-{}", name::short(&id)), parts)
@@ -74,6 +81,14 @@ pub fn create(home: &Home, request: &DebugRequest) -> Result<Container> {
         let _ = rootfs::discard_below(&run);
         let _ = store.unpin(&id);
     })
+}
+
+/// Makes this machine's programs the root, which takes root as the image host does.
+fn place_programs(run: &Path, config: &mut Config) -> Result<()> {
+    if is_rootless() {
+        return Err(rootfs::host_takes_root());
+    }
+    host_programs::place(run, config)
 }
 
 fn find(home: &Home, target: &str) -> Result<Subject> {

@@ -28,6 +28,7 @@ pub mod explain;
 pub mod files;
 pub mod filter;
 pub mod home;
+pub mod host_programs;
 pub mod image;
 pub mod launch;
 pub mod live;

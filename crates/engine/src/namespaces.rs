@@ -1,11 +1,12 @@
 //! A program in namespaces of its own ([`unshare`](unshare::unshare)) or of a process that runs
 //! ([`enter`](enter::enter)), without an image: what containers are made of.
 //!
-//! Both write a bundle and have husk-oci run it in the foreground, on the caller's own standard
-//! streams. So a pid namespace is entered last and with nothing of the host's in reach
-//! (security.md, "Processes that join"), and what is refused has husk-oci's words.
+//! Both write a bundle and have husk-oci run it in the foreground. So a pid namespace is entered
+//! last and with nothing of the host's in reach (security.md, "Processes that join"), and what is
+//! refused has husk-oci's words.
 
 pub mod enter;
+mod streams;
 pub mod unshare;
 
 use std::path::PathBuf;
@@ -30,9 +31,18 @@ impl Drop for Bundle {
     }
 }
 
+/// What a program has as its standard streams.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Streams {
+    /// The caller's own.
+    Own,
+    /// Pipes, which are copied.
+    Between,
+}
+
 /// Runs a bundle's program to its end and gives its exit status. It stays in the caller's
 /// cgroup.
-fn run(home: &Home, spec: &Spec) -> Result<i32> {
+fn run(home: &Home, spec: &Spec, streams: Streams) -> Result<i32> {
     let id = name::new_id()?;
     let bundle = Bundle { directory: home.run.join("namespaces").join(&id) };
     make_directory(&bundle.directory)?;
@@ -40,7 +50,11 @@ fn run(home: &Home, spec: &Spec) -> Result<i32> {
     let mut command = Runtime::find(home)?.command();
     command.args(["--cgroup-manager", "disabled", "run", "--bundle"]);
     command.arg(&bundle.directory).arg(format!("namespaces-{id}"));
-    let ended = command.status().map_err(file("execute", "husk-oci"))?;
+    let ended = match streams {
+        Streams::Own => command.status(),
+        Streams::Between => streams::run_between(&mut command),
+    };
+    let ended = ended.map_err(file("execute", "husk-oci"))?;
     ended.code().ok_or_else(|| Error::other("husk-oci was killed"))
 }
 

@@ -74,12 +74,17 @@ pub fn tree(home: &Home, container: &Container) -> Result<OwnedFd> {
 /// (mount_namespaces(7), "locked"): EINVAL.
 fn host(container: &Container) -> Result<OwnedFd> {
     if is_rootless() {
-        let text = "the image host takes root: the kernel does not let an ordinary user's \
-                    containers have this machine's root below theirs; bind what they need, \
-                    as with -v /usr:/usr:ro";
-        return Err(Error::other(text));
+        return Err(host_takes_root());
     }
     Ok(host_plan(container)?.mount()?)
+}
+
+/// What is said of the image `host` without root.
+pub fn host_takes_root() -> Error {
+    Error::other(
+        "the image host takes root: the kernel does not let an ordinary user's containers have \
+         this machine's root below theirs; bind what they need, as with -v /usr:/usr:ro",
+    )
 }
 
 /// This machine's root below, never written. overlayfs refuses an upper directory that is
@@ -118,7 +123,12 @@ pub fn upper_of(container: &Container) -> PathBuf {
 
 /// Where a build puts the root of a step.
 pub fn tree_of(container: &Container) -> PathBuf {
-    container.run.join(TREE)
+    tree_below(&container.run)
+}
+
+/// The same by the container's run directory.
+pub fn tree_below(run: &Path) -> PathBuf {
+    run.join(TREE)
 }
 
 fn changes_of(container: &Container) -> PathBuf {

@@ -18,6 +18,7 @@ use crate::mech::proc::Proc;
 use crate::mech::{core_scheduling, limit, pivot_root, seccomp, terminal, userns};
 use crate::plan::{self, Process, clone_flag};
 use crate::process::setup::{PidNamespace, ProcessSetup, ReadyProcess, set_not_dumpable};
+use crate::process::waiting;
 use crate::report::describe::{self, Described};
 use crate::report::{self, Code, Error, Result};
 use crate::state::Store;
@@ -147,6 +148,9 @@ pub fn add_process(
     }
     let described = Described { spec: &target.config, process, property: PROPERTY };
     let proc = Proc::open().map_err(|errno| Error::kernel("/proc", "open", errno))?;
+    if let (Status::Created, Some(first)) = (target.status, target.record.first()) {
+        waiting::check_process(plan.capabilities.bounding, first, &proc)?;
+    }
     let explainer = match options.explains_seccomp {
         true => Explainer::prepare(&mut plan, linux.seccomp.as_ref())?,
         false => None,

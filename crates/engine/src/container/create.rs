@@ -4,6 +4,7 @@ use husk_image::facts::Facts;
 use husk_image::platform::Platform;
 use husk_image::reference::Reference;
 use husk_image::store::ImageRecord;
+use husk_spec::NamespaceType;
 
 use super::request::{ContainerRequest, PullPolicy};
 use super::{Container, Parts, Source, name};
@@ -31,6 +32,12 @@ pub fn create(
     let image = request.image.clone();
     if embedded::is_host(home, &image)? {
         let config = request.resolve(home, &embedded::host_facts())?;
+        if config.joined_namespaces.iter().any(|(typ, _)| *typ == NamespaceType::Pid) {
+            let mode = &request.host_config.pid_mode;
+            let problem = "the processes of that container could read this machine's files \
+                           through /proc/PID/root of the image host: use another image, or debug";
+            return Err(Error::field(Field::PidMode, mode, problem));
+        }
         return Container::create(
             home,
             id,

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use husk_spec::{Linux, Namespace, NamespaceType, Process, Spec, User};
 
-use super::{bounding, capabilities, document, run};
+use super::{Streams, bounding, capabilities, document, run};
 use crate::container::Container;
 use crate::container::state::start_ticks;
 use crate::error::{Error, Result, file};
@@ -67,7 +67,8 @@ struct Confinement {
 /// target's cgroups for that: it is to be a command's own. `notice` is told what cannot be joined.
 ///
 /// # Errors
-/// [`Error::NotRunning`], a process that is not there, what husk-oci refuses.
+/// [`Error::NotRunning`], a process that is not there, a pid namespace without the others that
+/// hide this machine, what husk-oci refuses.
 pub fn enter(
     home: &Home,
     request: &EnterRequest<'_>,
@@ -82,11 +83,46 @@ pub fn enter(
     // husk-oci opens the path.
     let namespaces = open(&living, &request.kinds)?;
     living.check()?;
+    refuse_exposure(&living, &namespaces)?;
     let spec = spec(request, confinement, &namespaces);
     for (hierarchy, error) in join_cgroups(living.pid) {
         notice(format!("cannot join the cgroup of {hierarchy}: {error}"));
     }
-    run(home, &spec)
+    // The target's processes can open what they see of the program, and its files can be theirs.
+    // With a terminal husk-oci makes one.
+    let is_within_reach =
+        namespaces.iter().any(|(typ, _)| matches!(typ, NamespaceType::Pid | NamespaceType::Mount));
+    let streams = match is_within_reach && !request.terminal {
+        true => Streams::Between,
+        false => Streams::Own,
+    };
+    run(home, &spec, streams)
+}
+
+/// Processes of a pid namespace see each other's root, mounts and sockets by /proc/PID, whoever is
+/// in there (security.md, "Processes that join"). So a program enters that of the target without
+/// this machine's alone.
+fn refuse_exposure(living: &Living, namespaces: &[(NamespaceType, File)]) -> Result<()> {
+    let joins = |typ| namespaces.iter().any(|(joined, _)| *joined == typ);
+    if !joins(NamespaceType::Pid) {
+        return Ok(());
+    }
+    let exposed =
+        [(NamespaceType::Mount, "-m"), (NamespaceType::Network, "-n"), (NamespaceType::Ipc, "-i")];
+    let mut missing = Vec::new();
+    for (typ, flag) in exposed {
+        if !joins(typ) && !open(living, &[typ])?.is_empty() {
+            missing.push(flag);
+        }
+    }
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(Error::other(format_args!(
+            "-p without {}: the target's processes would see this machine's files, sockets or \
+             shared memory through the program; add {0}, or leave -p out",
+            missing.join(" ")
+        ))),
+    }
 }
 
 fn living(target: Target<'_>) -> Result<Living> {

@@ -2,7 +2,7 @@
 
 use husk_spec::{IdMapping, Linux, Mount, Namespace, NamespaceType, Process};
 
-use super::{capabilities, document, run};
+use super::{Streams, capabilities, document, run};
 use crate::error::{Error, Result};
 use crate::home::Home;
 use crate::spec::capability;
@@ -35,7 +35,7 @@ pub fn unshare(home: &Home, request: &UnshareRequest) -> Result<i32> {
     if request.args.is_empty() {
         return Err(Error::other("there is no command to run"));
     }
-    run(home, &spec(request))
+    run(home, &spec(request), Streams::Own)
 }
 
 fn spec(request: &UnshareRequest) -> husk_spec::Spec {

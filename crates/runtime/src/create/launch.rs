@@ -27,6 +27,7 @@ use crate::mech::{
     core_scheduling, hook, idmap, limit, mount, namespace, net_device, rootfs, seccomp, userns,
 };
 use crate::plan::{Host, LaunchPlan, MountSource, Request, RootPlace};
+use crate::process::waiting;
 use crate::report::describe::{self, Described};
 use crate::report::{self, Code, Error, Result};
 use crate::state::record::{Record, process_start};
@@ -102,6 +103,7 @@ pub fn launch(store: &Store, spec: &Spec, config: &[u8], options: &Options) -> R
         plan.namespaces.joined().iter().map(namespace::open).collect::<Result<Vec<Opened>>>()?;
     namespace::check_host_is_spared(&joined, &plan)?;
     let proc = Proc::open().map_err(|errno| Error::kernel("/proc", "open", errno))?;
+    waiting::check_joined(plan.process.capabilities.bounding, &joined, &proc)?;
     let cgroup_plan = placement::plan(spec, options, &host)?;
     timing::done(Phase::Plan);
     let directory = store.create(&options.request.id)?;

@@ -4,3 +4,4 @@ pub mod confinement;
 pub mod executable;
 pub mod passwd;
 pub mod setup;
+pub mod waiting;

@@ -173,6 +173,9 @@ fn stat_fields(line: &[u8]) -> Option<(u8, std::str::Split<'_, char>)> {
     Some((state, fields))
 }
 
+/// A fork that has not executed anything, `PF_FORKNOEXEC` of linux/sched.h.
+pub const FORKNOEXEC: u64 = 0x40;
+
 /// State letter and flags (`PF_*` of linux/sched.h) of a process, proc_pid_stat(5), fields 3
 /// and 9; None where it is gone.
 pub fn process_flags(pid: Pid, proc: &Proc) -> Option<(u8, u64)> {
@@ -183,10 +186,14 @@ pub fn process_flags(pid: Pid, proc: &Proc) -> Option<(u8, u64)> {
 
 /// Who traces a process (ptrace(2)): `TracerPid` of proc_pid_status(5); None for nobody.
 pub fn tracer(pid: Pid, proc: &Proc) -> Option<Pid> {
-    let text = read_proc(pid, "status", proc)?;
-    let text = String::from_utf8_lossy(&text);
+    let text = status(pid, proc)?;
     let value = text.lines().find_map(|line| line.strip_prefix("TracerPid:"))?;
     Pid::from_raw(value.trim().parse().ok()?)
+}
+
+/// The text of proc_pid_status(5); None where the process is gone.
+pub fn status(pid: Pid, proc: &Proc) -> Option<String> {
+    read_proc(pid, "status", proc).map(|text| String::from_utf8_lossy(&text).into_owned())
 }
 
 fn read_proc(pid: Pid, file: &str, proc: &Proc) -> Option<Vec<u8>> {

@@ -236,12 +236,10 @@ impl Conversation<'_> {
     /// Whether the process runs the program already, though its end of the wire is open: then
     /// another has it. An error where a process of the container has stopped it.
     fn runs_program(&self) -> Result<bool> {
-        /// A fork that has not executed anything, `PF_FORKNOEXEC` of linux/sched.h.
-        const FORKNOEXEC: u64 = 0x40;
         let Some((state, flags)) = record::process_flags(self.child.pid, self.proc) else {
             return Ok(false);
         };
-        if flags & FORKNOEXEC == 0 {
+        if flags & record::FORKNOEXEC == 0 {
             return Ok(true);
         }
         let stopped = match state {
