@@ -170,12 +170,21 @@ impl Stop {
         let stop_one = |name: &str| Ok(stop::stop(home, &Container::find(home, name)?, &request)?);
         // All at once, as Docker: a patient one does not keep the others waiting.
         let stopped: Vec<Result<()>> = std::thread::scope(|scope| {
+            let stop_one = &stop_one;
             let mut threads = Vec::new();
             for name in &self.containers {
-                threads.push(scope.spawn(|| stop_one(name)));
+                let thread = std::thread::Builder::new().name("stop".to_owned());
+                threads.push(thread.spawn_scoped(scope, move || stop_one(name)));
             }
             let panicked = |_| Err(Error::other("a thread has panicked"));
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(panicked)).collect()
+            let named = threads.into_iter().zip(&self.containers);
+            // Where there is no room for another thread, one after the other.
+            named
+                .map(|(thread, name)| match thread {
+                    Ok(thread) => thread.join().unwrap_or_else(panicked),
+                    Err(_) => stop_one(name),
+                })
+                .collect()
         });
         let mut stopped = stopped.into_iter();
         for_each(&self.containers, |name| {

@@ -18,7 +18,7 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -313,25 +313,142 @@ fn random_faults_lose_nothing_and_leave_nothing() {
     nothing_is_left(&engine, &ids);
 }
 
-/// With almost no processes allowed, and almost no memory, a start fails with a word and leaves
-/// nothing.
+/// What limits a command of a client.
+enum Limit {
+    /// Of a shell's ulimit.
+    Shell(&'static str),
+    /// Processes and threads, by a pids cgroup.
+    Processes(u32),
+    /// Bytes, by a memory cgroup; who needs more is killed.
+    Memory(u32),
+}
+
+/// A cgroup of this test's own, with a limit. What a command leaves in it moves to its parent.
+struct Limited {
+    directory: PathBuf,
+}
+
+impl Limited {
+    /// None, with a word, where there is no such hierarchy of cgroup v1.
+    fn make(controller: &str) -> Option<Self> {
+        let parent = Path::new("/sys/fs/cgroup").join(controller);
+        if !parent.join("cgroup.procs").exists() {
+            eprintln!("skipped: no hierarchy of the controller {controller}");
+            return None;
+        }
+        let directory = parent.join(format!("husk-limits-{}", std::process::id()));
+        std::fs::create_dir(&directory).unwrap();
+        Some(Self { directory })
+    }
+
+    fn set(&self, file: &str, value: u32) {
+        std::fs::write(self.directory.join(file), value.to_string()).unwrap();
+    }
+
+    fn empty(&self) {
+        let left = std::fs::read_to_string(self.directory.join("cgroup.procs"));
+        let parent = self.directory.parent().unwrap().join("cgroup.procs");
+        for pid in left.unwrap_or_default().lines() {
+            // It may have ended meanwhile.
+            let _ = std::fs::write(&parent, pid);
+        }
+    }
+}
+
+impl Drop for Limited {
+    fn drop(&mut self) {
+        wait_for("an empty cgroup", || {
+            self.empty();
+            std::fs::remove_dir(&self.directory).is_ok()
+        });
+    }
+}
+
+/// Where processes, memory or descriptors are few, each command does what it was asked for or
+/// fails with one line, and leaves nothing.
 #[test]
-fn starts_without_processes_or_memory_leave_nothing() {
+fn commands_at_a_limit_leave_nothing() {
     if let Some(why) = support::obstacle() {
         eprintln!("skipped: {why}");
         return;
     }
     let engine = Engine::with_network();
-    let start = ["run", "--rm", "--network", "none", "--name", "few", "bb", "true"];
-    for limit in ["-v 40000", "-v 60000", "-Sn 5", "-Sn 9", "-Sn 14", "-Sn 20"] {
-        let script = format!("ulimit {limit}; exec timeout -s KILL 60 \"$@\"");
-        let done: Done = engine.shell(&start, &script);
-        assert!(!done.err.contains("panicked"), "{limit}: {done:?}");
-        assert!(done.code == 0 || !done.err.is_empty(), "{limit}: no word: {done:?}");
-        assert_ne!(done.code, 137, "{limit}: it hangs: {done:?}");
+    let context = engine.path("context");
+    std::fs::create_dir(&context).unwrap();
+    std::fs::write(context.join("Dockerfile"), "FROM bb\nRUN true\n").unwrap();
+    let context = context.display().to_string();
+    let processes = Limited::make("pids");
+    let memory = Limited::make("memory");
+    let shell =
+        ["-v 40000", "-v 60000", "-Sn 5", "-Sn 9", "-Sn 14", "-Sn 20", "-Hn 9", "-Hn 14", "-Hn 20"];
+    let mut limits: Vec<Limit> = shell.map(Limit::Shell).into();
+    limits.extend((1..7).filter(|_| processes.is_some()).map(Limit::Processes));
+    let sizes = [1 << 20, 3 << 20, 6 << 20, 12 << 20];
+    limits.extend(sizes.into_iter().filter(|_| memory.is_some()).map(Limit::Memory));
+    engine.ok(&["run", "-d", "--name", "up", "--network", "none", "bb", "sleep", "10000"]);
+    let commands: [&[&str]; 11] = [
+        &["run", "--rm", "--network", "none", "--name", "few", "bb", "true"],
+        &["run", "-d", "--network", "none", "--name", "few", "bb", "sleep", "10000"],
+        &["stop", "-t", "0", "few"],
+        &["exec", "up", "true"],
+        &["cp", "up:/etc/passwd", "-"],
+        &["ps", "-q"],
+        &["logs", "up"],
+        &["top", "up"],
+        &["stats", "--no-stream", "up"],
+        &["enter", "up", "true"],
+        &["build", "-q", &context],
+    ];
+    for limit in &limits {
+        let (script, what, may_be_killed) = match limit {
+            Limit::Shell(limit) => (format!("ulimit {limit}"), (*limit).to_owned(), false),
+            Limit::Processes(number) => {
+                let cgroup = processes.as_ref().unwrap();
+                cgroup.set("pids.max", *number);
+                let enter = format!("echo 0 > {}/cgroup.procs", cgroup.directory.display());
+                (enter, format!("{number} processes"), false)
+            }
+            Limit::Memory(bytes) => {
+                let cgroup = memory.as_ref().unwrap();
+                cgroup.set("memory.limit_in_bytes", *bytes);
+                let enter = format!("echo 0 > {}/cgroup.procs", cgroup.directory.display());
+                (enter, format!("{bytes} bytes"), true)
+            }
+        };
+        for command in commands {
+            let started = Instant::now();
+            // Who watches over the time is outside of the limit.
+            let script = format!(
+                "exec timeout -s KILL 60 sh -c 'RUST_BACKTRACE=0; {script}; exec \"$@\"' sh \"$@\""
+            );
+            let done: Done = engine.shell(command, &script);
+            let what = format!("{what}: {command:?}: {done:?}");
+            assert!(started.elapsed() < Duration::from_secs(60), "it hangs: {what}");
+            assert!(!done.err.contains("panicked"), "{what}");
+            for cgroup in [&processes, &memory].into_iter().flatten() {
+                cgroup.empty();
+            }
+            let is_killed = may_be_killed && (done.code < 0 || done.code == 137);
+            if done.code != 0 && !is_killed {
+                // A Dockerfile's error shows its line.
+                let about = done.err.lines().filter(|line| !line.starts_with("    "));
+                assert_eq!(about.count(), 1, "{what}");
+                let says = done.err.starts_with("Error: ") || command[0] == "logs";
+                let gives_cause = may_be_killed || !done.err.contains("ended before it ran");
+                assert!(says && gives_cause, "{what}");
+                // What could not be looked at is not said to be missing.
+                let wrong = ["container up is not running", "install procps"];
+                assert!(!wrong.iter().any(|wrong| done.err.contains(wrong)), "{what}");
+            }
+        }
+        engine.run(&["rm", "-f", "few"]);
+        let alive = engine.inspect("up", "{{.State.Status}}");
+        assert_eq!(alive, "running", "{what:?}", what = engine.ok(&["ps", "-a"]));
     }
-    engine.run(&["rm", "-f", "few"]);
+    engine.run(&["rm", "-f", "up", "few"]);
     engine.ok(&["system", "prune", "-f"]);
+    let directory = engine.path("").display().to_string();
+    wait_for("an end of the engine's processes", || self::processes(&directory).is_empty());
     engine.assert_nothing_left();
 }
 

@@ -221,3 +221,31 @@ fn a_wrong_password_is_called_one() {
     assert!(done.err.contains("incorrect user name or password"), "{done:?}");
     assert!(!done.err.contains("needs `login`"), "{done:?}");
 }
+
+/// A power failure after a pull leaves the image with all of its files: one syncfs(2) before the
+/// name appears, and none where nothing is new.
+#[test]
+fn a_pull_is_on_disk_before_the_image_has_its_name() {
+    let engine = engine!(new);
+    if std::process::Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
+        eprintln!("skipped: no strace (Debian package: strace)");
+        return;
+    }
+    let image = image(200_000);
+    let registry = FakeRegistry::new(move |request| image.answer(request));
+    let name = format!("{}/x/y:1", registry.address);
+    let trace = engine.path("trace");
+    let calls = || {
+        let strace = "exec strace -f -qq -e trace=syncfs,rename,renameat,renameat2 -o";
+        let script = format!("{strace} {} \"$@\"", trace.display());
+        let done = engine.shell(&["pull", "-q", &name], &script);
+        assert_eq!(done.code, 0, "{done:?}");
+        std::fs::read_to_string(&trace).unwrap()
+    };
+    let first = calls();
+    assert_eq!(first.matches("syncfs(").count(), 1, "{first}");
+    let (before, after) = first.split_once("syncfs(").unwrap();
+    assert!(before.contains("/layers/") && !after.contains("/layers/"), "{first}");
+    assert!(after.contains("/names/") && !before.contains("/names/"), "{first}");
+    assert_eq!(calls().matches("syncfs(").count(), 0);
+}

@@ -122,11 +122,15 @@ fn namespace_of(process: &str) -> Result<OwnedFd> {
 /// for, and the engine's files. What is no mount any more is whatever the container has there.
 fn own_trees(container: &Container, state: &State) -> Result<Vec<(Mount, OwnedFd)>> {
     let ended = || Error::other(format_args!("container {} is not running", container.record.name));
-    let theirs = namespace_of(&state.pid.to_string()).map_err(|_| ended())?;
+    let theirs = namespace_of(&state.pid.to_string());
     // Another process may have had the number by then.
-    if !state.is_alive() {
-        return Err(ended());
+    if !state.is_verified() {
+        return Err(match theirs {
+            Err(error) if state.is_alive() => error,
+            _ => ended(),
+        });
     }
+    let theirs = theirs?;
     let ours = namespace_of("thread-self")?;
     let directory = |path: &str| {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

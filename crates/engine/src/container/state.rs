@@ -59,14 +59,33 @@ pub struct State {
 
 /// This boot's id.
 pub fn boot_id() -> String {
-    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    text.trim().to_owned()
+    boot_id_if_readable().unwrap_or_default()
+}
+
+fn boot_id_if_readable() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().to_owned())
 }
 
 /// When a process started, in clock ticks since boot; `None` where there is none or it is
 /// dead already (proc_pid_stat(5), fields 3 and 22).
 pub fn start_ticks(pid: i32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    ticks_of(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// Whether a process that started then is there, or cannot be looked at.
+fn is_process(pid: i32, start_ticks: u64) -> bool {
+    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => ticks_of(&stat) == Some(start_ticks),
+        // The file is gone, or its process while it was read.
+        Err(error) => {
+            let gone = Some(rustix::io::Errno::SRCH.raw_os_error());
+            error.kind() != std::io::ErrorKind::NotFound && error.raw_os_error() != gone
+        }
+    }
+}
+
+fn ticks_of(stat: &str) -> Option<u64> {
     // The command may hold blanks and parentheses: what follows the last one counts.
     let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace();
     let state = fields.next()?;
@@ -99,12 +118,22 @@ impl State {
         }
     }
 
-    /// Whether the process that was written down lives.
-    pub fn is_alive(&self) -> bool {
+    /// Whether the process that was written down is there for certain: for what is done to it by
+    /// its number.
+    pub fn is_verified(&self) -> bool {
         self.status == Status::Running
             && self.pid > 0
             && self.boot == boot_id()
             && start_ticks(self.pid) == Some(self.start_ticks)
+    }
+
+    /// Whether the process that was written down lives. One that cannot be looked at, for want
+    /// of descriptors, is not taken for one that has ended.
+    pub fn is_alive(&self) -> bool {
+        self.status == Status::Running
+            && self.pid > 0
+            && boot_id_if_readable().is_none_or(|boot| boot == self.boot)
+            && is_process(self.pid, self.start_ticks)
     }
 }
 

@@ -67,7 +67,10 @@ pub fn run_if_called(words: impl IntoIterator<Item = OsString>) -> Option<Result
 
 fn become_monitor(home: &Home, id: &str) -> Result<()> {
     // First of all: nothing is open yet but what the caller has left open.
-    leave_caller()?;
+    if let Err(error) = leave_caller() {
+        Client::new(take_stdin()?).send(&failed(&error));
+        return Err(error);
+    }
     // ps(1) would show `exe`, as it was executed by /proc/self/exe.
     let _ = rustix::thread::set_name(c"husk-monitor");
     let _inside = crate::rootless::enter(home)?;

@@ -53,7 +53,13 @@ pub(super) fn run_between(command: &mut Command) -> io::Result<ExitStatus> {
     let mut child = command.spawn()?;
     if let Some(mut to) = child.stdin.take() {
         let mut from = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-        std::thread::spawn(move || io::copy(&mut from, &mut to));
+        let thread = std::thread::Builder::new().name("input".to_owned());
+        let spawned = thread.spawn(move || io::copy(&mut from, &mut to));
+        if let Err(error) = spawned {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(error);
+        }
     }
     let ended = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
     let mut outputs = Vec::new();

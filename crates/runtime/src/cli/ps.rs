@@ -50,7 +50,13 @@ fn table(arguments: &[String], processes: &[i32]) -> Result<String> {
         )
     })?;
     let output = std::process::Command::new(program).args(arguments).output().map_err(|error| {
-        failed(format!("{} (install procps, or use --format json)", io_text(&error)))
+        let text = io_text(&error);
+        match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                failed(format!("{text} (install procps, or use --format json)"))
+            }
+            _ => failed(text.to_string()),
+        }
     })?;
     if !output.status.success() {
         return Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
