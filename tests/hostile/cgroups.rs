@@ -80,3 +80,31 @@ fn a_hierarchy_that_is_not_the_containers_is_read_only() {
     }
     assert!(seen > 0, "no hierarchy is mounted: {}", report["mounts"]);
 }
+
+/// A hierarchy that another mount hides for a while is not one that has no cgroups: `delete` fails
+/// and can be repeated.
+#[test]
+fn a_hidden_hierarchy_is_not_an_empty_one() {
+    let case = Case::without_user_namespace("cgroups are the host's");
+    let mut bundle = case.bundle();
+    bundle.args(["/bin/sh", "-c", "read line < /never"]);
+    let container = case.start(&bundle);
+    let made = husk_tests::host::cgroups_named(bundle.id());
+    assert!(!made.is_empty());
+    let script = "mount -t tmpfs none \"$1\" && shift && exec \"$@\"";
+    let hierarchies = husk_tests::host::cgroup_hierarchies().into_iter();
+    for hierarchy in hierarchies.filter(|all| made.iter().any(|one| one.starts_with(all))) {
+        let hidden = case
+            .program("unshare")
+            .args(["-m", "--propagation", "private", "sh", "-c", script, "sh"])
+            .arg(&hierarchy)
+            .arg(runtime::path())
+            .arg("--root")
+            .arg(case.state_root())
+            .args(["delete", "--force", bundle.id()])
+            .output();
+        hidden.refused_in_one_line(&["cannot be looked for", &hierarchy.display().to_string()]);
+    }
+    container.delete();
+    case.assert_nothing_left();
+}

@@ -94,6 +94,15 @@ pub enum Error {
         /// How long.
         seconds: u64,
     },
+    /// A cgroup that cannot be seen, which does not say that it is gone.
+    #[error("cgroup: {} cannot be looked for: {} is not of its hierarchy, another mount hides that",
+        path.display(), at.display())]
+    Hidden {
+        /// The cgroup.
+        path: PathBuf,
+        /// What is there in place of the hierarchy.
+        at: PathBuf,
+    },
     /// A file whose text is not what the kernel documents.
     #[error("cgroup: {}: cannot read {text:?}", path.display())]
     Malformed {

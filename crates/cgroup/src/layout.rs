@@ -302,6 +302,12 @@ fn writable(directory: &Path) -> Result<Writable, Error> {
     }
 }
 
+/// Whether a directory is of a hierarchy of cgroups.
+pub(crate) fn is_hierarchy(path: &Path) -> Result<bool, Error> {
+    let kind = filesystem_type(path)?;
+    Ok(matches!(kind, Some(CGROUP_SUPER_MAGIC | CGROUP2_SUPER_MAGIC | RDTGROUP_SUPER_MAGIC)))
+}
+
 /// What is mounted there, `f_type` of statfs(2).
 fn filesystem_type(path: &Path) -> Result<Option<i64>, Error> {
     Ok(filesystem(path)?.map(|(kind, _)| kind))

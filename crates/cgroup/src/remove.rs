@@ -9,6 +9,8 @@ use rustix::io::Errno;
 use crate::cgroup::Cgroup;
 use crate::error::Error;
 use crate::freeze::Events;
+use crate::kernfs;
+use crate::layout;
 use crate::process;
 use crate::rdt::Rdt;
 use crate::systemd::Unit;
@@ -61,7 +63,9 @@ fn remove_tree(path: &Path, events_of: Option<&Path>) -> Result<(), Error> {
     loop {
         match remove_once(path) {
             // Looked at, since nothing else tells it from a directory that was only out of sight.
-            Ok(()) if rustix::fs::stat(path).err() == Some(Errno::NOENT) => return Ok(()),
+            Ok(()) if rustix::fs::stat(path).err() == Some(Errno::NOENT) => {
+                return check_in_sight(path);
+            }
             Ok(()) | Err((_, Errno::BUSY | Errno::NOTEMPTY)) if Instant::now() < deadline => {}
             Ok(()) | Err((_, Errno::BUSY | Errno::NOTEMPTY)) => {
                 let seconds = PATIENCE.as_secs();
@@ -83,6 +87,31 @@ fn remove_tree(path: &Path, events_of: Option<&Path>) -> Result<(), Error> {
     }
 }
 
+/// Whether a cgroup that is not there is gone, and not hidden: with another file system mounted over
+/// its hierarchy, as a program that looks for cgroup v2 alone does, nothing is found there either.
+fn check_in_sight(path: &Path) -> Result<(), Error> {
+    let Some(above) = path.ancestors().skip(1).find(|above| above.exists()) else {
+        return Ok(());
+    };
+    if layout::is_hierarchy(above)? {
+        return Ok(());
+    }
+    let mounts = kernfs::read(Path::new("/proc/self/mountinfo"))?;
+    // A hierarchy that is mounted nowhere on the way is none any more, as after a reboot.
+    match mounts.lines().filter_map(hierarchy_at).any(|mount| path.starts_with(mount)) {
+        false => Ok(()),
+        true => Err(Error::Hidden { path: path.to_owned(), at: above.to_owned() }),
+    }
+}
+
+/// The mount point in a line of proc_pid_mountinfo(5) that is of a hierarchy.
+fn hierarchy_at(line: &str) -> Option<&Path> {
+    let (mount, rest) = line.split_once(" - ")?;
+    let typ = rest.split(' ').next()?;
+    matches!(typ, "cgroup" | "cgroup2").then_some(())?;
+    mount.split(' ').nth(4).map(Path::new)
+}
+
 fn remove_once(path: &Path) -> Result<(), (std::path::PathBuf, Errno)> {
     let rmdir = |directory: &Path| match unlinkat(CWD, directory, AtFlags::REMOVEDIR) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -96,4 +125,19 @@ fn remove_once(path: &Path) -> Result<(), (std::path::PathBuf, Errno)> {
     let tree = process::tree(path)
         .map_err(|error| (path.to_owned(), error.errno().unwrap_or(Errno::IO)))?;
     tree.iter().rev().try_for_each(|directory| rmdir(directory))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mount_points_of_hierarchies() {
+        let v2 = "35 34 0:30 / /sys/fs/cgroup/unified rw,nosuid shared:9 - cgroup2 cgroup2 rw";
+        assert_eq!(hierarchy_at(v2), Some(Path::new("/sys/fs/cgroup/unified")));
+        let v1 = "36 34 0:31 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids";
+        assert_eq!(hierarchy_at(v1), Some(Path::new("/sys/fs/cgroup/pids")));
+        assert_eq!(hierarchy_at("34 30 0:29 / /sys/fs/cgroup rw - tmpfs tmpfs rw"), None);
+        assert_eq!(hierarchy_at(""), None);
+    }
 }
