@@ -48,6 +48,7 @@ pub mod rootless;
 pub mod runtime;
 pub mod secret;
 pub mod spec;
+pub mod stats;
 pub mod stop;
 pub mod system;
 pub mod top;

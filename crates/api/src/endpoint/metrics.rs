@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use husk_engine::container::Container;
 use husk_engine::container::state::Status;
+use husk_engine::stats::Sample;
 use serde_json::Value;
 
-use super::stats;
 use crate::failure::Result;
 use crate::reply::{self, Reply};
 use crate::service::{Service, Shared};
@@ -50,9 +50,9 @@ fn collect(service: &Service) -> Result<String> {
         );
         killed.push((label.clone(), u8::from(state.oom_killed)));
         if state.status == Status::Running
-            && let Some(sample) = stats::read(service, &container)
+            && let Ok(Some(sample)) = Sample::take(&service.home, &container)
         {
-            samples.push((label, sample));
+            samples.push((label, husk_docker::stats_sample(&sample)));
         }
     }
     let mut text = String::new();
