@@ -8,6 +8,7 @@ use husk_engine::error::{Error, Result};
 use lexopt::prelude::*;
 
 use crate::policy::Policy;
+use crate::tls::Tcp;
 
 /// What is asked for.
 #[derive(Debug, Default)]
@@ -21,6 +22,8 @@ pub(crate) struct Arguments {
     /// How long the server stays without a request; `None` for ever.
     pub(crate) idle_exit: Option<Duration>,
     pub(crate) policy: Policy,
+    /// A port for clients with certificates.
+    pub(crate) tcp: Option<Tcp>,
 }
 
 /// What was called for.
@@ -45,6 +48,10 @@ Options:
                              distribution, events, exec, images, info, networks, secrets, system,
                              volumes, archive, logs, attach
       --only-label KEY[=V]   Show and change only what has this label; new things get it
+      --tcp ADDRESS:PORT     Listen here too, for clients that show a certificate
+      --tlscacert FILE       Certificate of the authority whose clients may connect (PEM)
+      --tlscert FILE         Certificate of this server (PEM)
+      --tlskey FILE          Its key (PEM)
       --root DIR             Directory for images, containers and volumes
       --runroot DIR          Directory for state that need not survive a reboot
   -h, --help                 Print help
@@ -58,6 +65,7 @@ Options:
 pub(crate) fn parse() -> Result<Called> {
     let usage = |error: lexopt::Error| Error::other(format_args!("{error}; see husk serve --help"));
     let mut arguments = Arguments::default();
+    let mut tcp = TcpFlags::default();
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next().map_err(usage)? {
         let name = match argument {
@@ -93,6 +101,10 @@ pub(crate) fn parse() -> Result<Called> {
             "allow" => arguments.policy.allow(&text("--allow")?)?,
             "deny" => arguments.policy.deny(&text("--deny")?)?,
             "only-label" => arguments.policy.only_label(&text("--only-label")?)?,
+            "tcp" => tcp.address = Some(text("--tcp")?),
+            "tlscacert" => tcp.authority = Some(text("--tlscacert")?.into()),
+            "tlscert" => tcp.certificate = Some(text("--tlscert")?.into()),
+            "tlskey" => tcp.key = Some(text("--tlskey")?.into()),
             _ => {
                 return Err(Error::other(format_args!(
                     "invalid option --{name}; see husk serve --help"
@@ -100,7 +112,35 @@ pub(crate) fn parse() -> Result<Called> {
             }
         }
     }
+    arguments.tcp = tcp.whole()?;
     Ok(Called::Serve(arguments))
+}
+
+/// `--tcp` and the files that it needs, as far as they are given.
+#[derive(Default)]
+struct TcpFlags {
+    address: Option<String>,
+    authority: Option<PathBuf>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+}
+
+impl TcpFlags {
+    fn whole(self) -> Result<Option<Tcp>> {
+        let needs = "--tcp needs --tlscacert, --tlscert and --tlskey: the API has no passwords, and \
+                     whoever connects is root on this machine";
+        match (self.address, self.authority, self.certificate, self.key) {
+            (None, None, None, None) => Ok(None),
+            (Some(address), Some(authority), Some(certificate), Some(key)) => {
+                let plain = address.strip_prefix("tcp://").unwrap_or(&address);
+                let problem = "must be ADDRESS:PORT, such as 192.0.2.1:2376";
+                let address = plain.parse().map_err(|_| flag("--tcp", plain, problem))?;
+                Ok(Some(Tcp { address, authority, certificate, key }))
+            }
+            (Some(_), ..) => Err(Error::other(needs)),
+            (None, ..) => Err(Error::other("--tlscacert, --tlscert and --tlskey need --tcp")),
+        }
+    }
 }
 
 /// A flag's value that cannot be honoured.

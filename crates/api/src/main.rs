@@ -7,7 +7,8 @@
 //!
 //! ```text
 //! arguments.rs  the command line          listen.rs   sockets
-//! server.rs     connections and bounds    policy.rs   what a socket's requests may do
+//! tls.rs        TCP with certificates     policy.rs   what a socket's requests may do
+//! server.rs     connections and bounds
 //! call.rs       a request taken apart     query.rs    what stands behind its `?`
 //! route.rs      from paths to endpoints   endpoint/   one file a part of the API
 //! reply.rs      answers                   failure.rs  failed ones
@@ -30,6 +31,7 @@ mod route;
 mod server;
 mod service;
 mod stream;
+mod tls;
 
 use std::io::Write;
 use std::os::fd::AsRawFd;
@@ -79,6 +81,7 @@ fn serve(arguments: Arguments) -> Result<()> {
         };
         sockets.push(listen::make(&path, arguments.group.as_deref())?);
     }
+    let port = arguments.tcp.as_ref().map(tls::listen).transpose()?;
     let service = Service::new(home, program, arguments.policy)?;
-    server::run(sockets, service, arguments.idle_exit)
+    server::run(sockets, port, service, arguments.idle_exit)
 }

@@ -87,7 +87,9 @@ impl Policy {
     /// # Errors
     /// 403, with the rule that refuses it.
     pub(crate) fn check(&self, method: &Method, path: &[String]) -> Result<(), Failure> {
-        let reads = matches!(*method, Method::GET | Method::HEAD);
+        // An attached client types, also in a WebSocket, which begins with GET.
+        let types = path.last().is_some_and(|last| last == "ws");
+        let reads = matches!(*method, Method::GET | Method::HEAD) && !types;
         // A file's content is as good as its host's: archives of a container hold its secrets.
         if self.read_only && !reads {
             return Err(Failure::forbidden(format!(
@@ -118,6 +120,7 @@ fn areas_of(path: &[String]) -> Vec<&str> {
     let Some(first) = path.first() else { return areas };
     areas.push(match first.as_str() {
         "_ping" | "version" | "info" | "metrics" => "info",
+        "grpc" => "session",
         "swarm" | "nodes" | "services" | "tasks" | "configs" | "plugins" => "system",
         other => other,
     });
@@ -148,6 +151,7 @@ mod tests {
         policy.allow("read").unwrap();
         policy.check(&Method::GET, &path("containers/json")).unwrap();
         policy.check(&Method::HEAD, &path("_ping")).unwrap();
+        assert!(policy.check(&Method::GET, &path("containers/x/attach/ws")).is_err());
         for method in [Method::POST, Method::DELETE, Method::PUT] {
             let refused = policy.check(&method, &path("containers/x/stop")).unwrap_err();
             assert_eq!(refused.status, 403);

@@ -8,8 +8,8 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::call::{Call, NEWEST};
 use crate::endpoint::{
-    archive, attach, container, create, events, exec, image, inspect, list, logs, metrics, network,
-    stats, swarm, system, volume, wait,
+    archive, attach, buildkit, container, create, events, exec, image, inspect, list, logs,
+    metrics, network, stats, swarm, system, volume, wait,
 };
 use crate::failure::{Failure, Result};
 use crate::reply::{self, Reply};
@@ -77,6 +77,8 @@ async fn endpoint(service: Shared, call: Call) -> Result<Reply> {
             ("GET", "version") => system::version(&service).await,
             ("GET", "info") => system::info(&service).await,
             ("POST", "auth") => system::auth(service, call).await,
+            ("POST", "grpc") => buildkit::grpc(call),
+            ("POST", "session") => buildkit::session(),
             ("GET", "events") => events::events(service, call).await,
             ("GET", "metrics") => metrics::metrics(&service).await,
             _ => Err(nowhere()),
@@ -110,9 +112,7 @@ async fn container_endpoint(service: Shared, call: Call, rest: &[&str]) -> Resul
         ("GET", [id, "export"]) => archive::export(service, call, id).await,
         ("GET" | "HEAD" | "PUT", [id, "archive"]) => archive::archive(service, call, id).await,
         ("POST", [id, "attach"]) => attach::attach(service, call, id).await,
-        ("GET", [_, "attach", "ws"]) => Err(Failure::not_implemented(
-            "attach by WebSocket is not built: use POST /containers/{id}/attach",
-        )),
+        ("GET", [id, "attach", "ws"]) => attach::websocket(service, call, id).await,
         ("POST", [id, "resize"]) => attach::resize(service, call, id).await,
         ("POST", [id, "exec"]) => exec::create(service, call, id).await,
         (_, [_, "checkpoints", ..]) => {

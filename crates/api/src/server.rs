@@ -13,14 +13,16 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
+use tokio_rustls::TlsAcceptor;
 
 use crate::listen::Listening;
 use crate::reply::Reply;
 use crate::route;
 use crate::service::Shared;
+use crate::tls::{self, Port};
 
 /// Most connections at a time. The next one takes the place of the one that has been silent for
 /// longest.
@@ -71,6 +73,7 @@ pub(crate) struct Active {
 /// What keeps it from listening.
 pub(crate) fn run(
     sockets: Vec<Listening>,
+    port: Option<Port>,
     service: Shared,
     idle_exit: Option<Duration>,
 ) -> Result<()> {
@@ -82,13 +85,18 @@ pub(crate) fn run(
         .thread_name("husk-serve")
         .build()
         .map_err(file("make", "the event loop"))?;
-    let done = runtime.block_on(serve(&sockets, service, idle_exit));
+    let done = runtime.block_on(serve(&sockets, port, service, idle_exit));
     // Threads that wait for a slow stop do not keep us.
     runtime.shutdown_background();
     done
 }
 
-async fn serve(sockets: &[Listening], service: Shared, idle_exit: Option<Duration>) -> Result<()> {
+async fn serve(
+    sockets: &[Listening],
+    port: Option<Port>,
+    service: Shared,
+    idle_exit: Option<Duration>,
+) -> Result<()> {
     let connections = Arc::new(Connections {
         open: Mutex::new(HashMap::new()),
         next: AtomicU64::new(0),
@@ -101,6 +109,12 @@ async fn serve(sockets: &[Listening], service: Shared, idle_exit: Option<Duratio
         let listener = UnixListener::from_std(listener).map_err(file("watch", "a socket"))?;
         tokio::spawn(accept(listener, connections.clone(), service.clone()));
         notice(format_args!("serving Docker's API on {}", socket.path()));
+    }
+    if let Some(Port { listener, acceptor, address }) = port {
+        listener.set_nonblocking(true).map_err(file("set the flags of", "a socket"))?;
+        let listener = TcpListener::from_std(listener).map_err(file("watch", "a socket"))?;
+        tokio::spawn(accept_tcp(listener, acceptor, connections.clone(), service));
+        notice(format_args!("serving Docker's API on tcp://{address}, with certificates"));
     }
     let handler = |kind| signal(kind).map_err(file("handle", "signals"));
     let mut terminate = handler(SignalKind::terminate())?;
@@ -170,6 +184,36 @@ async fn accept(listener: UnixListener, connections: Arc<Connections>, service: 
             Ok((stream, _)) => {
                 let (connections, service) = (connections.clone(), service.clone());
                 tokio::spawn(connection(stream, connections, service));
+            }
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+/// The same of a port: only those who have shown their certificate become connections.
+async fn accept_tcp(
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    connections: Arc<Connections>,
+    service: Shared,
+) {
+    let handshakes = Arc::new(Semaphore::new(tls::MAX_HANDSHAKES));
+    loop {
+        let Ok(shaking) = handshakes.clone().acquire_owned().await else { return };
+        while !connections.make_room() {
+            let _ = tokio::time::timeout(ACCEPT_PAUSE, connections.closed.notified()).await;
+        }
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let (connections, service) = (connections.clone(), service.clone());
+                let acceptor = acceptor.clone();
+                tokio::spawn(async move {
+                    let accepted = tls::accept(&acceptor, stream).await;
+                    drop(shaking);
+                    if let Some(stream) = accepted {
+                        connection(stream, connections, service).await;
+                    }
+                });
             }
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }

@@ -420,6 +420,7 @@ impl Exec {
             tty: self.tty,
             stdin: self.interactive && !self.detach,
             privileged: self.privileged,
+            ..ExecRequest::default()
         };
         let id = exec::create(&container, &request)?;
         let start = ExecStart {

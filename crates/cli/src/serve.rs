@@ -32,6 +32,18 @@ pub(super) struct Serve {
     /// Show and change only what has this label; what is created gets it
     #[arg(long, value_name = "NAME[=VALUE]")]
     only_label: Option<String>,
+    /// Listen on this port, too, for clients that show a certificate; needs the files below
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    tcp: Option<String>,
+    /// Certificate of the authority whose clients may connect (PEM)
+    #[arg(long, value_name = "FILE")]
+    tlscacert: Option<String>,
+    /// Certificate of this server (PEM)
+    #[arg(long, value_name = "FILE")]
+    tlscert: Option<String>,
+    /// Key of this server (PEM)
+    #[arg(long, value_name = "FILE")]
+    tlskey: Option<String>,
 }
 
 impl Serve {
@@ -57,6 +69,10 @@ impl Serve {
         pass("--allow", self.allow);
         self.deny.into_iter().for_each(|areas| pass("--deny", Some(areas)));
         pass("--only-label", self.only_label);
+        pass("--tcp", self.tcp);
+        pass("--tlscacert", self.tlscacert);
+        pass("--tlscert", self.tlscert);
+        pass("--tlskey", self.tlskey);
         Err(file("execute", &program)(command.exec()))
     }
 }

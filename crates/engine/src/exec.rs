@@ -56,6 +56,10 @@ pub struct ExecRequest {
     pub stdin: bool,
     /// With every capability.
     pub privileged: bool,
+    /// The terminal's rows and columns where the start says none.
+    pub size: Option<(u16, u16)>,
+    /// The keys that detach a client, as it wrote them; they are kept for it.
+    pub detach_keys: Option<String>,
 }
 
 /// What to do with a session when it is started.
@@ -102,6 +106,10 @@ pub struct ExecRecord {
     pub stdin: bool,
     /// With every capability.
     pub privileged: bool,
+    /// The terminal's rows and columns where the start says none.
+    pub size: Option<(u16, u16)>,
+    /// The keys that detach a client, as it wrote them.
+    pub detach_keys: Option<String>,
     /// The program's process id; 0 where none runs.
     pub pid: i32,
     /// The exit status, 128+N where a signal ended it; `None` until it has ended.
@@ -181,6 +189,8 @@ pub fn create(container: &Container, request: &ExecRequest) -> Result<String> {
         tty: request.tty,
         stdin: request.stdin,
         privileged: request.privileged,
+        size: request.size,
+        detach_keys: request.detach_keys.clone(),
         created: crate::clock::timestamp(),
         ..ExecRecord::default()
     };

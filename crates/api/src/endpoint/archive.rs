@@ -1,7 +1,7 @@
 //! Files of a container: `archive` and `export`. Containers that do not run have files, too, with
 //! their volumes mounted.
 
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Stdio};
 
@@ -9,6 +9,7 @@ use base64::Engine as _;
 use husk_engine::container::Container;
 use husk_engine::error::file;
 use husk_engine::view::View;
+use husk_image::unpack::decompress::Decoder;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
 use rustix::fs::{AtFlags, FileType, OFlags, ResolveFlags, StatxFlags, readlinkat, statx};
@@ -202,7 +203,7 @@ async fn put(
     path: String,
 ) -> Result<Reply> {
     let id = id.to_owned();
-    let mut body = call.reader();
+    let mut body = BufReader::new(call.reader());
     service
         .blocking(move |service| {
             let known =
@@ -221,7 +222,9 @@ async fn put(
             if container.record.config.read_only {
                 return Err(Failure::forbidden("container rootfs is marked read-only"));
             }
-            let mut plain = unpacked(&mut body)?;
+            let unreadable =
+                |error: io::Error| Failure::invalid(format!("read the archive: {error}"));
+            let mut plain = Decoder::new(&mut body).map_err(unreadable)?;
             let mut command = service.husk();
             command.arg("cp").arg("-").arg(format!("{}:{path}", container.id()));
             command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -230,12 +233,12 @@ async fn put(
                 Some(mut stdin) => io::copy(&mut plain, &mut stdin),
                 None => Ok(0),
             };
-            if let Err(error) = &copied
+            if let Err(error) = copied
                 && error.kind() != io::ErrorKind::BrokenPipe
             {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(Failure::invalid(format!("read the archive: {error}")));
+                return Err(unreadable(error));
             }
             let ended = child.wait_with_output().map_err(file("wait for", &service.program))?;
             if ended.status.success() {
@@ -250,31 +253,6 @@ async fn put(
         })
         .await?;
     Ok(reply::empty(StatusCode::OK))
-}
-
-/// A tar as it is, or by its first bytes unpacked.
-fn unpacked<'a>(body: &'a mut crate::call::BodyReader) -> Result<Box<dyn Read + 'a>> {
-    let mut head = [0; 6];
-    let mut length = 0;
-    while let Some(rest) = head.get_mut(length..).filter(|rest| !rest.is_empty()) {
-        match body.read(rest) {
-            Ok(0) => break,
-            Ok(more) => length += more,
-            Err(error) => return Err(Failure::invalid(format!("read the archive: {error}"))),
-        }
-    }
-    let start = head;
-    let whole = io::Cursor::new(head.get(..length).unwrap_or_default().to_vec()).chain(body);
-    let packed = |name: &str| {
-        Failure::invalid(format!("an archive packed by {name} is not supported: send gzip or tar"))
-    };
-    match start {
-        [0x1f, 0x8b, ..] => Ok(Box::new(flate2::read::MultiGzDecoder::new(whole))),
-        [b'B', b'Z', b'h', ..] => Err(packed("bzip2")),
-        [0xfd, b'7', b'z', b'X', ..] => Err(packed("xz")),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Err(packed("zstd")),
-        _ => Ok(Box::new(whole)),
-    }
 }
 
 #[cfg(test)]

@@ -16,12 +16,36 @@ use crate::stream::framing::{Origin, frame};
 use crate::stream::keys::Keys;
 use crate::stream::peer::Peer;
 use crate::stream::relay::{self, Source, Wants};
+use crate::stream::websocket;
 
 /// `POST /containers/{id}/attach`: also before the start.
 ///
 /// # Errors
 /// What Docker refuses, before the connection becomes a stream.
-pub(crate) async fn attach(service: Shared, mut call: Call, id: &str) -> Result<Reply> {
+pub(crate) async fn attach(service: Shared, call: Call, id: &str) -> Result<Reply> {
+    begin(service, call, id, true, |call, framed| Ok(client::hijack(call, framed))).await
+}
+
+/// `GET /containers/{id}/attach/ws`: the same in a WebSocket, never framed.
+///
+/// # Errors
+/// As [`attach`]; a request for none.
+pub(crate) async fn websocket(service: Shared, call: Call, id: &str) -> Result<Reply> {
+    begin(service, call, id, false, |call, _| {
+        let (answer, socket) = websocket::accept(call)?;
+        Ok((answer, Pending::Socket(socket)))
+    })
+    .await
+}
+
+/// `take` makes the connection a stream; `frames` says whether it may be a framed one.
+async fn begin(
+    service: Shared,
+    mut call: Call,
+    id: &str,
+    frames: bool,
+    take: impl FnOnce(&mut Call, bool) -> Result<(Reply, Pending)>,
+) -> Result<Reply> {
     let container = service.find(id).await?;
     let state = service
         .blocking({
@@ -40,7 +64,7 @@ pub(crate) async fn attach(service: Shared, mut call: Call, id: &str) -> Result<
         stdin: query.is("stdin") && config.interactive,
         stdout: query.is("stdout"),
         stderr: query.is("stderr"),
-        tty: config.tty,
+        framed: frames && !config.tty,
         closes: !config.tty,
         keys: Keys::parse(query.text("detachKeys"), config.tty)?,
     };
@@ -60,7 +84,7 @@ pub(crate) async fn attach(service: Shared, mut call: Call, id: &str) -> Result<
         }
         (true, _) => Some(Begun::Waits(service.hub.wait(container.id(), true, wants.stdin))),
     };
-    let (answer, pending) = client::hijack(&mut call, !config.tty);
+    let (answer, pending) = take(&mut call, wants.framed)?;
     let active = call.active.clone();
     tokio::spawn(async move {
         let _active = active;
@@ -127,7 +151,7 @@ async fn past(
 ) -> Result<()> {
     let (sender, mut receiver) = tokio::sync::mpsc::channel(8);
     let container = container.clone();
-    let (stdout, stderr, framed) = (wants.stdout, wants.stderr, !wants.tty);
+    let (stdout, stderr, framed) = (wants.stdout, wants.stderr, wants.framed);
     let reading = service.blocking(move |_| {
         let request = husk_engine::logs::LogRequest::default();
         let mut sink = |piece: &husk_engine::logs::Piece| {

@@ -31,6 +31,7 @@ struct Create {
     tty: Option<bool>,
     attach_stdin: Option<bool>,
     detach_keys: Option<String>,
+    console_size: Option<(u16, u16)>,
     env: Option<Vec<String>>,
     working_dir: Option<String>,
     cmd: Option<Vec<String>>,
@@ -76,6 +77,8 @@ pub(crate) async fn create(service: Shared, mut call: Call, id: &str) -> Result<
         tty,
         stdin: body.attach_stdin.unwrap_or_default(),
         privileged: body.privileged.unwrap_or_default(),
+        size: body.console_size.filter(|(rows, columns)| tty && *rows > 0 && *columns > 0),
+        detach_keys: text(body.detach_keys),
     };
     let id = id.to_owned();
     let session = service
@@ -147,7 +150,10 @@ pub(crate) async fn start(service: Shared, mut call: Call, id: &str) -> Result<R
     let start = ExecStart {
         attach: !detach,
         stdin: record.stdin && !detach,
-        size: body.console_size.filter(|(rows, columns)| tty && *rows > 0 && *columns > 0),
+        size: body
+            .console_size
+            .filter(|(rows, columns)| tty && *rows > 0 && *columns > 0)
+            .or(record.size),
     };
     let ran = record.status != ExecStatus::Created;
     let id = record.id.clone();
@@ -162,7 +168,7 @@ pub(crate) async fn start(service: Shared, mut call: Call, id: &str) -> Result<R
         starting.await?;
         return Ok(reply::empty(StatusCode::OK));
     }
-    let keys = Keys::parse(call.query.text("detachKeys"), tty)?;
+    let keys = Keys::parse(record.detach_keys.as_deref(), tty)?;
     let (answer, pending) = client::hijack(&mut call, !tty);
     let active = call.active.clone();
     tokio::spawn(async move {
@@ -178,7 +184,7 @@ pub(crate) async fn start(service: Shared, mut call: Call, id: &str) -> Result<R
                     stdin: start.stdin,
                     stdout: true,
                     stderr: true,
-                    tty,
+                    framed: !tty,
                     closes: !tty,
                     keys,
                 };
@@ -186,7 +192,8 @@ pub(crate) async fn start(service: Shared, mut call: Call, id: &str) -> Result<R
             }
             Err(failure) => {
                 let text = format!("{}\r\n", failure.message);
-                let _ = output.send(frame(Origin::Stderr, !tty, text.as_bytes())).await;
+                // As Docker does, in the stream of standard output.
+                let _ = output.send(frame(Origin::Stdout, !tty, text.as_bytes())).await;
             }
         }
     });
@@ -242,7 +249,7 @@ pub(crate) async fn inspect(service: Shared, id: &str) -> Result<Reply> {
         "OpenStdout": true,
         "CanRemove": false,
         "ContainerID": container.id(),
-        "DetachKeys": "",
+        "DetachKeys": record.detach_keys.unwrap_or_default(),
         "Pid": record.pid,
     }))
 }

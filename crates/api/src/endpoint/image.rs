@@ -1,7 +1,8 @@
 //! Images: what there is, and what changes names. Transfers are in `image/transfer.rs`, builds in
-//! `image/build.rs`.
+//! `image/build.rs`, commits in `image/commit.rs`.
 
 mod build;
+mod commit;
 mod transfer;
 
 use std::collections::BTreeMap;
@@ -66,7 +67,7 @@ pub(crate) async fn answer(service: Shared, call: Call, path: &[&str]) -> Result
         ("POST", ["build", "cancel"]) => Err(Failure::not_implemented(
             "a build is cancelled by closing the connection that it was asked for on",
         )),
-        ("POST", ["commit"]) => Err(Failure::not_implemented("commit is not supported yet")),
+        ("POST", ["commit"]) => commit::commit(service, call).await,
         _ => Err(Failure::not_found("page not found")),
     }
 }

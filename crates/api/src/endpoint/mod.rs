@@ -2,6 +2,7 @@
 
 pub(crate) mod archive;
 pub(crate) mod attach;
+pub(crate) mod buildkit;
 pub(crate) mod container;
 pub(crate) mod create;
 pub(crate) mod events;

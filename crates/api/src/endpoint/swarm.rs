@@ -1,5 +1,4 @@
-//! Swarm's endpoints, answered as by an engine that is not part of a swarm, and the endpoints that
-//! only clients of BuildKit and of plugins use.
+//! Swarm's endpoints, answered as by an engine that is not part of a swarm, and those of plugins.
 
 use hyper::{Method, StatusCode};
 
@@ -7,8 +6,8 @@ use crate::failure::{Failure, Result};
 use crate::reply::{self, Reply};
 
 /// The first words of what is answered here.
-pub(crate) const OWNS: [&str; 9] =
-    ["swarm", "nodes", "services", "tasks", "secrets", "configs", "plugins", "session", "grpc"];
+pub(crate) const OWNS: [&str; 7] =
+    ["swarm", "nodes", "services", "tasks", "secrets", "configs", "plugins"];
 
 /// # Errors
 /// Always, but for the list of plugins.
@@ -16,10 +15,6 @@ pub(crate) fn answer(method: &Method, path: &[&str]) -> Result<Reply> {
     match (method.as_str(), path) {
         ("GET", ["plugins"]) => reply::json(&serde_json::json!([])),
         (_, ["plugins", ..]) => Err(Failure::not_implemented("plugins are not supported")),
-        (_, ["session" | "grpc"]) => Err(Failure::not_implemented(
-            "BuildKit's sessions are not supported: set DOCKER_BUILDKIT=0 to build with the \
-             classic request",
-        )),
         ("POST", ["swarm", "init" | "join"]) => {
             Err(Failure::not_implemented("swarm mode is not supported"))
         }

@@ -45,6 +45,8 @@ pub(crate) enum Output {
 
 /// A connection that is about to become a stream.
 pub(crate) enum Pending {
+    /// It is one already, behind a WebSocket.
+    Socket(UnixStream),
     Upgrade(OnUpgrade),
     Body(mpsc::Sender<io::Result<Bytes>>),
 }
@@ -82,16 +84,20 @@ impl Pending {
                 let input = Input { early: Bytes::new(), half: None, watch: None };
                 return Ok((input, Output::Body(sender)));
             }
+            Self::Socket(stream) => return Ok(split(stream, Bytes::new())),
             Self::Upgrade(upgrade) => upgrade,
         };
         let gone = || Failure::internal("the client is gone");
         let upgraded = upgrade.await.map_err(|_| gone())?;
         let parts = upgraded.downcast::<TokioIo<UnixStream>>().map_err(|_| gone())?;
-        let stream = parts.io.into_inner();
-        let watch = std::os::fd::AsFd::as_fd(&stream).try_clone_to_owned().ok();
-        let (half, output) = stream.into_split();
-        Ok((Input { early: parts.read_buf, half: Some(half), watch }, Output::Raw(output)))
+        Ok(split(parts.io.into_inner(), parts.read_buf))
     }
+}
+
+fn split(stream: UnixStream, early: Bytes) -> (Input, Output) {
+    let watch = std::os::fd::AsFd::as_fd(&stream).try_clone_to_owned().ok();
+    let (half, output) = stream.into_split();
+    (Input { early, half: Some(half), watch }, Output::Raw(output))
 }
 
 impl Input {

@@ -7,3 +7,4 @@ pub(crate) mod hub;
 pub(crate) mod keys;
 pub(crate) mod peer;
 pub(crate) mod relay;
+pub(crate) mod websocket;

@@ -54,7 +54,8 @@ pub(crate) struct Wants {
     pub(crate) stdin: bool,
     pub(crate) stdout: bool,
     pub(crate) stderr: bool,
-    pub(crate) tty: bool,
+    /// Output and errors are kept apart by frames.
+    pub(crate) framed: bool,
     /// The program's input ends with the client's.
     pub(crate) closes: bool,
     pub(crate) keys: Keys,
@@ -114,7 +115,7 @@ pub(crate) async fn serve(
     mut output: Output,
     wants: Wants,
 ) -> End {
-    let (stdout, stderr, framed) = (wants.stdout, wants.stderr, !wants.tty);
+    let (stdout, stderr, framed) = (wants.stdout, wants.stderr, wants.framed);
     // Apart: a program that does not read must not keep its own output back.
     let (left, mut leaves) = oneshot::channel();
     let typed = tokio::spawn(pass_on(input, source.sink(), wants, left));

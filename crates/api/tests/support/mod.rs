@@ -3,7 +3,8 @@
 #![allow(dead_code, reason = "each file of tests uses a part of it")]
 
 use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -47,9 +48,25 @@ macro_rules! server {
 }
 pub(crate) use server;
 
+/// The same in a network namespace of its own, for tests that use networks.
+macro_rules! networked {
+    ($($flag:expr),*) => {
+        match crate::support::obstacle() {
+            Some(why) => {
+                crate::support::skip(&why);
+                return;
+            }
+            None => crate::support::Server::networked(&[$($flag),*]),
+        }
+    };
+}
+#[allow(unused_imports, reason = "each file of tests uses a part of it")]
+pub(crate) use networked;
+
 pub(crate) struct Server {
     directory: tempfile::TempDir,
     flags: Vec<String>,
+    networked: bool,
     child: Child,
 }
 
@@ -79,10 +96,18 @@ impl Answer {
 
 impl Server {
     pub(crate) fn new(flags: &[&str]) -> Self {
+        Self::begin(flags, false)
+    }
+
+    pub(crate) fn networked(flags: &[&str]) -> Self {
+        Self::begin(flags, true)
+    }
+
+    fn begin(flags: &[&str], networked: bool) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let child = start(directory.path(), &flags);
-        let server = Self { directory, flags, child };
+        let child = start(directory.path(), &flags, networked);
+        let server = Self { directory, flags, networked, child };
         server.await_socket();
         let tar = server.tar();
         server.husk(&["import", "-c", "CMD [\"/bin/sh\"]", &tar, "bb"]);
@@ -156,6 +181,34 @@ impl Server {
         answer(&bytes)
     }
 
+    /// Sends bytes of a type.
+    pub(crate) fn send(&self, method: &str, path: &str, kind: &str, body: &[u8]) -> Answer {
+        let mut stream = self.connect();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        let length = body.len();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: d\r\nConnection: close\r\nContent-Type: {kind}\r\n\
+             Content-Length: {length}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        // It may be refused before all of it is sent.
+        let _ = stream.write_all(body);
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).unwrap();
+        answer(&bytes)
+    }
+
+    /// Another server on the same engine, to which a socket is passed as systemd does.
+    pub(crate) fn start_with_socket(&self, listener: &UnixListener, flags: &[&str]) -> Child {
+        let inner = command("husk-serve", self.directory.path());
+        // LISTEN_PID is the process that executes it.
+        let mut serve = Command::new("sh");
+        let script = "LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\" 3<&0 </dev/null";
+        serve.args(["-c", script]).arg(inner.get_program()).args(inner.get_args()).args(flags);
+        serve.stdin(OwnedFd::from(listener.try_clone().unwrap()));
+        serve.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
     pub(crate) fn get(&self, path: &str) -> Answer {
         self.request("GET", path, "")
     }
@@ -170,6 +223,37 @@ impl Server {
         assert_eq!(answer.status, 201, "{}", answer.body);
     }
 
+    /// Creates one without a network and starts it.
+    pub(crate) fn run(&self, name: &str, command: &[&str]) {
+        let body = serde_json::json!({
+            "Image": "bb", "Cmd": command, "HostConfig": { "NetworkMode": "none" },
+        });
+        self.create(name, &body);
+        self.start(name);
+    }
+
+    pub(crate) fn start(&self, name: &str) {
+        let answer = self.post(&format!("/containers/{name}/start"), &Value::Null);
+        assert_eq!(answer.status, 204, "{}", answer.body);
+    }
+
+    /// Asks until the answer is as wanted.
+    pub(crate) fn until(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let until = Instant::now() + LIMIT;
+        loop {
+            let answer = self.get(path).json();
+            if wanted(&answer) {
+                return answer;
+            }
+            assert!(Instant::now() < until, "{path}: {answer}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// How many descriptors the server has open.
     pub(crate) fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
@@ -178,7 +262,7 @@ impl Server {
     pub(crate) fn kill_and_start(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        self.child = start(self.directory.path(), &self.flags);
+        self.child = start(self.directory.path(), &self.flags, self.networked);
         self.await_socket();
     }
 
@@ -196,10 +280,22 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let listed = command("husk", self.directory.path()).args(["ps", "-aq"]).output();
+        let directory = self.directory.path();
+        let within = self.networked.then_some(self.child.id());
+        let husk = |words: &[&str]| {
+            let mut husk = command("husk", directory);
+            if let Some(server) = within {
+                // Their networks are where the server is.
+                let serve = std::mem::replace(&mut husk, Command::new("nsenter"));
+                husk.arg(format!("--net=/proc/{server}/ns/net")).arg(serve.get_program());
+                husk.args(serve.get_args()).stdin(Stdio::null());
+            }
+            husk.args(words).output()
+        };
+        let listed = husk(&["ps", "-aq"]);
         let listed = listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
         for id in listed.unwrap_or_default().lines() {
-            let _ = command("husk", self.directory.path()).args(["rm", "-f", "-v", id]).output();
+            let _ = husk(&["rm", "-f", "-v", id]);
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -213,9 +309,22 @@ fn command(program: &str, directory: &Path) -> Command {
     command
 }
 
-fn start(directory: &Path, flags: &[String]) -> Child {
+/// A server that is not to begin, and what it says.
+pub(crate) fn serve(flags: &[&str]) -> Output {
+    let directory = tempfile::tempdir().unwrap();
+    let mut serve = command("husk-serve", directory.path());
+    serve.arg("--socket").arg(directory.path().join("api.sock")).args(flags).output().unwrap()
+}
+
+fn start(directory: &Path, flags: &[String], networked: bool) -> Child {
     let mut serve = command("husk-serve", directory);
     serve.arg("--socket").arg(directory.join("api.sock")).args(flags);
+    if networked {
+        let inner = std::mem::replace(&mut serve, Command::new("unshare"));
+        let script = "ip link set lo up; exec \"$0\" \"$@\"";
+        serve.args(["--net", "sh", "-c", script]).arg(inner.get_program());
+        serve.args(inner.get_args()).stdin(Stdio::null());
+    }
     serve.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 

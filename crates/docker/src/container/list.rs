@@ -74,7 +74,8 @@ impl Lister {
         let record = &container.record;
         let config = &record.config;
         // What cannot be read of a container's health is not told.
-        let health = container.health(state).ok().flatten().map(|health| health.status);
+        let probed = container.health(state).ok().flatten();
+        let health = probed.as_ref().map(|health| health.status);
         let mode = config.networks.first().map_or("bridge", |value| husk_net::network_name(value));
         let mut row = json!({
             "Id": record.id,
@@ -91,6 +92,11 @@ impl Lister {
             "NetworkSettings": { "Networks": self.networks(container) },
             "Mounts": mounts(home, container),
         });
+        if let Some(health) = probed {
+            // Of API 1.52; older clients pass over what they do not know.
+            let (status, streak) = (health.status.name(), health.failing_streak);
+            row["Health"] = json!({ "Status": status, "FailingStreak": streak });
+        }
         if size {
             let own = husk_engine::usage::changes(container);
             row["SizeRw"] = own.into();
