@@ -62,12 +62,13 @@ fn remove_tree(path: &Path, events_of: Option<&Path>) -> Result<(), Error> {
     let mut pause = Duration::from_micros(50);
     loop {
         match remove_once(path) {
+            Ok(true) => return Ok(()),
             // Looked at, since nothing else tells it from a directory that was only out of sight.
-            Ok(()) if rustix::fs::stat(path).err() == Some(Errno::NOENT) => {
+            Ok(false) if rustix::fs::stat(path).err() == Some(Errno::NOENT) => {
                 return check_in_sight(path);
             }
-            Ok(()) | Err((_, Errno::BUSY | Errno::NOTEMPTY)) if Instant::now() < deadline => {}
-            Ok(()) | Err((_, Errno::BUSY | Errno::NOTEMPTY)) => {
+            Ok(false) | Err((_, Errno::BUSY | Errno::NOTEMPTY)) if Instant::now() < deadline => {}
+            Ok(false) | Err((_, Errno::BUSY | Errno::NOTEMPTY)) => {
                 let seconds = PATIENCE.as_secs();
                 let what = "wait for the last process of";
                 return Err(Error::Timeout { what, path: path.to_owned(), seconds });
@@ -112,9 +113,11 @@ fn hierarchy_at(line: &str) -> Option<&Path> {
     mount.split(' ').nth(4).map(Path::new)
 }
 
-fn remove_once(path: &Path) -> Result<(), (std::path::PathBuf, Errno)> {
+/// Removes what can be removed at once; whether the directory itself was, and not by another.
+fn remove_once(path: &Path) -> Result<bool, (std::path::PathBuf, Errno)> {
     let rmdir = |directory: &Path| match unlinkat(CWD, directory, AtFlags::REMOVEDIR) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Ok(()) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
         Err(errno) => Err((directory.to_owned(), errno)),
     };
     // Most have no children; one with children answers EBUSY (or ENOTEMPTY).
@@ -124,7 +127,11 @@ fn remove_once(path: &Path) -> Result<(), (std::path::PathBuf, Errno)> {
     }
     let tree = process::tree(path)
         .map_err(|error| (path.to_owned(), error.errno().unwrap_or(Errno::IO)))?;
-    tree.iter().rev().try_for_each(|directory| rmdir(directory))
+    let mut is_removed = false;
+    for directory in tree.iter().rev() {
+        is_removed = rmdir(directory)? && directory == path;
+    }
+    Ok(is_removed)
 }
 
 #[cfg(test)]

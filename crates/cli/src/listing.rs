@@ -297,7 +297,11 @@ fn passes(
     let created = |container: &Container| clock::instant(&container.record.created);
     Ok(match filter.name.as_str() {
         "id" => container.id().starts_with(value),
-        "name" => filter.names(&container.record.name)?,
+        // Docker's names have a slash in front.
+        "name" => {
+            let name = &container.record.name;
+            filter.names(name)? || filter.names(&format!("/{name}"))?
+        }
         "label" => filter.has_label(&config.labels),
         "status" => state.word() == value,
         "ancestor" => {

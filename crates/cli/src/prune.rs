@@ -42,6 +42,9 @@ pub(super) struct Cache {
     /// Do not ask for confirmation
     #[arg(short, long)]
     force: bool,
+    /// Remove only what was not changed since, as in until=24h
+    #[arg(long, value_name = "FILTER")]
+    filter: Vec<String>,
 }
 
 /// `image prune`.
@@ -112,11 +115,12 @@ impl Plain {
 
 impl Cache {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
+        let filters = filter::parse(&self.filter, &["until"])?;
         if !agreed(self.force, "all results of build steps that no image uses")? {
             return Ok(0);
         }
         let mut pruning = Pruning::default();
-        pruning.cache(home)?;
+        pruning.cache(home, &filters)?;
         pruning.report()
     }
 }
@@ -185,7 +189,7 @@ impl Everything {
         let request = image::PruneRequest { all: self.all, filters: filters.clone() };
         pruning.images(home, &request)?;
         if filters.is_empty() {
-            pruning.cache(home)?;
+            pruning.cache(home, &[])?;
             pruning.freed += home.images()?.remove_partials()?;
         }
         pruning.report()
@@ -263,8 +267,8 @@ impl Pruning {
         })
     }
 
-    fn cache(&mut self, home: &Home) -> Result<()> {
-        self.freed += build::prune_cache(home, &Notices)?;
+    fn cache(&mut self, home: &Home, filters: &[Filter]) -> Result<()> {
+        self.freed += build::prune_cache(home, filters, &Notices)?;
         Ok(())
     }
 }

@@ -367,3 +367,24 @@ fn listings_hold_no_control_characters() {
     assert!(!history.chars().any(|c| c.is_control() && c != '\n'), "{history:?}");
     engine.ok(&["rmi", "escapes"]);
 }
+
+/// Docker's words and exit codes for what is paused already, or is not.
+#[test]
+fn pausing_twice_and_what_is_not_paused() {
+    let engine = engine!(new);
+    engine.ok(&["run", "-d", "--network", "none", "--name", "one", "bb", "sleep", "1000"]);
+    engine.ok(&["create", "--network", "none", "--name", "two", "bb"]);
+    engine.ok(&["pause", "one"]);
+    let refused = |words: &[&str], lines: &[&str]| {
+        let done = engine.run(words);
+        assert_eq!((done.code, done.out.as_str()), (1, ""), "{words:?}: {done:?}");
+        let said: Vec<_> = done.err.lines().collect();
+        assert_eq!(said, lines, "{words:?}");
+    };
+    refused(&["pause", "one"], &["Error: container one is already paused"]);
+    engine.ok(&["unpause", "one"]);
+    let neither = ["Error: container one is not paused", "Error: container two is not paused"];
+    refused(&["unpause", "one", "two"], &neither);
+    refused(&["pause", "two"], &["Error: container two is not running"]);
+    engine.ok(&["rm", "-f", "one", "two"]);
+}

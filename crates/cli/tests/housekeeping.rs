@@ -161,7 +161,13 @@ fn prune_takes_what_is_not_used_and_nothing_else() {
     assert_eq!(engine.ok(&["image", "prune", "-f"]), "Total reclaimed space: 0B");
     engine.ok(&["image", "prune", "-f", "-a"]);
     assert_eq!(engine.ok(&["image", "ls", "--format", "{{.Repository}}"]), "bb");
-    let freed = engine.ok(&["builder", "prune", "-f"]);
+    // Written within the last day, all of it.
+    let kept = engine.ok(&["builder", "prune", "-f", "--filter", "until=24h"]);
+    assert!(kept.ends_with(" 0B"), "{kept}");
+    let refused = engine.run(&["builder", "prune", "-f", "--filter", "type=regular"]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.err.contains("must be one of until"), "{refused:?}");
+    let freed = engine.ok(&["builder", "prune", "-f", "--filter", "until=1ms"]);
     assert!(freed.contains("MB"), "the layer of 3 MB: {freed}");
     assert_eq!(of("Build Cache", "TotalCount"), "0");
     let layers = std::fs::read_dir(engine.path("root/layers")).unwrap().count();

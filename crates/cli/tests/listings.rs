@@ -42,6 +42,8 @@ fn filters_choose() {
         (&["-a", "-f", "label=a.b=e"], "web_two"),
         (&["-a", "-f", "ancestor=bb"], "idle web web_two"),
         (&["-a", "-f", "ancestor=bb:latest", "-f", "name=idle"], "idle"),
+        (&["-a", "-f", "name=^/w.b(_two)?$"], "web web_two"),
+        (&["-a", "-f", "name=[a-d]le|w.+o"], "idle web_two"),
         (&["-a", "-f", "volume=vol"], "web"),
         (&["-a", "-f", "volume=/v"], "web"),
         (&["-a", "-n", "1"], "idle"),
@@ -51,7 +53,7 @@ fn filters_choose() {
     }
     for (flags, words) in [
         (&["ps", "-f", "status=odd"][..], "must be one of created"),
-        (&["ps", "-f", "name=a.*b"], "only ^ and $"),
+        (&["ps", "-f", "name=["], "regular expression"),
         (&["ps", "-f", "healthy=x"], "must be one of ancestor, before"),
         (&["images", "-f", "dangling=odd"], "must be true or false"),
     ] {

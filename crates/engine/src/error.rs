@@ -79,6 +79,9 @@ pub enum Error {
     /// A paused container where a running one is needed.
     #[error("container {0} is paused: unpause it first")]
     Paused(String),
+    /// A paused container that is to be paused.
+    #[error("container {0} is already paused")]
+    AlreadyPaused(String),
     /// A container whose monitor is gone, or of a version that cannot do what is asked for.
     #[error(
         "the monitor of container {0} was killed, or is that of an older husk: restart the \
@@ -183,6 +186,7 @@ impl Error {
                 | Self::NotRunning(_)
                 | Self::Restarting(_)
                 | Self::Paused(_)
+                | Self::AlreadyPaused(_)
                 | Self::NoMonitor(_)
         )
     }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use regex_lite::Regex;
+
 use crate::clock;
 use crate::error::{Error, Field, Result};
 
@@ -46,6 +48,7 @@ pub fn check(filters: &[Filter], known: &[&str]) -> Result<()> {
         }
         match filter.name.as_str() {
             "until" => drop(filter.is_before(None)?),
+            "name" => drop(filter.names("")?),
             "dangling" | "is-task" => drop(filter.truth()?),
             _ => {}
         }
@@ -76,27 +79,16 @@ pub fn all_pass<E>(
 }
 
 impl Filter {
-    /// The value in a name, or at its beginning with `^`, at its end with `$`: of Docker's
-    /// regular expressions what is used for names.
+    /// The value as a regular expression that is found somewhere in a name, as Docker's.
     ///
     /// # Errors
-    /// More of a regular expression.
+    /// One that cannot be read, where Docker finds nothing.
     pub fn names(&self, name: &str) -> Result<bool> {
-        let begins = self.value.strip_prefix('^');
-        let plain = begins.unwrap_or(&self.value);
-        let plain = plain.strip_prefix('/').unwrap_or(plain);
-        let ends = plain.strip_suffix('$');
-        let plain = ends.unwrap_or(plain);
-        if plain.contains(['*', '+', '?', '(', ')', '[', ']', '{', '}', '|', '\\', '^', '$']) {
-            let problem = "only ^ and $ of regular expressions are supported";
-            return Err(Error::field(Field::Filters, self.text(), problem));
-        }
-        Ok(match (begins.is_some(), ends.is_some()) {
-            (true, true) => name == plain,
-            (true, false) => name.starts_with(plain),
-            (false, true) => name.ends_with(plain),
-            (false, false) => name.contains(plain),
-        })
+        let expression = Regex::new(&self.value).map_err(|error| {
+            let problem = format!("cannot be read as a regular expression: {error}");
+            Error::field(Field::Filters, self.text(), problem)
+        })?;
+        Ok(expression.is_match(name))
     }
 
     /// `NAME` or `NAME=VALUE` among labels.
@@ -188,6 +180,22 @@ pub fn matches(pattern: &str, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_by_regular_expressions() {
+        for (value, name, fits) in [
+            ("^w", "w1", true),
+            ("w[0-9]$", "app-web", false),
+            ("(app|x)-", "app-web", true),
+            ("W1", "w1", false),
+            ("a.*b", "app-web", true),
+            ("eb$", "app-web", true),
+        ] {
+            assert_eq!(Filter::new("name", value).names(name).unwrap(), fits, "{value} {name}");
+        }
+        let error = check(&[Filter::new("name", "[")], &["name"]).unwrap_err().to_string();
+        assert!(error.contains("regular expression"), "{error}");
+    }
 
     #[test]
     fn patterns() {

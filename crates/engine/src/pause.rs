@@ -9,11 +9,11 @@ use crate::runtime::Runtime;
 /// Freezes every process of a container.
 ///
 /// # Errors
-/// [`Error::NotRunning`]; [`Error::Paused`] where it is frozen already.
+/// [`Error::NotRunning`]; [`Error::AlreadyPaused`].
 pub fn pause(home: &Home, container: &Container) -> Result<()> {
     let _lock = container.lock()?;
     if container.running()?.paused {
-        return Err(Error::Paused(container.record.name.clone()));
+        return Err(Error::AlreadyPaused(container.record.name.clone()));
     }
     Runtime::of(home, container)?.output(&["pause", container.id()])?;
     let mark = container.run.join("paused");
@@ -25,10 +25,10 @@ pub fn pause(home: &Home, container: &Container) -> Result<()> {
 /// Lets a frozen container go on.
 ///
 /// # Errors
-/// [`Error::NotRunning`]; one that is not frozen.
+/// One that is not frozen, whether it runs or not.
 pub fn unpause(home: &Home, container: &Container) -> Result<()> {
     let _lock = container.lock()?;
-    if !container.running()?.paused {
+    if !container.state()?.paused {
         let name = &container.record.name;
         return Err(Error::other(format_args!("container {name} is not paused")));
     }

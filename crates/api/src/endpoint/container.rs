@@ -217,7 +217,7 @@ pub(crate) async fn pause(service: Shared, id: &str) -> Result<Reply> {
             let container = service.container(&id)?;
             husk_engine::pause::pause(&service.home, &container).map_err(|error| match error {
                 Error::NotRunning(_) => not_running(&container),
-                Error::Paused(_) => {
+                Error::AlreadyPaused(_) => {
                     Failure::conflict(format!("container {} is already paused", container.id()))
                 }
                 other => other.into(),

@@ -93,7 +93,8 @@ impl Error {
             Self::VolumeInUse { .. }
             | Self::NameInUse { .. }
             | Self::Restarting(_)
-            | Self::Paused(_) => ErrorKind::Conflict,
+            | Self::Paused(_)
+            | Self::AlreadyPaused(_) => ErrorKind::Conflict,
             Self::Running(_) => ErrorKind::AlreadyRunning,
             Self::NotRunning(_) => ErrorKind::NotRunning,
             Self::NoMonitor(_) => ErrorKind::Unavailable,

@@ -2,10 +2,11 @@
 //! (`RUN --mount=type=cache`).
 
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use rustix::fs::{AtFlags, CWD, Gid, Mode, Uid};
 
-use super::{FileLock, Store, StoreError, io_error, remove_tree};
+use super::{FileLock, Store, StoreError, io_error, modified, remove_tree};
 use crate::digest::Digest;
 
 /// What two steps at once do with one directory; the strictest last.
@@ -58,6 +59,17 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`].
     pub fn remove_cache_mounts(&self) -> Result<(), StoreError> {
+        self.remove_cache_mounts_of(&|_| true)
+    }
+
+    /// The same of those whose directory was changed last at a time for which `goes` is true.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn remove_cache_mounts_of(
+        &self,
+        goes: &dyn Fn(SystemTime) -> bool,
+    ) -> Result<(), StoreError> {
         let entries = match std::fs::read_dir(self.cache_mounts()) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             entries => entries.map_err(io_error("list", &self.cache_mounts()))?,
@@ -67,7 +79,7 @@ impl Store {
             let name = entry.file_name().to_string_lossy().into_owned();
             let lock_path = self.lock_path(&format!("cache-{name}"));
             let lock = FileLock::try_exclusive(&lock_path)?;
-            if lock.is_some() {
+            if lock.is_some() && goes(modified(&entry.path())?) {
                 remove_tree(&entry.path())?;
             }
         }

@@ -33,6 +33,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use crate::digest::{Digest, DigestError};
 use crate::document::DocumentError;
@@ -147,6 +148,12 @@ impl From<husk_record::Error> for StoreError {
 fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
     let path = path.to_owned();
     move |source| StoreError::Io { operation, path, source }
+}
+
+/// When a file was written, or a directory changed.
+fn modified(path: &Path) -> Result<SystemTime, StoreError> {
+    let status = std::fs::symlink_metadata(path).map_err(io_error("stat", path))?;
+    status.modified().map_err(io_error("stat", path))
 }
 
 /// A store on disk. Cheap to open: no file is read before it is asked for.

@@ -1,10 +1,11 @@
 //! Results of build steps, by cache key.
 
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ImageLayer, Store, StoreError, remove_tree};
+use super::{ImageLayer, Store, StoreError, modified, remove_tree};
 use crate::digest::Digest;
 
 /// The layers that an image has after a build step, lowest first. They are kept until
@@ -73,12 +74,23 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`].
     pub fn remove_steps(&self) -> Result<usize, StoreError> {
-        let names = self.names_in("cache")?;
-        for name in &names {
+        self.remove_steps_of(&|_| true)
+    }
+
+    /// The same of those that were written down at a time for which `goes` is true.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn remove_steps_of(&self, goes: &dyn Fn(SystemTime) -> bool) -> Result<usize, StoreError> {
+        let mut removed = 0;
+        for name in self.names_in("cache")? {
             let path = self.root.join("cache").join(name);
-            remove_tree(&path)?;
+            if goes(modified(&path)?) {
+                remove_tree(&path)?;
+                removed += 1;
+            }
         }
-        Ok(names.len())
+        Ok(removed)
     }
 
     pub(super) fn cached_steps(&self) -> Result<Vec<CachedStep>, StoreError> {
