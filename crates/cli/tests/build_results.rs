@@ -10,7 +10,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use support::{Done, Engine, engine};
+use rustix::process::{Pid, Signal, kill_process};
+use support::{Done, Engine, engine, wait_for};
 
 /// Adds the image `tools`: `bb` with all applets of busybox.
 fn with_tools(engine: Engine) -> Engine {
@@ -358,4 +359,79 @@ fn repositories_are_checked_out() {
     assert_eq!(text.trim(), "one");
     let path = context(&engine, "git-bad", &format!("FROM scratch\nADD {url}#none /a\n"));
     refused(&build(&engine, &path, &[]), "there is no branch, tag or commit \"none\"");
+}
+
+/// A registry in the engine's network namespace; it ends with this.
+struct Registry(Option<Pid>);
+
+impl Registry {
+    fn start(engine: &Engine) -> Self {
+        let root = engine.path("registry");
+        let config = format!(
+            "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
+             storage: {{filesystem: {{rootdirectory: {root:?}}}}}\nhttp: {{addr: 127.0.0.1:5000}}\n"
+        );
+        let path = engine.path("registry.yml");
+        std::fs::write(&path, config).unwrap();
+        let path = path.display();
+        let serve = format!("docker-registry serve {path} </dev/null >/dev/null 2>&1 & echo $!");
+        let started = engine.beside(&serve);
+        let registry = Self(started.out.trim().parse().ok().and_then(Pid::from_raw));
+        let answers = "busybox nc 127.0.0.1 5000 </dev/null";
+        wait_for("the registry", || engine.beside(answers).code == 0);
+        registry
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.0.map(|pid| kill_process(pid, Signal::KILL));
+    }
+}
+
+/// The image and the cache of a build by way of a registry: what was made at random is the same
+/// on a machine that has neither.
+#[test]
+fn a_registry_takes_the_image_and_the_cache() {
+    if let Some(why) = support::obstacle() {
+        return support::skip(&why);
+    }
+    if !Path::new("/usr/bin/docker-registry").is_file() {
+        return support::skip("no docker-registry");
+    }
+    let engine = Engine::with_network();
+    let _registry = Registry::start(&engine);
+    let dockerfile = "FROM bb\nRUN cat /proc/sys/kernel/random/uuid >/data/made\nRUN true\n";
+    let path = context(&engine, "pushed", dockerfile);
+    let image = "127.0.0.1:5000/x/app:1";
+    let (to, from) = ("type=registry,ref=127.0.0.1:5000/x/cache:1", "127.0.0.1:5000/x/cache:1");
+    ok(build(&engine, &path, &["--push", "-t", image, "--cache-to", to]));
+    let made =
+        |image: &str| engine.ok(&["run", "--rm", "--network", "none", image, "cat", "/data/made"]);
+    let first = made(image);
+    let forget = || {
+        engine.ok(&["rmi", "-f", image]);
+        engine.ok(&["builder", "prune", "-f"]);
+    };
+    forget();
+    engine.ok(&["pull", image]);
+    assert_eq!(made(image), first, "pushed");
+    forget();
+    for source in [from, &format!("type=registry,ref={from}")] {
+        ok(build(&engine, &path, &["-t", image, "--cache-from", source]));
+        assert_eq!(made(image), first, "cached in the registry: {source}");
+        forget();
+    }
+    ok(build(&engine, &path, &["-t", image]));
+    assert_ne!(made(image), first, "without the cache");
+    // A cache that is not there is none; a registry that is not there is not written to.
+    ok(build(&engine, &path, &["-t", image, "--cache-from", "127.0.0.1:5000/x/none:1"]));
+    let absent = "type=registry,ref=127.0.0.1:9/x/cache:1";
+    refused(&build(&engine, &path, &["--cache-to", absent]), "connection refused");
+    refused(&build(&engine, &path, &["--push", "-t", "127.0.0.1:9/x:1"]), "connection refused");
+    let several = build(&engine, &path, &["--platform", "linux/amd64,linux/arm64"]);
+    assert_eq!((several.code, several.err.lines().count()), (1, 1), "{several:?}");
+    engine.ok(&["rmi", "-f", image]);
+    engine.ok(&["system", "prune", "-af"]);
+    engine.assert_nothing_left();
 }
