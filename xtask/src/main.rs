@@ -3,6 +3,7 @@
 mod bench;
 mod bundle;
 mod cargo;
+mod clients;
 mod conformance;
 mod debian;
 mod demo;
@@ -24,6 +25,7 @@ cargo xtask COMMAND [OPTIONS]
   demo          build everything and run a container that tells what it sees
   test          set up, build and run all tests
   vm            run tests, or any command, in a virtual machine with systemd and cgroup v2
+  clients       install clients of Docker's API for the tests of crates/api
   conformance   run the conformance suite on husk-oci, runc and crun; write the counts
   fuzz          feed documents, kernel files and messages to the parsers, led by coverage
   release       build husk and husk-oci as they are released, with musl
@@ -49,6 +51,7 @@ fn dispatch() -> anyhow::Result<ExitCode> {
             Some("demo") => demo::command(arguments),
             Some("test") => test::command(arguments),
             Some("vm") => vm::command(arguments),
+            Some("clients") => clients::command(arguments),
             Some("conformance") => conformance::command(arguments),
             Some("fuzz") => fuzz::command(arguments),
             Some("release") => release::command(arguments),

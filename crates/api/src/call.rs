@@ -89,6 +89,10 @@ impl Call {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(T::default());
         }
+        // A structure could be read from a list, too; Docker has none that is.
+        if bytes.trim_ascii_start().first() == Some(&b'[') {
+            return Err(Failure::invalid("invalid JSON: must be an object, not a list"));
+        }
         serde_json::from_slice(&bytes)
             .map_err(|error| Failure::invalid(format!("invalid JSON: {error}")))
     }

@@ -49,7 +49,8 @@ impl Reporter for Warnings {
 /// # Errors
 /// 404 where the image is not there, at which clients pull it; 409 where the name is taken.
 pub(crate) async fn create(service: Shared, mut call: Call) -> Result<Reply> {
-    let asked: Value = call.json().await?;
+    let mut asked: Value = call.json().await?;
+    without_query(&mut asked, &call);
     let mut request = husk_docker::container_request(&asked)?;
     let name = call.query.text("name").map(|name| name.strip_prefix('/').unwrap_or(name));
     request.name = name.unwrap_or_default().to_owned();
@@ -57,6 +58,16 @@ pub(crate) async fn create(service: Shared, mut call: Call) -> Result<Reply> {
     request.pull = PullPolicy::Never;
     let (id, warnings) = service.blocking(move |service| make(service, &asked, request)).await?;
     reply::json_with(StatusCode::CREATED, &json!({ "Id": id, "Warnings": warnings }))
+}
+
+/// dockerode sends in the body what it has sent in the query, too.
+fn without_query(asked: &mut Value, call: &Call) {
+    let Some(asked) = asked.as_object_mut() else { return };
+    for name in ["name", "platform"] {
+        if asked.get(name).and_then(Value::as_str) == call.query.get(name) {
+            asked.remove(name);
+        }
+    }
 }
 
 fn make(

@@ -35,6 +35,7 @@ pub(crate) fn skip(reason: &str) {
 }
 
 /// A server with these flags; where none can be, the test is over and says why.
+#[allow(unused_macros, reason = "each file of tests uses a part of it")]
 macro_rules! server {
     ($($flag:expr),*) => {
         match crate::support::obstacle() {
@@ -46,9 +47,11 @@ macro_rules! server {
         }
     };
 }
+#[allow(unused_imports, reason = "each file of tests uses a part of it")]
 pub(crate) use server;
 
 /// The same in a network namespace of its own, for tests that use networks.
+#[allow(unused_macros, reason = "each file of tests uses a part of it")]
 macro_rules! networked {
     ($($flag:expr),*) => {
         match crate::support::obstacle() {
@@ -133,7 +136,7 @@ impl Server {
             std::fs::create_dir_all(root.join(directory)).unwrap();
         }
         std::fs::copy(BUSYBOX, root.join("bin/busybox")).unwrap();
-        for name in ["sh", "cat", "echo", "sleep", "true", "ls", "id", "tar"] {
+        for name in ["sh", "cat", "echo", "sleep", "true", "ls", "id", "tar", "tail", "mkdir"] {
             std::os::unix::fs::symlink("busybox", root.join("bin").join(name)).unwrap();
         }
         std::fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n").unwrap();
