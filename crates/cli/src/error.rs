@@ -148,6 +148,7 @@ pub(crate) fn flag_of(field: Field) -> &'static str {
         Field::DriverMtu => "--opt mtu",
         Field::DriverOptions => "--opt",
         Field::EndpointAliases => "--network-alias",
+        Field::Links => "--link",
         Field::Env => "--env",
         Field::ExposedPorts => "--expose",
         Field::ExtraHosts => "--add-host",

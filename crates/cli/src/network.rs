@@ -1,5 +1,6 @@
 //! `network`.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use clap::{Args, Subcommand};
@@ -8,13 +9,14 @@ use serde_json::{Value, json};
 
 use super::progress::Notices;
 use super::{filter, flags, for_each, output, prune};
-use crate::error::{EngineError, Result};
+use crate::error::{EngineError, Error, Result};
 use crate::template::{LABELS, Nil, OMITTED, nil};
 use husk_engine::clock;
 use husk_engine::home::Home;
 use husk_engine::network::{
     self, ConnectRequest, CreateRequest, DisconnectRequest, NetworkDetails,
 };
+use husk_engine::reporter::Reporter;
 
 /// Its commands.
 #[derive(Debug, Subcommand)]
@@ -55,11 +57,19 @@ pub(super) struct Create {
     /// Isolate the network from the outside
     #[arg(long)]
     internal: bool,
-    /// Network driver; only bridge
+    /// Reserve an address, which no container is given: NAME=ADDRESS
+    #[arg(long, value_name = "NAME=ADDRESS")]
+    aux_address: Vec<String>,
+    /// Accepted for Swarm, where it lets containers of other stacks connect; nothing else changes
+    #[arg(long)]
+    attachable: bool,
+    /// Network driver: bridge, macvlan or ipvlan
     #[arg(short, long, default_value = "bridge")]
     driver: String,
-    /// Driver option: mtu=BYTES
-    #[arg(short, long)]
+    /// Driver option: com.docker.network.bridge.name=LINK, .enable_icc=BOOL,
+    /// .enable_ip_masquerade=BOOL, .host_binding_ipv4=ADDRESS, com.docker.network.driver.mtu=BYTES;
+    /// parent=LINK, macvlan_mode=MODE, ipvlan_mode=MODE
+    #[arg(short, long, value_name = "NAME=VALUE")]
     opt: Vec<String>,
     /// Set a label: NAME[=VALUE]
     #[arg(long)]
@@ -119,6 +129,9 @@ pub(super) struct Connect {
     /// Another name of the container on the network
     #[arg(long, value_name = "NAME")]
     alias: Vec<String>,
+    /// Know another container on the network by a name of one's own: CONTAINER[:ALIAS]
+    #[arg(long, value_name = "LINK")]
+    link: Vec<String>,
     /// Name or ID
     network: String,
     /// Name or ID
@@ -141,6 +154,9 @@ impl Network {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
         match self {
             Self::Create(create) => {
+                if create.attachable {
+                    Reporter::notice(&Notices, "--attachable changes nothing without Swarm");
+                }
                 output::line(network::create(home, &create.request()?)?.id).map(|()| 0)
             }
             Self::Ls(ls) => ls.run(home),
@@ -162,6 +178,7 @@ impl Network {
                     container: connect.container.clone(),
                     addresses: addresses.into_iter().flatten().collect(),
                     aliases: connect.alias.clone(),
+                    links: connect.link.clone(),
                 };
                 network::connect(home, &request, &Notices)?;
                 Ok(0)
@@ -189,9 +206,22 @@ impl Create {
             ranges: self.ip_range.clone(),
             ipv6: self.ipv6,
             internal: self.internal,
+            attachable: self.attachable,
+            reserved: self.reserved()?,
             options: flags::pairs("--opt", &self.opt, false)?,
             labels: flags::pairs("--label", &self.label, true)?,
         })
+    }
+}
+
+impl Create {
+    fn reserved(&self) -> Result<BTreeMap<String, IpAddr>> {
+        let mut reserved = BTreeMap::new();
+        for (name, text) in flags::pairs("--aux-address", &self.aux_address, false)? {
+            let bad = |_| Error::flag("--aux-address", &text, "must be NAME=ADDRESS");
+            reserved.insert(name, text.parse().map_err(bad)?);
+        }
+        Ok(reserved)
     }
 }
 
@@ -237,7 +267,7 @@ impl Inspect {
 /// What Docker says of a network beside its name, id, driver and addresses.
 fn with_common(mut shown: Value) -> Value {
     let common = json!({
-        "Scope": "local", "EnableIPv4": true, "Attachable": false, "Ingress": false,
+        "Scope": "local", "EnableIPv4": true, "Ingress": false,
         "ConfigFrom": { "Network": "" }, "ConfigOnly": false,
     });
     if let (Some(shown), Value::Object(common)) = (shown.as_object_mut(), common) {
@@ -249,10 +279,10 @@ fn with_common(mut shown: Value) -> Value {
 /// What `inspect` tells of a network.
 pub(super) fn document(home: &Home, name: &str) -> Result<Value> {
     let NetworkDetails { network, endpoints } = network::inspect(home, name)?;
-    if network.driver != "bridge" {
+    if network.pools.is_empty() {
         return Ok(with_common(json!({
             "Name": network.name, "Id": network.id, "Created": "0001-01-01T00:00:00Z",
-            "Driver": network.driver, "EnableIPv6": false, "Internal": false,
+            "Driver": network.driver, "EnableIPv6": false, "Internal": false, "Attachable": false,
             "IPAM": { "Driver": "default", "Options": nil(Nil::Map), "Config": nil(Nil::List) },
             "Containers": {}, "Options": {}, "Labels": {},
         })));
@@ -279,12 +309,16 @@ pub(super) fn document(home: &Home, name: &str) -> Result<Value> {
         if let Some(range) = &pool.range {
             shown["IPRange"] = range.to_string().into();
         }
+        if !pool.reserved.is_empty() {
+            shown["AuxiliaryAddresses"] = json!(pool.reserved);
+        }
         shown
     });
     Ok(with_common(json!({
         "Name": network.name, "Id": network.id,
         "Created": husk_image::compose::rfc3339(network.created, 0),
-        "Driver": "bridge", "EnableIPv6": network.has_ipv6(), "Internal": network.internal,
+        "Driver": network.driver, "EnableIPv6": network.has_ipv6(), "Internal": network.internal,
+        "Attachable": network.attachable,
         "IPAM": {
             "Driver": "default", "Options": nil(Nil::Map), "Config": pools.collect::<Vec<_>>(),
         },

@@ -37,7 +37,7 @@ const NO_DAEMON: &str = "is not supported: husk has no daemon to connect to";
 
 /// Flags: their letter where Docker has one, a slash, and their name. That is also the id, which
 /// no flag of husk's own has.
-const FLAGS: [(Commands, &str, Kind); 62] = [
+const FLAGS: [(Commands, &str, Kind); 58] = [
     (&[""], "D/debug", HarmlessBool(true, "")),
     (&[""], "l/log-level", Harmless(&["debug", "info", "warn", "error", "fatal"], LOG_LEVELS)),
     (&[""], "c/context", Harmless(&["default"], NO_DAEMON)),
@@ -63,7 +63,6 @@ const FLAGS: [(Commands, &str, Kind); 62] = [
         "/kernel-memory",
         Refused("is no longer in the kernel (Linux 5.16); --memory includes it"),
     ),
-    (RUN, "/link", Refused("is Docker's legacy feature; put both containers on one network")),
     (RUN, "/link-local-ip", Refused("is not supported; --ip sets an address on the network")),
     (
         &["run", "create", "update"],
@@ -99,17 +98,26 @@ const FLAGS: [(Commands, &str, Kind); 62] = [
     (&["pull", "push"], "a/all-tags", Switch),
     (&["push", "save", "load", "import", "rmi", "history"], "/platform", Value),
     (&["images"], "/tree", Switch),
-    (NETWORK_CREATE, "/aux-address", Value),
     (NETWORK_CREATE, "/ipam-driver", Harmless(&["default"], "must be default")),
-    (NETWORK_CREATE, "/ipam-opt", Value),
+    (NETWORK_CREATE, "/ipam-opt", Refused("is for other IPAM drivers than default")),
     (NETWORK_CREATE, "/scope", Harmless(&["local"], "must be local")),
-    (NETWORK_CREATE, "/config-from", Value),
-    (NETWORK_CREATE, "/config-only", Switch),
-    (NETWORK_CREATE, "/attachable", Switch),
-    (NETWORK_CREATE, "/ingress", Switch),
-    (&["network connect"], "/driver-opt", Value),
-    (&["network connect"], "/link", Value),
-    (&["network connect"], "/link-local-ip", Value),
+    (NETWORK_CREATE, "/config-from", Refused("is for Swarm; give the settings here")),
+    (
+        NETWORK_CREATE,
+        "/config-only",
+        RefusedSwitch("is for Swarm; give the settings at each network"),
+    ),
+    (NETWORK_CREATE, "/ingress", RefusedSwitch("is for Swarm")),
+    (
+        &["network connect"],
+        "/driver-opt",
+        Refused("is not supported; set options at network create"),
+    ),
+    (
+        &["network connect"],
+        "/link-local-ip",
+        Refused("is not supported; --ip sets an address on the network"),
+    ),
     (
         &["volume create"],
         "o/opt",

@@ -79,7 +79,8 @@ mod ports;
 mod service;
 
 pub use error::{Error, Result};
-pub use ipam::lease::{Address, Attachment, Endpoint, format_mac, parse_mac};
+pub use ipam::lease::{Address, Attachment, Endpoint};
+pub use ipam::mac::{format_mac, parse_mac};
 pub use ipam::subnet::Subnet;
 pub use links::link::Mac;
 pub use links::netlink::Refusal;
@@ -88,6 +89,7 @@ pub use networks::mode::{Mode, network_name, network_value, parse_attachment};
 pub use networks::network::{
     DEFAULT_BRIDGE, DEFAULT_NETWORK, MAX_MTU, MIN_MTU, Network, NewNetwork, Pool,
 };
+pub use networks::options::{Driver, Settings};
 pub use networks::{BuiltIn, Networks, Request, Reservation};
 pub use ports::claim::Claim;
 pub use ports::proxy::{self, LoopbackProxy};

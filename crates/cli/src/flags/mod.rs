@@ -134,6 +134,9 @@ pub(super) struct Flags {
     /// Another name of the container on the first network
     #[arg(long, value_name = "NAME", visible_alias = "net-alias")]
     network_alias: Vec<String>,
+    /// Know another container on the first network by a name of one's own: CONTAINER[:ALIAS]
+    #[arg(long, value_name = "LINK")]
+    link: Vec<String>,
     /// IPv4 address on the first network
     #[arg(long, value_name = "ADDRESS")]
     ip: Option<std::net::Ipv4Addr>,

@@ -53,6 +53,7 @@ impl Flags {
             healthcheck: self.health.check()?,
             networks: networks?,
             aliases: self.network_alias.clone(),
+            links: self.link.clone(),
             addresses: addresses.into_iter().flatten().collect(),
             host_config: HostConfig {
                 binds: mounts::binds(&self.volume)?,

@@ -81,6 +81,7 @@ fields! {
     Hostname = "Hostname",
     IpcMode = "HostConfig.IpcMode",
     Labels = "Labels",
+    Links = "HostConfig.Links",
     LogConfig = "HostConfig.LogConfig.Config",
     /// How many files a log has.
     LogMaxFile = "HostConfig.LogConfig.Config.max-file",

@@ -21,6 +21,8 @@ pub struct ConnectRequest {
     pub addresses: Vec<IpAddr>,
     /// Names beside the container's own that others on the network find it by.
     pub aliases: Vec<String>,
+    /// `CONTAINER[:ALIAS]`: names that it alone finds others by.
+    pub links: Vec<String>,
 }
 
 /// Which container is to leave which network.
@@ -34,6 +36,12 @@ pub struct DisconnectRequest {
     pub force: bool,
 }
 
+/// `CONTAINER[:ALIAS]` with its alias.
+fn linked(text: &str) -> Result<String> {
+    let value = husk_net::parse_attachment(&format!("name=any,link={text}"))?;
+    Ok(value.links.into_iter().next().unwrap_or_default())
+}
+
 /// Connects a container, at once if it runs, and at each of its starts.
 ///
 /// # Errors
@@ -43,6 +51,7 @@ pub fn connect(home: &Home, request: &ConnectRequest, reporter: &dyn Reporter) -
         network: home.networks()?.inspect(&request.network)?.name,
         addresses: request.addresses.clone(),
         aliases: request.aliases.clone(),
+        links: request.links.iter().map(|link| linked(link)).collect::<Result<_>>()?,
         ..Attachment::default()
     };
     let container = Container::find(home, &request.container)?;

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use husk_net::{NewNetwork, Subnet};
+use husk_net::{Driver, NewNetwork, Subnet};
 
 use super::Network;
-use crate::error::{Error, Field, Result};
+use crate::error::{Error, Result};
 use crate::events::Journal;
 use crate::home::Home;
 
@@ -15,7 +15,7 @@ use crate::home::Home;
 pub struct CreateRequest {
     /// Its name.
     pub name: String,
-    /// `bridge`, which an empty one means too.
+    /// `bridge`, which an empty one means too, `macvlan` or `ipvlan`.
     pub driver: String,
     /// At most one of each family; an IPv4 subnet is chosen where none is given.
     pub subnets: Vec<Subnet>,
@@ -27,7 +27,11 @@ pub struct CreateRequest {
     pub ipv6: Option<bool>,
     /// No way out of the network and none in.
     pub internal: bool,
-    /// Options of the driver: `mtu` or `com.docker.network.driver.mtu`, in bytes.
+    /// Addresses in the subnets that no container is given, and what they are for.
+    pub reserved: BTreeMap<String, IpAddr>,
+    /// Means something to Swarm alone; it is remembered.
+    pub attachable: bool,
+    /// Options of the driver, by Docker's names (see [`husk_net::Settings`]).
     pub options: BTreeMap<String, String>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
@@ -44,22 +48,7 @@ pub fn create(home: &Home, request: &CreateRequest) -> Result<Network> {
             "custom networks require root; use --network pasta, host or none",
         ));
     }
-    if !["", "bridge"].contains(&request.driver.as_str()) {
-        let problem = "must be bridge, the only network driver";
-        return Err(Error::field(Field::Driver, &request.driver, problem));
-    }
-    let mut mtu = None;
-    for (name, value) in &request.options {
-        if name != "mtu" && name != "com.docker.network.driver.mtu" {
-            return Err(Error::field(
-                Field::DriverOptions,
-                name,
-                "unsupported option; only mtu is supported",
-            ));
-        }
-        let number = value.parse();
-        mtu = Some(number.map_err(|_| Error::field(Field::DriverMtu, value, "must be a number"))?);
-    }
+    let driver = Driver::from_name(&request.driver)?;
     let new = NewNetwork {
         name: request.name.clone(),
         subnets: request.subnets.clone(),
@@ -67,10 +56,14 @@ pub fn create(home: &Home, request: &CreateRequest) -> Result<Network> {
         ranges: request.ranges.clone(),
         ipv6: request.ipv6,
         internal: request.internal,
-        mtu,
+        mtu: None,
+        driver,
+        options: request.options.clone(),
+        reserved: request.reserved.clone(),
+        attachable: request.attachable,
         labels: request.labels.clone(),
     };
     let network = home.networks()?.create(&new)?;
-    Journal::of(home).network("create", &network.id, &network.name, "bridge");
+    Journal::of(home).network("create", &network.id, &network.name, driver.name());
     Ok(network.into())
 }

@@ -16,7 +16,7 @@ pub struct Network {
     pub id: String,
     /// Its name.
     pub name: String,
-    /// `bridge`, `host` or `null`.
+    /// `bridge`, `macvlan`, `ipvlan`, `host` or `null`.
     pub driver: String,
     /// Seconds since 1970; 0 of those that every host has.
     pub created: u64,
@@ -24,7 +24,9 @@ pub struct Network {
     pub internal: bool,
     /// Subnets and gateways, IPv4 first.
     pub pools: Vec<Pool>,
-    /// Options of the driver in effect, by Docker's names.
+    /// `--attachable`, which says something to Swarm alone.
+    pub attachable: bool,
+    /// Options of the driver as they were given; of the default network those in effect.
     pub options: BTreeMap<String, String>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
@@ -51,16 +53,25 @@ pub struct NetworkDetails {
 
 impl From<husk_net::Network> for Network {
     fn from(network: husk_net::Network) -> Self {
-        let mut options =
-            BTreeMap::from([("com.docker.network.bridge.name".to_owned(), network.bridge)]);
+        let mut options = network.options;
+        if network.name == DEFAULT_NETWORK {
+            let name = |rest| format!("com.docker.network.{rest}");
+            options.extend([
+                (name("bridge.default_bridge"), "true".to_owned()),
+                (name("bridge.enable_icc"), "true".to_owned()),
+                (name("bridge.enable_ip_masquerade"), "true".to_owned()),
+                (name("bridge.name"), network.bridge),
+            ]);
+        }
         if let Some(mtu) = network.mtu {
-            options.insert("com.docker.network.driver.mtu".to_owned(), mtu.to_string());
+            options.entry("com.docker.network.driver.mtu".to_owned()).or_insert(mtu.to_string());
         }
         Self {
             custom: network.name != DEFAULT_NETWORK,
             id: network.id,
             name: network.name,
-            driver: "bridge".to_owned(),
+            driver: network.driver.name().to_owned(),
+            attachable: network.attachable,
             created: network.created,
             internal: network.internal,
             pools: network.pools,
@@ -78,6 +89,7 @@ impl From<BuiltIn> for Network {
             driver: network.driver.to_owned(),
             created: 0,
             internal: false,
+            attachable: false,
             pools: Vec::new(),
             options: BTreeMap::new(),
             labels: BTreeMap::new(),

@@ -12,6 +12,8 @@ use crate::networks::network::DEFAULT_NETWORK;
 pub(super) struct Zone {
     /// The networks with the endpoints on each.
     networks: Vec<(String, Vec<Endpoint>)>,
+    /// The asking container's own `TARGET:ALIAS` on each.
+    links: Vec<Vec<String>>,
 }
 
 impl Zone {
@@ -30,13 +32,24 @@ impl Zone {
         let on = |network: &str| {
             endpoints.iter().filter(|e| e.network == network).cloned().collect::<Vec<_>>()
         };
-        Self { networks: own.iter().map(|e| (e.network.clone(), on(&e.network))).collect() }
+        Self {
+            networks: own.iter().map(|e| (e.network.clone(), on(&e.network))).collect(),
+            links: own.iter().map(|e| e.links.clone()).collect(),
+        }
     }
 
-    /// The addresses of a name, `None` if it is no container's. `a.b` is first a name in
-    /// every network, then `a` in network `b`.
+    /// The addresses of a name, `None` if it is no container's. The container's own links come
+    /// first. `a.b` is first a name in every network, then `a` in network `b`.
     pub(super) fn addresses(&self, name: &str) -> Option<Vec<IpAddr>> {
-        let everywhere = self.networks.iter().find_map(|(_, endpoints)| find(endpoints, name));
+        let linked = self.networks.iter().zip(&self.links).find_map(|((_, endpoints), links)| {
+            let of_name = |(target, alias): (&str, &str)| {
+                alias.eq_ignore_ascii_case(name).then_some(target.to_owned())
+            };
+            let target = links.iter().find_map(|link| link.split_once(':').and_then(of_name))?;
+            find(endpoints, &target)
+        });
+        let anywhere = || self.networks.iter().find_map(|(_, endpoints)| find(endpoints, name));
+        let everywhere = linked.or_else(anywhere);
         everywhere.or_else(|| {
             name.match_indices('.').rev().find_map(|(dot, _)| {
                 let (name, network) = (name.get(..dot)?, name.get(dot + 1..)?);
@@ -103,6 +116,7 @@ mod tests {
             container: container.repeat(8),
             name: format!("name-{container}"),
             aliases: aliases.iter().map(|&a| a.to_owned()).collect(),
+            links: Vec::new(),
             interface: if network == "app" { "eth0" } else { "eth1" }.to_owned(),
             host_interface: String::new(),
             mac: [0; 6],

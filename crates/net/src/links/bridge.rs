@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
-use crate::ipam::lease::{Endpoint, bridge_mac};
+use crate::ipam::lease::Endpoint;
+use crate::ipam::mac::bridge_mac;
 use crate::links::link::{self, Link, VethPair};
 use crate::links::netlink::{Refusal, Socket};
 use crate::links::netns::NetNs;
@@ -35,6 +36,16 @@ pub(crate) fn validate(
                 "belongs to another husk installation on this host (alias \"{owner}\"): \
                  stop its containers, or use a network of another name"
             ),
+        });
+    }
+    if network.settings().bridge.is_some()
+        && present.as_ref().is_some_and(|one| one.alias.is_none())
+    {
+        return Err(Error::Invalid {
+            property: "bridge",
+            value: network.bridge.clone(),
+            reason: "the host has a link of this name that husk did not make: choose another name"
+                .to_owned(),
         });
     }
     if let Some(link) = present.filter(|link| link.kind != "bridge") {
@@ -106,12 +117,13 @@ fn uplink_mtu(socket: &mut Socket) -> Result<u32> {
     Ok(mtu.unwrap_or(DEFAULT_MTU).clamp(crate::MIN_MTU, crate::MAX_MTU))
 }
 
-/// Connects a container's namespace to the bridge.
+/// Connects a container's namespace to the bridge; an isolated one does not reach the others.
 pub(crate) fn set_up(
     endpoint: &Endpoint,
     bridge: &Link,
     socket: &mut Socket,
     netns: &NetNs,
+    is_isolated: bool,
     notices: &mut Vec<String>,
 ) -> Result<()> {
     let wants_ipv6 = endpoint.address(true).is_some();
@@ -130,6 +142,9 @@ pub(crate) fn set_up(
         // came from.
         link::set_hairpin(socket, port.index, host)?;
     }
+    if is_isolated {
+        link::set_isolated(socket, port.index, host)?;
+    }
     link::set_up(socket, port.index, host)?;
     configure(endpoint, &mut inside, netns, has_ipv6, notices)?;
     link::wait_until_it_works(socket, port.index, Socket::link_events)?;
@@ -138,7 +153,7 @@ pub(crate) fn set_up(
 }
 
 /// Runs inside: loopback, and settings that the new link is to begin with.
-fn enter_container(wants_ipv6: bool) -> Result<(Socket, bool)> {
+pub(super) fn enter_container(wants_ipv6: bool) -> Result<(Socket, bool)> {
     let mut socket = Socket::route()?;
     if let Some(lo) = link::find(&mut socket, "lo")?.filter(|lo| !lo.up) {
         link::set_up(&mut socket, lo.index, "lo")?;
@@ -176,7 +191,7 @@ fn add_pair(endpoint: &Endpoint, bridge: &Link, socket: &mut Socket, netns: &Net
     })
 }
 
-fn configure(
+pub(super) fn configure(
     endpoint: &Endpoint,
     inside: &mut Socket,
     netns: &NetNs,
@@ -232,7 +247,10 @@ fn filters_bridged_packets() -> Result<bool> {
 
 /// Removes an endpoint's links; a namespace that is gone has taken them along.
 pub(crate) fn tear_down(endpoint: &Endpoint, socket: &mut Socket) -> Result<()> {
-    remove_port(endpoint, socket).map(drop)
+    match endpoint.has_port() {
+        true => remove_port(endpoint, socket).map(drop),
+        false => Ok(()),
+    }
 }
 
 fn port_alias(endpoint: &Endpoint) -> String {

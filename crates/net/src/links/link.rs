@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use crate::error::Result;
 use crate::links::netlink::{Refusal, Socket, attribute, attributes, string};
 
-const RTM_NEWLINK: u16 = 16;
+pub(super) const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const RTM_GETLINK: u16 = 18;
 const IFINFOMSG: usize = 16;
@@ -63,7 +63,7 @@ pub(crate) struct VethPair<'a, N: AsFd> {
     pub(crate) netns: &'a N,
 }
 
-fn emit(message: &impl Emitable) -> Vec<u8> {
+pub(super) fn emit(message: &impl Emitable) -> Vec<u8> {
     let mut bytes = vec![0; message.buffer_len()];
     message.emit(&mut bytes);
     bytes
@@ -237,6 +237,19 @@ pub(crate) fn set_hairpin(socket: &mut Socket, index: u32, name: &str) -> Result
     socket
         .request(RTM_NEWLINK, 0, &emit(&message))
         .map_err(|refusal| refusal.into_error("set hairpin mode of", name))
+}
+
+/// Keeps a bridge from passing frames from this port to others that are set so.
+pub(crate) fn set_isolated(socket: &mut Socket, index: u32, name: &str) -> Result<()> {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.attributes = vec![LinkAttribute::LinkInfo(vec![
+        LinkInfo::PortKind(InfoPortKind::Bridge),
+        LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::Isolated(true)])),
+    ])];
+    socket
+        .request(RTM_NEWLINK, 0, &emit(&message))
+        .map_err(|refusal| refusal.into_error("isolate bridge port", name))
 }
 
 /// Removes a link, and with one end of a veth pair the other. That there is no

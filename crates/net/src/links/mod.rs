@@ -8,3 +8,4 @@ pub(crate) mod netlink;
 pub(crate) mod netns;
 pub(crate) mod route;
 pub(crate) mod sysctl;
+pub(crate) mod vlan;

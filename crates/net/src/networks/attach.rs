@@ -8,10 +8,11 @@ use crate::ipam::lease::{Attachment, Claimant, Endpoint};
 use crate::links::forwarding::Change;
 use crate::links::netlink::Socket;
 use crate::links::netns::NetNs;
-use crate::links::{bridge, forwarding, link};
+use crate::links::{bridge, forwarding, link, vlan};
 use crate::networks::installation::lock_host;
 use crate::networks::json_file::Lock;
 use crate::networks::network::{DEFAULT_BRIDGE, Network};
+use crate::networks::options::Driver;
 use crate::nft::firewall;
 use crate::nft::ports::{self, ForeignPort};
 use crate::nft::sources;
@@ -61,6 +62,11 @@ impl Reservation {
     #[must_use]
     pub fn claims(&self) -> &[Claim] {
         &self.held.claims
+    }
+
+    /// Lets go of the sockets that hold the ports: what serves them has them by now.
+    pub fn release_ports(&mut self) {
+        self.held.sockets.clear();
     }
 }
 
@@ -114,6 +120,10 @@ impl Networks {
         notices: &mut Vec<String>,
     ) -> Result<Network> {
         let mut network = self.store.get_or_default(name, &self.installation)?;
+        if network.driver != Driver::Bridge {
+            vlan::check_parent(&network, socket)?;
+            return Ok(usable(network));
+        }
         let is_unsettled = network.bridge == DEFAULT_BRIDGE
             && self.installation.default_bridge(&network.id) != DEFAULT_BRIDGE;
         if is_unsettled || link::find(socket, &network.bridge)?.is_none() {
@@ -272,6 +282,11 @@ impl Networks {
     ) -> Result<()> {
         let network = usable(self.store.get(&endpoint.network)?);
         let notices = &mut effects.notices;
+        if network.driver != Driver::Bridge {
+            let _lock = self.leases.lock(&network.name)?;
+            let (own, route) = (&self.installation, &mut host.route);
+            return vlan::set_up(&network, endpoint, own, route, netns, notices);
+        }
         let link = {
             let _lock = self.leases.lock(&network.name)?;
             let (link, created) =
@@ -297,7 +312,8 @@ impl Networks {
             let all = || self.leases.all();
             sources::check(&mut host.netfilter, &self.installation.table(), endpoint, all)?;
         }
-        bridge::set_up(endpoint, &link, &mut host.route, netns, notices)
+        let is_isolated = !network.settings().icc;
+        bridge::set_up(endpoint, &link, &mut host.route, netns, is_isolated, notices)
     }
 
     /// Whether a container could be given an attachment's addresses, as far as its network
@@ -363,6 +379,11 @@ fn refuse_unpublishable(
     let reason = match first {
         None => "the container is on no network of its own".to_owned(),
         Some(network) if network.internal => format!("network {} is internal", network.name),
+        Some(network) if network.driver != Driver::Bridge => format!(
+            "network {} is a {}: its containers are reached at their own addresses",
+            network.name,
+            network.driver.name()
+        ),
         Some(_) => return Ok(()),
     };
     let port = publish.container_ports.start();

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use super::{Host, Networks, refused};
 use crate::error::{Error, Failures, Result};
 use crate::ipam::lease::Endpoint;
-use crate::links::bridge;
 use crate::links::netns::NetNs;
+use crate::links::{bridge, vlan};
 use crate::networks::json_file::Lock;
 use crate::networks::network::Network;
+use crate::networks::options::Driver;
 use crate::nft::sources;
 use crate::nft::{firewall, guard};
 use crate::ports::claim::Claim;
@@ -43,6 +44,9 @@ impl Networks {
         });
         if !claims.is_empty() {
             failures.note(self.unpublish(container, &claims, &mut host));
+        }
+        if !endpoint.has_port() {
+            failures.note(vlan::leave(&endpoint, netns));
         }
         failures.note(self.tear_down_endpoint(&endpoint, &mut host));
         if endpoint.default_route {
@@ -146,7 +150,7 @@ impl Networks {
     pub(super) fn tear_down_endpoint(&self, endpoint: &Endpoint, host: &mut Host) -> Result<()> {
         let _lock = self.leases.lock(&endpoint.network)?;
         bridge::tear_down(endpoint, &mut host.route)?;
-        {
+        if endpoint.has_port() {
             let _rules = Lock::exclusive(&self.rules_lock)?;
             sources::forget(&mut host.netfilter, &self.installation.table(), endpoint)
                 .map_err(refused(&endpoint.name))?;
@@ -172,6 +176,10 @@ impl Networks {
 
     /// The bridge and the rules, with the last endpoint.
     fn tear_down_network(&self, network: &Network, last: &Endpoint, host: &mut Host) -> Result<()> {
+        if network.driver != Driver::Bridge {
+            vlan::tear_down(network, &self.installation, &mut host.route)?;
+            return self.leases.remove(&last.network, &last.container).map(drop);
+        }
         bridge::tear_down_bridge(network, &mut host.route)?;
         // Whoever watches the rules puts them back as long as the endpoint is written down.
         let _rules = Lock::exclusive(&self.rules_lock)?;

@@ -6,6 +6,7 @@ pub(crate) mod installation;
 pub(crate) mod json_file;
 pub(crate) mod mode;
 pub(crate) mod network;
+pub(crate) mod options;
 pub(crate) mod store;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use crate::links::{forwarding, sysctl};
 use crate::networks::installation::Installation;
 use crate::networks::json_file::Lock;
 use crate::networks::network::{DEFAULT_NETWORK, Network, NewNetwork, validate_name};
+use crate::networks::options::Driver;
 use crate::networks::store::Store;
 use crate::nft::firewall;
 use crate::nft::sources;
@@ -257,7 +259,8 @@ impl Networks {
     fn networks_in_use(&self) -> Result<Vec<Network>> {
         let mut networks = Vec::new();
         for network in self.store.list()? {
-            if !self.leases.endpoints(&network.name)?.is_empty() {
+            let is_bridge = network.driver == Driver::Bridge;
+            if is_bridge && !self.leases.endpoints(&network.name)?.is_empty() {
                 networks.push(usable(network));
             }
         }
@@ -302,7 +305,8 @@ impl Networks {
             table.install(&mut socket, true, networks, &claims).map_err(&failed)?;
         }
         if always || !sources::is_whole(&mut socket, table.name()).map_err(&failed)? {
-            let endpoints = self.leases.all()?;
+            let mut endpoints = self.leases.all()?;
+            endpoints.retain(Endpoint::has_port);
             sources::install(&mut socket, table.name(), &endpoints).map_err(&failed)?;
         }
         firewall::admit(&mut socket, networks, notices)

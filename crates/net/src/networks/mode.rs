@@ -2,7 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::etc_files::validate_hostname;
-use crate::ipam::lease::{Attachment, parse_mac};
+use crate::ipam::lease::Attachment;
+use crate::ipam::mac::parse_mac;
 use crate::networks::network::{DEFAULT_NETWORK, validate_name};
 
 /// The network of a container.
@@ -70,10 +71,11 @@ impl Mode {
             if networks.iter().any(|n: &Attachment| n.network == name) {
                 return refuse(value, "is given twice");
             }
-            if name == DEFAULT_NETWORK && !attachment.aliases.is_empty() {
+            let has_names = !attachment.aliases.is_empty() || !attachment.links.is_empty();
+            if name == DEFAULT_NETWORK && has_names {
                 return refuse(
                     value,
-                    "takes no alias: containers on it have no names; create a network",
+                    "takes no alias and no link: containers on it have no names; create a network",
                 );
             }
             networks.push(Attachment { network: name.to_owned(), ..attachment.clone() });
@@ -129,10 +131,18 @@ pub fn parse_attachment(value: &str) -> Result<Attachment> {
                 validate_hostname(text).map_err(|_| invalid("is not a host name"))?;
                 attachment.aliases.push(text.to_owned());
             }
+            "link" => {
+                let (target, alias) = text.split_once(':').unwrap_or((text, text));
+                validate_hostname(alias).map_err(|_| invalid("is not CONTAINER[:ALIAS]"))?;
+                if target.is_empty() {
+                    return Err(invalid("is not CONTAINER[:ALIAS]"));
+                }
+                attachment.links.push(format!("{target}:{alias}"));
+            }
             "driver-opt" | "link-local-ip" | "gw-priority" => {
                 return Err(invalid("is not supported yet"));
             }
-            _ => return Err(invalid("must be name, ip, ip6, mac-address or alias")),
+            _ => return Err(invalid("must be name, ip, ip6, mac-address, alias or link")),
         }
     }
     if attachment.network.is_empty() {
@@ -157,10 +167,13 @@ pub fn network_value(attachment: &Attachment) -> String {
         value.push_str(&format!(",{key}={address}"));
     }
     if let Some(mac) = attachment.mac {
-        value.push_str(&format!(",mac-address={}", crate::ipam::lease::format_mac(mac)));
+        value.push_str(&format!(",mac-address={}", crate::ipam::mac::format_mac(mac)));
     }
     for alias in &attachment.aliases {
         value.push_str(&format!(",alias={alias}"));
+    }
+    for link in &attachment.links {
+        value.push_str(&format!(",link={link}"));
     }
     value
 }
@@ -231,12 +244,12 @@ mod tests {
             (
                 &["name=a,speed=9"],
                 false,
-                "--network name=a,speed=9: \"speed=9\" must be name, ip, ip6, mac-address or alias",
+                "--network name=a,speed=9: \"speed=9\" must be name, ip, ip6, mac-address, alias or link",
             ),
             (
                 &["name=bridge,alias=db"],
                 false,
-                "--network name=bridge,alias=db: takes no alias: containers on it have no names; create a network",
+                "--network name=bridge,alias=db: takes no alias and no link: containers on it have no names; create a network",
             ),
             (
                 &["name=none,ip=10.0.0.1"],

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::ipam::subnet::Subnet;
+use crate::networks::options::{Driver, Settings};
 
 /// The name of the network that containers are on by default.
 pub const DEFAULT_NETWORK: &str = "bridge";
@@ -28,10 +29,13 @@ pub struct Pool {
     /// it is not the whole (`--ip-range`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range: Option<Subnet>,
+    /// Addresses that no container is given, and what they are for (`--aux-address`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reserved: BTreeMap<String, IpAddr>,
 }
 
 /// A network, as its file has it and `network inspect` shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
     /// Its name, unique.
     pub name: String,
@@ -39,7 +43,16 @@ pub struct Network {
     pub id: String,
     /// Seconds since 1970.
     pub created: u64,
-    /// The link of the bridge, at most 15 bytes.
+    /// What makes its links.
+    #[serde(default)]
+    pub driver: Driver,
+    /// The driver's options as they were given.
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
+    /// `--attachable`, which says something to Swarm alone.
+    #[serde(default)]
+    pub attachable: bool,
+    /// The link of the bridge, at most 15 bytes; empty where the driver makes none.
     pub bridge: String,
     /// At most one of each family, IPv4 first.
     pub pools: Vec<Pool>,
@@ -73,13 +86,27 @@ pub struct NewNetwork {
     pub ipv6: Option<bool>,
     /// `--internal`.
     pub internal: bool,
-    /// `--opt mtu=`, in bytes.
+    /// In bytes; `com.docker.network.driver.mtu` of `options` says the same.
     pub mtu: Option<u32>,
+    /// What makes its links.
+    pub driver: Driver,
+    /// Options of the driver, see [`Settings`].
+    pub options: BTreeMap<String, String>,
+    /// `--aux-address`, each in one of the subnets.
+    pub reserved: BTreeMap<String, IpAddr>,
+    /// `--attachable`.
+    pub attachable: bool,
     /// `--label`.
     pub labels: BTreeMap<String, String>,
 }
 
 impl Network {
+    /// What its options say; those of a file that was edited are as if they were not there.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        Settings::read(self.driver, &self.options).unwrap_or_default()
+    }
+
     /// The pool of a family.
     #[must_use]
     pub fn pool(&self, ipv6: bool) -> Option<&Pool> {
@@ -129,7 +156,10 @@ impl NewNetwork {
         if matches!(self.name.as_str(), "host" | "none" | "default" | "container" | "pasta") {
             return Err(Error::ReservedName { name: self.name.clone() });
         }
-        if let Some(mtu) = self.mtu.filter(|mtu| !(MIN_MTU..=MAX_MTU).contains(mtu)) {
+        let settings = Settings::read(self.driver, &self.options)?;
+        if let Some(mtu) =
+            self.mtu.or(settings.mtu).filter(|mtu| !(MIN_MTU..=MAX_MTU).contains(mtu))
+        {
             let reason = format!("must be {MIN_MTU} to {MAX_MTU} bytes");
             return Err(invalid("mtu", mtu, reason));
         }
@@ -157,6 +187,16 @@ impl NewNetwork {
                 return Err(invalid("--ip-range", range, "is in none of the given subnets"));
             }
         }
+        for (name, address) in &self.reserved {
+            if !self.subnets.iter().any(|subnet| subnet.contains(*address)) {
+                let value = format!("{name}={address}");
+                return Err(invalid("--aux-address", value, "is in none of the given subnets"));
+            }
+            if self.gateways.contains(address) {
+                let value = format!("{name}={address}");
+                return Err(invalid("--aux-address", value, "is the gateway"));
+            }
+        }
         Ok(())
     }
 
@@ -165,9 +205,22 @@ impl NewNetwork {
         let gateway = self.gateways.iter().copied().find(|g| subnet.contains(*g));
         Some(Pool {
             subnet,
-            gateway: gateway.or_else(|| subnet.nth(1))?,
+            gateway: gateway.or_else(|| self.free_gateway(&subnet))?,
             range: self.ranges.iter().copied().find(|r| subnet.contains(r.base())),
+            reserved: self
+                .reserved
+                .iter()
+                .filter(|(_, address)| subnet.contains(**address))
+                .map(|(name, address)| (name.clone(), *address))
+                .collect(),
         })
+    }
+
+    /// The first address that is not reserved.
+    fn free_gateway(&self, subnet: &Subnet) -> Option<IpAddr> {
+        let (low, high) = subnet.host_offsets();
+        let mut hosts = (low.max(1)..=high).filter_map(|offset| subnet.nth(offset));
+        hosts.find(|address| self.reserved.values().all(|reserved| reserved != address))
     }
 }
 

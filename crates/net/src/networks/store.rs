@@ -16,12 +16,13 @@ use crate::ipam::subnet::Subnet;
 use crate::links::address;
 use crate::links::netlink::Socket;
 use crate::links::route::{self, Route};
-use crate::links::{link, sysctl};
+use crate::links::{link, sysctl, vlan};
 use crate::networks::installation::{Installation, bridge_name, random_hex};
 use crate::networks::json_file::{self, Lock};
 use crate::networks::network::{
     DEFAULT_BRIDGE, DEFAULT_NETWORK, Network, NewNetwork, Pool, validate_name,
 };
+use crate::networks::options::{Driver, Settings};
 
 /// Where definitions are kept. Holds no descriptor; every call reads the files anew.
 #[derive(Debug, Clone)]
@@ -106,11 +107,24 @@ impl Store {
         if json_file::read::<Network>(&self.path(&request.name))?.is_some() {
             return Err(Error::NetworkExists { name: request.name.clone() });
         }
-        let taken = Taken::on_this_host(&self.list()?)?;
+        let others = self.list()?;
+        let settings = Settings::read(request.driver, &request.options)?;
+        if let Some(bridge) = &settings.bridge {
+            refuse_bridge(bridge, &others)?;
+        }
+        let mut taken = Taken::on_this_host(&others)?;
+        if request.driver != Driver::Bridge {
+            // Its containers are on the host's own network, with the host's own subnet.
+            taken.routes.clear();
+        }
         let id = random_hex(32)?;
-        let bridge = match request.name.as_str() {
-            DEFAULT_NETWORK => installation.default_bridge(&id),
-            _ => bridge_name(&id),
+        let bridge = match (request.driver, settings.bridge) {
+            (Driver::Bridge, Some(bridge)) => bridge,
+            (Driver::Bridge, None) if request.name == DEFAULT_NETWORK => {
+                installation.default_bridge(&id)
+            }
+            (Driver::Bridge, None) => bridge_name(&id),
+            (Driver::Macvlan | Driver::Ipvlan, _) => String::new(),
         };
         let network = Network {
             name: request.name.clone(),
@@ -120,9 +134,15 @@ impl Store {
             pools: choose_pools(request, &taken)?,
             chosen: request.subnets.is_empty(),
             internal: request.internal,
-            mtu: request.mtu,
+            mtu: request.mtu.or(settings.mtu),
             labels: request.labels.clone(),
+            driver: request.driver,
+            options: request.options.clone(),
+            attachable: request.attachable,
         };
+        if network.driver != Driver::Bridge {
+            vlan::check_parent(&network, &mut Socket::route()?)?;
+        }
         json_file::write_durably(&self.path(&network.name), &network)?;
         Ok(network)
     }
@@ -173,6 +193,23 @@ impl Store {
     pub(crate) fn remove(&self, name: &str) -> Result<()> {
         json_file::remove(&self.path(name))
     }
+}
+
+/// A bridge of another network, or a link that the host has, is not taken over.
+fn refuse_bridge(bridge: &str, others: &[Network]) -> Result<()> {
+    let other = others.iter().find(|network| network.bridge == bridge);
+    let reason = match other {
+        Some(network) => format!("is the bridge of network {}", network.name),
+        None if link::find(&mut Socket::route()?, bridge)?.is_some() => {
+            "the host has a link of this name: choose another".to_owned()
+        }
+        None => return Ok(()),
+    };
+    Err(Error::Invalid {
+        property: "driver option",
+        value: format!("com.docker.network.bridge.name={bridge}"),
+        reason,
+    })
 }
 
 fn random(bytes: &mut [u8]) -> Result<()> {
@@ -275,6 +312,8 @@ fn choose_pools(request: &NewNetwork, taken: &Taken) -> Result<Vec<Pool>> {
     match (given(true), request.ipv6) {
         (Some(subnet), _) => subnets.push(subnet),
         (None, Some(false)) => {}
+        // The host's own network has those that it has.
+        (None, None) if request.driver != Driver::Bridge => {}
         (None, wanted) => {
             if sysctl::has_ipv6() {
                 subnets.push(choose_ipv6(taken)?);

@@ -15,18 +15,14 @@ use crate::ports::publish::Protocol;
 fn network(name: &str, internal: bool) -> Network {
     let pool = |subnet: &str| {
         let subnet: crate::Subnet = subnet.parse().unwrap();
-        Pool { subnet, gateway: subnet.nth(1).unwrap(), range: None }
+        Pool { subnet, gateway: subnet.nth(1).unwrap(), range: None, reserved: Default::default() }
     };
     Network {
         name: name.to_owned(),
-        id: String::new(),
-        created: 0,
         bridge: format!("husk-{name}"),
         pools: vec![pool("10.214.0.0/16"), pool("fd12:3456:789a::/64")],
-        chosen: false,
         internal,
-        mtu: None,
-        labels: Default::default(),
+        ..Network::default()
     }
 }
 

@@ -189,7 +189,9 @@ fn network_rules(network: &Network) -> Vec<(&'static str, Vec<Rule>)> {
         Rule::new().oifname(bridge).verdict(&Verdict::Return),
         Rule::new().published().verdict(&Verdict::Return),
     ];
-    outward.extend(subnets().map(|s| Rule::new().saddr(s).masquerade()));
+    if network.settings().masquerade {
+        outward.extend(subnets().map(|s| Rule::new().saddr(s).masquerade()));
+    }
     let hairpin = hairpin.collect();
     vec![("source", source), ("hairpin", hairpin), ("outward", outward), ("inward", inward)]
 }

@@ -80,6 +80,8 @@ pub struct ContainerRequest {
     pub networks: Vec<Attachment>,
     /// Other names on the first network.
     pub aliases: Vec<String>,
+    /// `CONTAINER[:ALIAS]`: names that it alone finds others on the first network by.
+    pub links: Vec<String>,
     /// Addresses on the first network.
     pub addresses: Vec<IpAddr>,
     /// How it runs on this host.

@@ -127,11 +127,12 @@ impl ContainerRequest {
     fn networks(&self) -> Result<Vec<String>> {
         let mut values: Vec<String> = self.networks.iter().map(network_value).collect();
         let mode = Mode::parse(&values, is_rootless())?;
-        let Some(alias) = self.aliases.first() else { return Ok(values) };
+        let Some(alias) = self.aliases.first().or(self.links.first()) else { return Ok(values) };
         match mode {
             Mode::Networks(mut attachments) if !values.is_empty() => {
                 if let (Some(first), Some(value)) = (attachments.first_mut(), values.first_mut()) {
                     first.aliases.extend(self.aliases.iter().cloned());
+                    first.links.extend(self.links.iter().cloned());
                     *value = network_value(first);
                 }
                 Mode::parse(&values, is_rootless())?;
@@ -140,7 +141,11 @@ impl ContainerRequest {
             _ => {
                 let problem = Problem::from("needs ").field(Field::NetworkMode);
                 let problem = problem.text(" with a network of yours");
-                Err(Error::field(Field::EndpointAliases, alias, problem))
+                let field = match self.aliases.is_empty() {
+                    true => Field::Links,
+                    false => Field::EndpointAliases,
+                };
+                Err(Error::field(field, alias, problem))
             }
         }
     }
