@@ -309,7 +309,7 @@ fn another_user_in_a_container_has_its_own_groups() {
 fn what_cannot_be_honoured_is_refused_with_its_reason() {
     let engine = engine!(new);
     for (flags, reason) in [
-        (&["--link", "db"][..], "put both containers on one network"),
+        (&["--link", "db"][..], "needs --network with a network of yours"),
         (&["--gpus", "all"], "pass the device nodes with --device"),
         (&["--network-alias", "x"], "needs --network with a network of yours"),
         (&["--storage-opt", "size=1g"], "quotas"),

@@ -1,5 +1,8 @@
 //! A container's network: what its namespace is, who connects it, and undoing that.
 
+pub(crate) mod joiners;
+
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
@@ -8,6 +11,7 @@ use husk_net::pasta::{self, Pasta};
 use husk_net::{
     Attachment, Claim, Endpoint, Mode, NetNs, Networks, Publish, Request, Reservation, Service, dns,
 };
+use husk_spec::NamespaceType;
 
 use crate::container::Container;
 use crate::container::config::Config;
@@ -17,13 +21,17 @@ use crate::events::{Journal, NetworkName};
 use crate::home::Home;
 use crate::lock::Lock;
 use crate::rootless::is_rootless;
+use crate::settings::Settings;
 use crate::spec::Network;
+use joiners::Membership;
 
 /// The network of a container that is about to be made.
 #[derive(Debug)]
 pub enum Connection {
     /// There is nothing to connect.
     Plain(Network),
+    /// A namespace of an earlier run with nothing but loopback, which others are in.
+    Rejoined(NetNs),
     /// Another container's namespace.
     Joined {
         /// The namespace's file in /proc.
@@ -35,6 +43,8 @@ pub enum Connection {
     },
     /// Addresses and ports on networks of ours, and the namespace to be connected.
     Reserved(Box<Networks>, Reservation, NetNs),
+    /// The same of an earlier run, connected all the time: others are in the namespace.
+    Kept(Reservation, NetNs),
     /// Without root: pasta, which writes its pid to the file.
     Pasta {
         /// The published ports.
@@ -43,6 +53,8 @@ pub enum Connection {
         pid_file: PathBuf,
         /// See [`Pasta::forward_dns`].
         forward_dns: bool,
+        /// The namespace of an earlier run, where others are in it.
+        namespace: Option<NetNs>,
     },
 }
 
@@ -51,16 +63,19 @@ fn pasta_pid_file(run: &Path) -> PathBuf {
 }
 
 impl Connection {
-    /// Looks up and reserves what the flags ask for; nothing is connected yet.
+    /// Looks up and reserves what the flags ask for; nothing is connected yet. The namespace of
+    /// an earlier run is used again where others are in it.
     ///
     /// # Errors
     /// What is not there, in use, or cannot be combined.
-    pub fn prepare(
+    pub(crate) fn prepare(
         home: &Home,
         container: &Container,
+        membership: &mut Membership,
         notice: &mut dyn FnMut(String),
     ) -> Result<Self> {
         let config = &container.record.config;
+        let kept = || joiners::kept(home, container, NamespaceType::Network).map(NetNs::from);
         let discard_publishes = |mode: &str, notice: &mut dyn FnMut(String)| {
             if !config.publishes.is_empty() {
                 notice(format!("Published ports are discarded when using {mode} network mode"));
@@ -69,7 +84,7 @@ impl Connection {
         match Mode::parse(&config.networks, is_rootless())? {
             Mode::None => {
                 discard_publishes("none", notice);
-                Ok(Self::Plain(Network::Own))
+                Ok(kept().map_or(Self::Plain(Network::Own), Self::Rejoined))
             }
             Mode::Host => {
                 discard_publishes("host", notice);
@@ -78,18 +93,11 @@ impl Connection {
             Mode::Container(other) => {
                 refuse_own_settings(config)?;
                 let other = Container::find(home, &other)?;
-                let state = other.state()?;
-                match state.status {
-                    Status::Running => Ok(Self::Joined {
-                        path: format!("/proc/{}/ns/net", state.pid),
-                        directory: other.directory.clone(),
-                        hostname: hostname_of(&other),
-                    }),
-                    _ => Err(Error::other(format_args!(
-                        "--network container:{0}: container {0} is not running",
-                        other.record.name
-                    ))),
-                }
+                Ok(Self::Joined {
+                    path: membership.join(&other, container.id(), NamespaceType::Network)?,
+                    directory: other.directory.clone(),
+                    hostname: hostname_of(&other),
+                })
             }
             Mode::Pasta => {
                 // Before anything is made: without it there is no network.
@@ -99,18 +107,19 @@ impl Connection {
                 let ports = nets.reserve_ports(
                     container.id(),
                     &container.record.name,
-                    &publishes(container)?,
+                    &publishes(home, container, &nets)?,
                 )?;
                 let forward_dns =
                     config.dns.is_empty() || config.dns.contains(&pasta::DNS_FORWARDER);
                 let pid_file = pasta_pid_file(&container.run);
-                Ok(Self::Pasta { ports, pid_file, forward_dns })
+                Ok(Self::Pasta { ports, pid_file, forward_dns, namespace: kept() })
             }
             Mode::Networks(attachments) => {
                 let nets = home.networks()?;
                 reclaim(home, &nets, notice);
-                let reservation = nets.reserve(&request(container, attachments)?)?;
-                Ok(Self::Reserved(Box::new(nets), reservation, NetNs::make()?))
+                let reservation = nets.reserve(&request(home, &nets, container, attachments)?)?;
+                let netns = kept().map_or_else(NetNs::make, Ok)?;
+                Ok(Self::Reserved(Box::new(nets), reservation, netns))
             }
         }
     }
@@ -120,27 +129,45 @@ impl Connection {
         match self {
             Self::Plain(network) => network.clone(),
             Self::Joined { path, .. } => Network::Path(path.clone()),
-            Self::Reserved(.., netns) => {
+            Self::Reserved(.., netns)
+            | Self::Kept(_, netns)
+            | Self::Rejoined(netns)
+            | Self::Pasta { namespace: Some(netns), .. } => {
                 // By our own number: the runtime's own descriptors are others.
                 let (pid, fd) = (std::process::id(), netns.as_fd().as_raw_fd());
                 Network::Made(format!("/proc/{pid}/fd/{fd}"))
             }
-            Self::Pasta { .. } => Network::Own,
+            Self::Pasta { namespace: None, .. } => Network::Own,
+        }
+    }
+
+    /// What is to be kept until the next start of the same monitor, being connected: `None` where
+    /// there is nothing that outlives the program.
+    pub(crate) fn into_kept(self) -> Option<Self> {
+        match self {
+            Self::Reserved(_, mut reservation, netns) => {
+                reservation.release_ports();
+                Some(Self::Kept(reservation, netns))
+            }
+            kept @ Self::Kept(..) => Some(kept),
+            _ => None,
         }
     }
 
     /// Addresses on networks of ours.
     pub fn endpoints(&self) -> &[Endpoint] {
         match self {
-            Self::Reserved(_, reservation, _) => reservation.endpoints(),
-            Self::Plain(_) | Self::Joined { .. } | Self::Pasta { .. } => &[],
+            Self::Reserved(_, reservation, _) | Self::Kept(reservation, _) => {
+                reservation.endpoints()
+            }
+            Self::Plain(_) | Self::Rejoined(_) | Self::Joined { .. } | Self::Pasta { .. } => &[],
         }
     }
 
     fn claims(&self) -> &[Claim] {
         match self {
-            Self::Plain(_) | Self::Joined { .. } => &[],
-            Self::Reserved(_, reservation, _) => reservation.claims(),
+            Self::Plain(_) | Self::Rejoined(_) | Self::Joined { .. } => &[],
+            Self::Reserved(_, reservation, _) | Self::Kept(reservation, _) => reservation.claims(),
             Self::Pasta { ports, .. } => ports.claims(),
         }
     }
@@ -211,6 +238,18 @@ impl Connection {
     }
 }
 
+/// Whether a container's network as it was connected is what its record says by now.
+pub(crate) fn is_unchanged(before: &Config, now: &Config) -> bool {
+    let of = |config: &Config| {
+        let Config { networks, addresses, mac, publishes, exposed, publish_all, .. } =
+            config.clone();
+        let Config { dns, dns_search, dns_options, hostname, .. } = config.clone();
+        let names = (dns, dns_search, dns_options, hostname);
+        ((networks, addresses, mac), (publishes, exposed, publish_all), names)
+    };
+    of(before) == of(now)
+}
+
 /// Takes back addresses and ports of containers that ended unseen: a killed monitor has given
 /// none of them back, and their next start would be the first to do so.
 fn reclaim(home: &Home, nets: &Networks, notice: &mut dyn FnMut(String)) {
@@ -233,11 +272,30 @@ fn reclaim(home: &Home, nets: &Networks, notice: &mut dyn FnMut(String)) {
     }
 }
 
-fn publishes(container: &Container) -> Result<Vec<Publish>> {
+/// The published ports, with the address of the host that is meant where none is said.
+fn publishes(home: &Home, container: &Container, nets: &Networks) -> Result<Vec<Publish>> {
     let config = &container.record.config;
     let exposed = if config.publish_all { config.exposed.as_slice() } else { &[] };
-    let parse = |text: &String| Ok(text.parse::<Publish>()?);
-    config.publishes.iter().chain(exposed).map(parse).collect()
+    let mut all = Vec::new();
+    for text in config.publishes.iter().chain(exposed) {
+        all.push(text.parse::<Publish>()?);
+    }
+    if all.iter().any(|publish| publish.host_ip.is_none()) {
+        let address = publish_address(home, config, nets)?;
+        all.iter_mut().for_each(|publish| publish.host_ip = publish.host_ip.or(address));
+    }
+    Ok(all)
+}
+
+/// What the first network says, and what the settings say for all.
+fn publish_address(home: &Home, config: &Config, nets: &Networks) -> Result<Option<IpAddr>> {
+    if let Mode::Networks(attachments) = Mode::parse(&config.networks, is_rootless())?
+        && let Some(first) = attachments.first()
+        && let Some(address) = nets.inspect(&first.network)?.settings().host_binding
+    {
+        return Ok(Some(address.into()));
+    }
+    Ok(Settings::read(home)?.publish_address)
 }
 
 /// `--dns` and the like.
@@ -270,7 +328,12 @@ fn hostname_of(other: &Container) -> String {
 }
 
 /// `--ip`, `--ip6` and `--mac-address` are of the first network.
-fn request(container: &Container, mut attachments: Vec<Attachment>) -> Result<Request> {
+fn request(
+    home: &Home,
+    nets: &Networks,
+    container: &Container,
+    mut attachments: Vec<Attachment>,
+) -> Result<Request> {
     let config = &container.record.config;
     if let Some(first) = attachments.first_mut() {
         let mac = config.mac.as_deref().map(husk_net::parse_mac).transpose()?;
@@ -284,7 +347,7 @@ fn request(container: &Container, mut attachments: Vec<Attachment>) -> Result<Re
         container: container.id().to_owned(),
         name: container.record.name.clone(),
         attachments,
-        publishes: publishes(container)?,
+        publishes: publishes(home, container, nets)?,
         configures_network: configures_network(config),
     })
 }

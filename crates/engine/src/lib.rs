@@ -47,6 +47,7 @@ pub mod rootfs;
 pub mod rootless;
 pub mod runtime;
 pub mod secret;
+pub mod settings;
 pub mod spec;
 pub mod stats;
 pub mod stop;

@@ -42,7 +42,8 @@ const CONSOLE: &str = "console.sock";
 pub(super) struct Executed {
     pub(super) pid: Pid,
     pub(super) streams: Streams,
-    pub(super) proxy: Option<Service>,
+    /// Unless the network is one that was kept, and is served already.
+    pub(super) service: Option<Service>,
 }
 
 /// Makes the container of the bundle in its run directory, which is the current one, connects
@@ -54,24 +55,24 @@ pub(super) fn execute(
     notice: &mut dyn FnMut(String),
 ) -> Result<Executed> {
     let mut call = Call::new(runtime, container)?;
-    let proxy = match (Restore::take(container)?, runtime.is_own() && !network.needs_process()) {
+    let service = match (Restore::take(container)?, runtime.is_own() && !network.needs_process()) {
         (Some(restore), _) => {
-            let proxy = network.connect(&container.record.config, notice)?;
+            let service = network.connect(&container.record.config, notice)?;
             call.restore(&restore, notice)?;
-            proxy
+            service
         }
         (None, true) => call.run(network, notice)?,
         (None, false) => {
-            let proxy = network.connect(&container.record.config, notice)?;
+            let service = network.connect(&container.record.config, notice)?;
             call.create(notice)?;
             network
                 .connect_process(read_pid(&container.run.join("pid"))?.as_raw_nonzero().get())?;
             runtime.output(&["start", container.id()])?;
-            proxy
+            service
         }
     };
     let streams = call.streams()?;
-    Ok(Executed { pid: read_pid(&container.run.join("pid"))?, streams, proxy })
+    Ok(Executed { pid: read_pid(&container.run.join("pid"))?, streams, service })
 }
 
 /// A call of the runtime, with the program's standard streams.
@@ -135,9 +136,9 @@ impl<'a> Call<'a> {
         drop(hold);
         let ended = running.end(self.runtime);
         // Without a network husk-oci could only say that it was left alone.
-        let proxy = connected?;
+        let service = connected?;
         ended?.into_iter().for_each(notice);
-        Ok(proxy)
+        Ok(service)
     }
 
     fn begin(&mut self, command: &[&str]) -> Result<Logged> {

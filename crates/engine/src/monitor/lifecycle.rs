@@ -4,10 +4,13 @@
 use std::time::{Duration, Instant};
 
 use crate::clock;
+use crate::connection::joiners::{self, Membership};
+use crate::connection::{self, Connection};
 use crate::container::Container;
+use crate::container::config::Config;
 use crate::container::restart::BackOff;
 use crate::container::state::{State, Status};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::events::{self, container::End};
 use crate::home::Home;
 use crate::lock::Lock;
@@ -16,6 +19,7 @@ use crate::monitor::protocol::{self, Event};
 use crate::monitor::serve::{Rest, Server};
 use crate::monitor::start::{self, Started};
 use crate::runtime::Runtime;
+use husk_spec::NamespaceType;
 
 /// Between two looks whether the command that changes the container has finished.
 const LOCK_RETRY: Duration = Duration::from_millis(20);
@@ -38,13 +42,19 @@ pub(super) fn run(home: &Home, container: &mut Container, server: &mut Server) -
     let (mut back_off, mut count) = (BackOff::default(), 0);
     // Held while a restart of the monitor's own begins: no command changes the container then.
     let mut lock: Option<Lock> = None;
+    let mut kept = None;
     loop {
         let begin = Instant::now();
-        let mut state = run_once(home, container, server, count, lock.take())?;
+        let ran = run_once(home, container, server, count, lock.take(), &mut kept);
+        let mut state = match ran {
+            Err(error) => awaiting_owner(container, server, error, count)?,
+            Ok(state) => state,
+        };
         reopen(container, server);
         let exit_code = state.exit_code;
         match decide(container, server, &mut state) {
             Next::End => {
+                release(home, container, server, &mut kept, &mut state);
                 write_end(container, server, &state);
                 return Ok(exit_code);
             }
@@ -65,11 +75,53 @@ pub(super) fn run(home: &Home, container: &mut Container, server: &mut Server) -
                     Waited::StartAgain(held) => lock = Some(held),
                     Waited::End => {
                         state.status = Status::Exited;
+                        release(home, container, server, &mut kept, &mut state);
                         write_end(container, server, &state);
                         return Ok(exit_code);
                     }
                 }
             }
+        }
+    }
+}
+
+/// The network of a container whose program has ended, connected because others are in it, and
+/// what it was connected for.
+struct Kept {
+    connection: Connection,
+    config: Config,
+}
+
+/// A container that is to run again in the namespaces of another, which does not run yet, waits
+/// for that as for any other restart: the other may be starting again itself. Gives the state of
+/// its last run.
+fn awaiting_owner(
+    container: &Container,
+    server: &mut Server,
+    error: Error,
+    count: u32,
+) -> Result<State> {
+    let is_owners = matches!(error, Error::NotRunning(_) | Error::Restarting(_));
+    if !is_owners || !server.has_run() || server.is_restart_awaited() {
+        return Err(error);
+    }
+    let mut state = container.written_state()?;
+    state.restart_count = count;
+    Ok(state)
+}
+
+/// Undoes what was kept for others, once there is no next run.
+fn release(
+    home: &Home,
+    container: &Container,
+    server: &mut Server,
+    kept: &mut Option<Kept>,
+    state: &mut State,
+) {
+    if kept.take().is_some() {
+        server.end_service();
+        if let Err(error) = connection::tear_down(home, container) {
+            state.error = format!("cleaning up: {error}");
         }
     }
 }
@@ -157,14 +209,29 @@ fn run_once(
     server: &mut Server,
     restart_count: u32,
     lock: Option<Lock>,
+    kept: &mut Option<Kept>,
 ) -> Result<State> {
     let size = server.initial_size();
-    let started = start::start(home, container, size, &mut |text| {
+    let config = container.record.config.clone();
+    let mut connected = kept.take();
+    if connected.as_ref().is_some_and(|kept| !connection::is_unchanged(&kept.config, &config)) {
+        // Connected anew, in the same namespace; the start undoes again what fails here.
+        connected = None;
+        server.end_service();
+        let _ = connection::tear_down(home, container);
+    }
+    let was_connected = connected.is_some();
+    let connected = connected.map(|kept| kept.connection);
+    let started = start::start(home, container, size, connected, &mut |text| {
         server.tell_starters(&Event::Notice(text));
     });
-    let Started { program, state, memory_events } = match started {
+    let Started { program, state, memory_events, service, connection, membership } = match started {
         Ok(started) => started,
         Err(error) => {
+            if was_connected {
+                server.end_service();
+                let _ = connection::tear_down(home, container);
+            }
             let mut state = container.written_state()?;
             state.status = match state.status {
                 Status::Created => Status::Created,
@@ -179,24 +246,43 @@ fn run_once(
     let state = State { restart_count, ..state };
     if let Err(error) = container.write_state(&state) {
         let _ = rustix::process::kill_process(program.pid, rustix::process::Signal::KILL);
+        drop(service);
+        server.end_service();
         let _ = start::clean(home, &Runtime::of(home, container)?, container);
         return Err(error);
     }
     // Before anyone is told: what the next command does comes after it.
     events::container::record_start(home, container);
     drop(lock);
-    server.started(program);
+    server.started(program, service);
     server.begin_checks(&state);
     let exit_code = server.serve();
     let oom_killed = exit_code == 128 + 9 && oom::saw_kill(memory_events.as_deref());
     let ended = State { exit_code, oom_killed, ..state };
-    Ok(finish(home, container, server, ended))
+    let is_joined = joiners::kept(home, container, NamespaceType::Network).is_some();
+    let connection = if is_joined { connection.into_kept() } else { None };
+    *kept = connection.map(|connection| Kept { connection, config });
+    Ok(finish(home, container, server, ended, kept.is_some(), membership))
 }
 
-/// Undoes what the start did.
-fn finish(home: &Home, container: &Container, server: &mut Server, mut state: State) -> State {
-    let cleaned =
-        Runtime::of(home, container).and_then(|runtime| start::clean(home, &runtime, container));
+/// Undoes what the start did; of a network that is kept nothing.
+fn finish(
+    home: &Home,
+    container: &Container,
+    server: &mut Server,
+    mut state: State,
+    keeps_network: bool,
+    membership: Membership,
+) -> State {
+    if !keeps_network {
+        // The published ports' connections and descriptors, too: what follows needs some.
+        server.end_service();
+    }
+    let cleaned = Runtime::of(home, container).and_then(|runtime| match keeps_network {
+        true => start::clean_program(home, &runtime, container),
+        false => start::clean(home, &runtime, container),
+    });
+    drop(membership);
     server.end_sessions();
     state.status = Status::Exited;
     state.pid = 0;

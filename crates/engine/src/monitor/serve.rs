@@ -44,7 +44,7 @@ enum Token {
     Program(Target, Stream),
     Client(u32),
     Listener,
-    Proxy,
+    Service,
     AcceptAgain,
     /// The program is to run again.
     Again,
@@ -62,7 +62,6 @@ pub(super) struct Program {
     pub(super) pid: Pid,
     pub(super) pidfd: OwnedFd,
     pub(super) streams: Streams,
-    pub(super) proxy: Option<Service>,
 }
 
 /// Connections, sessions and the program.
@@ -80,6 +79,8 @@ pub(super) struct Server {
     next: u32,
     log: Option<Log>,
     program: Option<Program>,
+    /// Of the container's network; it may outlive the program.
+    service: Option<Service>,
     /// What came before the program ran.
     early: Early,
     /// The terminal's size, as it was last asked for.
@@ -128,6 +129,7 @@ impl Server {
             next: 0,
             log: Log::open(&container.directory, &container.record.config.log)?,
             program: None,
+            service: None,
             early: Early::default(),
             size: None,
             exit: None,
@@ -265,7 +267,7 @@ impl Server {
     }
 
     /// The program runs: tells so, and hands it what came before.
-    pub(super) fn started(&mut self, program: Program) {
+    pub(super) fn started(&mut self, program: Program, service: Option<Service>) {
         self.tell_starters(&Event::Started);
         self.clients.values_mut().for_each(|client| client.awaits_start = false);
         self.has_run = true;
@@ -278,15 +280,24 @@ impl Server {
         for signal in early.signals {
             let _ = husk_sys::signal::send(program.pidfd.as_fd(), signal);
         }
+        let Some(service) = service else { return };
         // Shared with the event loop by a duplicate: it is the same epoll instance.
-        let proxy = program.proxy.as_ref().map(|proxy| proxy.as_fd().try_clone_to_owned());
-        if let Some(Ok(epoll)) = proxy {
-            self.events.watch(Token::Proxy, &Rc::new(epoll), PollFlags::IN);
+        if let Ok(epoll) = service.as_fd().try_clone_to_owned() {
+            self.events.watch(Token::Service, &Rc::new(epoll), PollFlags::IN);
         }
+        self.service = Some(service);
+    }
+
+    /// Closes the published ports, their connections and the name server: before the network is
+    /// torn down.
+    pub(super) fn end_service(&mut self) {
+        self.service = None;
+        self.events.forget(Token::Service);
+        self.register();
     }
 
     /// Serves until the container's program has ended and its output is drained. Gives its exit
-    /// status; its connections and its published ports are closed then.
+    /// status; its connections are closed then.
     pub(super) fn serve(&mut self) -> i32 {
         // A program that has ended by now sent its signal before there was a descriptor for it.
         self.reap();
@@ -305,9 +316,7 @@ impl Server {
         self.end_checks();
         self.drain();
         self.events.set_timer(Token::Impatience, None);
-        // The published ports' connections and descriptors, too: what follows needs some.
         self.program = None;
-        self.events.forget(Token::Proxy);
         self.register();
         self.exit.take().unwrap_or(255)
     }
@@ -356,9 +365,8 @@ impl Server {
             }
             events.watch_if(Token::Client(*number), Some(&client.socket), interest);
         }
-        let proxy = self.program.as_ref().and_then(|program| program.proxy.as_ref());
-        let limit = proxy.and_then(Service::timeout);
-        events.set_timer(Token::Proxy, limit.map(|limit| Instant::now() + limit));
+        let limit = self.service.as_ref().and_then(Service::timeout);
+        events.set_timer(Token::Service, limit.map(|limit| Instant::now() + limit));
     }
 
     fn dispatch(&mut self, token: Token) {
@@ -396,10 +404,10 @@ impl Server {
                     self.signal(SIGKILL);
                 }
             }
-            Token::Proxy => {
-                if let Some(proxy) = self.program.as_mut().and_then(|one| one.proxy.as_mut()) {
+            Token::Service => {
+                if let Some(service) = &mut self.service {
                     // It tries again by itself.
-                    let _ = proxy.dispatch();
+                    let _ = service.dispatch();
                 }
             }
         }

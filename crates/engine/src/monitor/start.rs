@@ -1,10 +1,11 @@
 //! From a container's record to its running process.
 
 use std::io::Read;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
 use husk_image::user;
+use husk_net::Service;
 use husk_net::etc_files::{ExtraHost, HostResolver, HostsFile, ResolvConf, hostname_file};
 use husk_spec::{ConsoleSize, NamespaceType};
 use rustix::process::{PidfdFlags, pidfd_open};
@@ -12,11 +13,12 @@ use rustix::process::{PidfdFlags, pidfd_open};
 use super::execute::{Executed, execute};
 use super::protocol;
 use super::serve::Program;
+use crate::connection::joiners::{self, Membership};
 use crate::connection::{self, Connection};
 use crate::container::config::{Config, Mount};
 use crate::container::state::{State, Status, boot_id, start_ticks};
 use crate::container::{Container, name};
-use crate::error::{Error, Result, file};
+use crate::error::{Result, file};
 use crate::home::Home;
 use crate::runtime::Runtime;
 use crate::spec::{self, Facts, Network};
@@ -33,41 +35,58 @@ pub(super) struct Started {
     pub(super) state: State,
     /// Where the kernel counts its kills for want of memory.
     pub(super) memory_events: Option<PathBuf>,
+    /// Ports and names to be served, unless they are served already.
+    pub(super) service: Option<Service>,
+    pub(super) connection: Connection,
+    /// Namespaces of others that it is in.
+    pub(super) membership: Membership,
 }
 
 /// Starts the container; the current directory is its run directory. `notice` gets what
-/// the person should see. `size` is the terminal's, in rows and columns. On an error nothing is
-/// left but the record.
+/// the person should see. `size` is the terminal's, in rows and columns. `kept` is the network of
+/// the last run where that is still connected. On an error nothing is left but the record and
+/// what was kept.
 pub(super) fn start(
     home: &Home,
     container: &Container,
     size: Option<(u16, u16)>,
+    kept: Option<Connection>,
     notice: &mut dyn FnMut(String),
 ) -> Result<Started> {
     let runtime = Runtime::of(home, container)?;
+    let is_kept = kept.is_some();
+    let clean = || match is_kept {
+        true => clean_program(home, &runtime, container),
+        false => clean(home, &runtime, container),
+    };
     // What an engine that was killed may have left.
-    clean(home, &runtime, container)?;
-    let started = prepare_and_run(home, &runtime, container, size, notice);
+    clean()?;
+    let started = prepare_and_run(home, &runtime, container, size, kept, notice);
     if started.is_err() {
         // The start's own failure is what the person has to see.
-        let _ = clean(home, &runtime, container);
+        let _ = clean();
     }
     started
 }
 
 /// Ends and undoes whatever there is of an earlier run; tries every step.
 pub(super) fn clean(home: &Home, runtime: &Runtime, container: &Container) -> Result<()> {
+    let cleaned = clean_program(home, runtime, container);
+    cleaned.and(connection::tear_down(home, container))
+}
+
+/// The same of everything but the network.
+pub(super) fn clean_program(home: &Home, runtime: &Runtime, container: &Container) -> Result<()> {
     let known = home.oci().join(container.id()).exists();
     let deleted = match known {
         true => runtime.output(&["delete", "--force", container.id()]).map(drop),
         false => Ok(()),
     };
     let unmounted = rootfs::unmount(container);
-    let disconnected = connection::tear_down(home, container);
     secret::discard(container);
     let _ = std::fs::remove_file(container.run.join("paused"));
     let _ = std::fs::remove_dir_all(container.run.join(crate::exec::DIRECTORY));
-    deleted.and(unmounted).and(disconnected)
+    deleted.and(unmounted)
 }
 
 fn prepare_and_run(
@@ -75,6 +94,7 @@ fn prepare_and_run(
     runtime: &Runtime,
     container: &Container,
     size: Option<(u16, u16)>,
+    kept: Option<Connection>,
     notice: &mut dyn FnMut(String),
 ) -> Result<Started> {
     let config = &secret::provide(home, container)?;
@@ -83,7 +103,21 @@ fn prepare_and_run(
     rootfs::make_directory_in(root.as_fd(), &config.working_dir)?;
     let volumes = volumes(home, config, root.as_fd())?;
     drop(root);
-    let network = Connection::prepare(home, container, notice)?;
+    let mut membership = Membership::default();
+    let network = match kept {
+        Some(kept) => kept,
+        None => Connection::prepare(home, container, &mut membership, notice)?,
+    };
+    let mut joined = joined(home, container, &mut membership)?;
+    // Of an earlier run, where others are in it.
+    let ipc = match is_own_ipc(config) {
+        true => joiners::kept(home, container, NamespaceType::Ipc),
+        false => None,
+    };
+    if let Some(ipc) = &ipc {
+        let (pid, fd) = (std::process::id(), ipc.as_raw_fd());
+        joined.push((NamespaceType::Ipc, format!("/proc/{pid}/fd/{fd}")));
+    }
     let hostname = hostname(container, &network);
     write_files(container, &network, &hostname, notice)?;
     let facts = Facts {
@@ -97,7 +131,7 @@ fn prepare_and_run(
         host_devices: if config.privileged { device::of_host() } else { Vec::new() },
         devices: device::asked(&config.devices)?,
         last_gid: rootless::last_gid(),
-        joined: joined(home, config)?,
+        joined,
         init: config.init.then(Runtime::own).transpose()?,
     };
     let mut spec = spec::build(config, &facts)?;
@@ -110,7 +144,7 @@ fn prepare_and_run(
         // What is left of it is the caller's to undo.
         let _ = network.abandon();
     }
-    let Executed { pid, streams, proxy } = executed?;
+    let Executed { pid, streams, service } = executed?;
     let number = pid.as_raw_nonzero().get();
     // The program may have ended: until it is waited for, its pid is its own.
     let pidfd =
@@ -126,21 +160,29 @@ fn prepare_and_run(
         ..State::default()
     };
     let memory_events = super::oom::events_of(number, container.id());
-    Ok(Started { program: Program { pid, pidfd, streams, proxy }, state, memory_events })
+    let program = Program { pid, pidfd, streams };
+    Ok(Started { program, state, memory_events, service, connection: network, membership })
 }
 
 /// The namespaces of other containers.
-fn joined(home: &Home, config: &Config) -> Result<Vec<(NamespaceType, String)>> {
-    let mut joined = Vec::new();
-    for (typ, name) in &config.joined_namespaces {
+fn joined(
+    home: &Home,
+    container: &Container,
+    membership: &mut Membership,
+) -> Result<Vec<(NamespaceType, String)>> {
+    let wanted = container.record.config.joined_namespaces.iter();
+    let join = |(typ, name): &(NamespaceType, String)| {
         let other = Container::find(home, name)?;
-        let state = other.state()?;
-        if state.status != Status::Running {
-            return Err(Error::other(format_args!("container {name} is not running")));
-        }
-        joined.push((*typ, format!("/proc/{}/ns/{}", state.pid, typ.name())));
-    }
-    Ok(joined)
+        Ok((*typ, membership.join(&other, container.id(), *typ)?))
+    };
+    wanted.map(join).collect()
+}
+
+/// Whether the container's ipc namespace is nobody else's.
+fn is_own_ipc(config: &Config) -> bool {
+    let is_ipc = |typ: &NamespaceType| *typ == NamespaceType::Ipc;
+    !config.host_namespaces.iter().any(is_ipc)
+        && !config.joined_namespaces.iter().any(|(typ, _)| is_ipc(typ))
 }
 
 fn hostname(container: &Container, network: &Connection) -> String {
