@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
 
 /// What was called for.
 pub(crate) enum Called {
-    Serve(Arguments),
+    Serve(Box<Arguments>),
     Help,
     Version,
 }
@@ -113,7 +113,7 @@ pub(crate) fn parse() -> Result<Called> {
         }
     }
     arguments.tcp = tcp.whole()?;
-    Ok(Called::Serve(arguments))
+    Ok(Called::Serve(Box::new(arguments)))
 }
 
 /// `--tcp` and the files that it needs, as far as they are given.

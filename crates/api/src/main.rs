@@ -46,7 +46,7 @@ use service::Service;
 
 fn main() -> ExitCode {
     let done = arguments::parse().and_then(|called| match called {
-        Called::Serve(arguments) => serve(arguments),
+        Called::Serve(arguments) => serve(*arguments),
         Called::Help => print(arguments::HELP),
         Called::Version => print(&format!("husk-serve {}\n", env!("CARGO_PKG_VERSION"))),
     });
