@@ -198,7 +198,7 @@ fn values(home: &Home, arg: &Arg) -> Vec<Candidate> {
         "progress" => plain(&["auto", "plain", "quiet", "tty"]),
         "restart" => plain(&["no"]),
         "log_driver" => plain(&["json-file", "local", "none"]),
-        "log_opt" => plain(&["max-file=", "max-size="]),
+        "log_opt" => plain(&["env=", "labels=", "max-file=", "max-size="]),
         "format" => plain(&["json", "table"]),
         "kind" => plain(&["container", "image", "network", "volume"]),
         "attach" => plain(&["stdin", "stdout", "stderr"]),

@@ -182,6 +182,9 @@ impl Tag {
 /// `history`.
 #[derive(Debug, Args)]
 pub(super) struct History {
+    /// Print sizes in words, and how long ago (--human=false: bytes, and dates)
+    #[arg(short = 'H', long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    human: bool,
     /// Do not truncate instructions and IDs
     #[arg(long)]
     no_trunc: bool,
@@ -204,10 +207,17 @@ impl History {
                 by = by.chars().take(44).chain("…".chars()).collect();
             }
             let created = entry.created.as_deref().and_then(clock::parse);
-            let since = created.map_or_else(
-                || "N/A".to_owned(),
-                |then| format!("{} ago", clock::human(clock::now().0.saturating_sub(then))),
-            );
+            let since = match (created, &entry.created) {
+                (Some(_), Some(date)) if !self.human => date.clone(),
+                (Some(then), _) => {
+                    format!("{} ago", clock::human(clock::now().0.saturating_sub(then)))
+                }
+                (None, _) => "N/A".to_owned(),
+            };
+            let size = match self.human {
+                true => output::size(entry.size),
+                false => entry.size.to_string(),
+            };
             rows.push(json!({
                 "ID": match entry.id {
                     Some(id) if self.no_trunc => id.to_string(),
@@ -217,7 +227,7 @@ impl History {
                 "CreatedAt": entry.created,
                 "CreatedSince": since,
                 "CreatedBy": by,
-                "Size": output::size(entry.size),
+                "Size": size,
                 "Comment": entry.comment,
             }));
         }

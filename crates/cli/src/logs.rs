@@ -18,6 +18,9 @@ pub(super) struct Logs {
     /// Show timestamps
     #[arg(short, long)]
     timestamps: bool,
+    /// Show the labels and variables that --log-opt labels and env select
+    #[arg(long)]
+    details: bool,
     /// Number of lines to show from the end of the log, or all
     #[arg(short = 'n', long, default_value = "all", value_name = "N", allow_hyphen_values = true)]
     tail: String,
@@ -64,7 +67,11 @@ impl Logs {
     fn print(&self, piece: &Piece) -> Result<()> {
         let time = if self.timestamps && piece.begins { piece.time.as_str() } else { "" };
         let blank = if time.is_empty() { "" } else { " " };
-        let text = format!("{time}{blank}{}", piece.text);
+        let details = match self.details && piece.begins {
+            true => piece.details() + " ",
+            false => String::new(),
+        };
+        let text = format!("{time}{blank}{details}{}", piece.text);
         match piece.stderr {
             true => husk_engine::notice::write(text.as_bytes()),
             false => output::print(&text)?,

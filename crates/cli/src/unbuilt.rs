@@ -9,11 +9,7 @@ use crate::error::{Error, Result};
 /// What a flag of Docker's does here.
 #[derive(Clone, Copy)]
 enum Kind {
-    /// It takes a value and is not supported yet.
-    Value,
-    /// The same of one without a value.
-    Switch,
-    /// It takes a value and will not be supported, and why.
+    /// It takes a value and is not supported: why, and what to use instead.
     Refused(&'static str),
     /// The same of one without a value.
     RefusedSwitch(&'static str),
@@ -22,7 +18,7 @@ enum Kind {
     /// The boolean that changes nothing, and why the other one is refused.
     HarmlessBool(bool, &'static str),
 }
-use Kind::{Harmless, HarmlessBool, Refused, RefusedSwitch, Switch, Value};
+use Kind::{Harmless, HarmlessBool, Refused, RefusedSwitch};
 
 /// A command's name as it is called without the word of its group; "" are the flags before the
 /// command.
@@ -37,7 +33,7 @@ const NO_DAEMON: &str = "is not supported: husk has no daemon to connect to";
 
 /// Flags: their letter where Docker has one, a slash, and their name. That is also the id, which
 /// no flag of husk's own has.
-const FLAGS: [(Commands, &str, Kind); 58] = [
+const FLAGS: [(Commands, &str, Kind); 77] = [
     (&[""], "D/debug", HarmlessBool(true, "")),
     (&[""], "l/log-level", Harmless(&["debug", "info", "warn", "error", "fatal"], LOG_LEVELS)),
     (&[""], "c/context", Harmless(&["default"], NO_DAEMON)),
@@ -71,35 +67,48 @@ const FLAGS: [(Commands, &str, Kind); 58] = [
     ),
     (RUN, "/volume-driver", Harmless(&["local"], "must be local, the only volume driver")),
     (RUN, "/use-api-socket", RefusedSwitch("cannot be honored: there is no daemon, and no socket")),
-    (BUILD, "/add-host", Value),
-    (BUILD, "/annotation", Value),
-    (BUILD, "/attest", Value),
-    (BUILD, "/builder", Value),
-    (BUILD, "/call", Value),
-    (BUILD, "/cgroup-parent", Value),
-    (BUILD, "/cpu-period", Value),
-    (BUILD, "/cpu-quota", Value),
-    (BUILD, "c/cpu-shares", Value),
-    (BUILD, "/cpuset-cpus", Value),
-    (BUILD, "/cpuset-mems", Value),
-    (BUILD, "m/memory", Value),
-    (BUILD, "/memory-swap", Value),
-    (BUILD, "/no-cache-filter", Value),
-    (BUILD, "/security-opt", Value),
-    (BUILD, "/shm-size", Value),
-    (BUILD, "/ulimit", Value),
-    (BUILD, "/check", Switch),
-    (BUILD, "/compress", Switch),
-    (BUILD, "/squash", Switch),
-    (&["logs"], "/details", Switch),
-    (&["rm"], "l/link", Switch),
+    (&["create"], "a/attach", Refused("is decided at start; use husk start --attach")),
+    (BUILD, "/add-host", Refused("is not supported; pass the address with --build-arg")),
+    (BUILD, "/annotation", Refused("is not supported; use --label")),
+    (BUILD, "/attest", Refused("is not supported: no attestations are made")),
+    (BUILD, "/builder", Harmless(&["default"], "must be default: husk build is the only builder")),
+    (BUILD, "/call", Harmless(&["build"], "must be build: checks are made while it builds")),
+    (BUILD, "/cgroup-parent", Refused(NO_LIMITS)),
+    (BUILD, "/cpu-period", Refused(NO_LIMITS)),
+    (BUILD, "/cpu-quota", Refused(NO_LIMITS)),
+    (BUILD, "c/cpu-shares", Refused(NO_LIMITS)),
+    (BUILD, "/cpuset-cpus", Refused(NO_LIMITS)),
+    (BUILD, "/cpuset-mems", Refused(NO_LIMITS)),
+    (BUILD, "m/memory", Refused(NO_LIMITS)),
+    (BUILD, "/memory-swap", Refused(NO_LIMITS)),
+    (BUILD, "/no-cache-filter", Refused("is not supported; use --no-cache")),
+    (BUILD, "/security-opt", Refused(NO_LIMITS)),
+    (BUILD, "/shm-size", Refused(NO_LIMITS)),
+    (BUILD, "/ulimit", Refused(NO_LIMITS)),
+    (BUILD, "/check", RefusedSwitch("is not supported: a Dockerfile is checked while it is built")),
+    (BUILD, "D/debug", HarmlessBool(true, "")),
+    // The context is not sent anywhere.
+    (BUILD, "/compress", HarmlessBool(true, "")),
+    (BUILD, "/squash", RefusedSwitch("is not supported; use COPY --from in a last stage")),
+    (&["builder prune"], "/builder", Harmless(&["default"], "must be default, the only builder")),
+    (&["builder prune"], "D/debug", HarmlessBool(true, "")),
+    (&["builder prune"], "/max-used-space", Refused(NO_SPACE)),
+    (&["builder prune"], "/min-free-space", Refused(NO_SPACE)),
+    (&["builder prune"], "/reserved-space", Refused(NO_SPACE)),
+    (&["builder prune"], "/verbose", RefusedSwitch("is not supported; see husk system df -v")),
+    (&["rm"], "l/link", RefusedSwitch("is not supported; use husk network disconnect")),
     // An image has no untagged parents here.
     (&["rmi"], "/no-prune", HarmlessBool(true, "")),
-    (&["pull", "push"], "a/all-tags", Switch),
-    (&["push", "save", "load", "import", "rmi", "history"], "/platform", Value),
-    (&["images"], "/tree", Switch),
+    (&["pull", "push"], "a/all-tags", RefusedSwitch("is not supported; name each tag")),
+    (
+        &["push", "save", "load", "import", "rmi", "history", "inspect"],
+        "/platform",
+        Refused("is not supported: an image here has one platform; choose it with husk pull"),
+    ),
+    (&["images"], "/tree", RefusedSwitch("is not supported: an image here has one platform")),
     (NETWORK_CREATE, "/ipam-driver", Harmless(&["default"], "must be default")),
     (NETWORK_CREATE, "/ipam-opt", Refused("is for other IPAM drivers than default")),
+    (NETWORK_CREATE, "/ipv4", HarmlessBool(true, "cannot be false: every network has IPv4")),
     (NETWORK_CREATE, "/scope", Harmless(&["local"], "must be local")),
     (NETWORK_CREATE, "/config-from", Refused("is for Swarm; give the settings here")),
     (
@@ -115,31 +124,69 @@ const FLAGS: [(Commands, &str, Kind); 58] = [
     ),
     (
         &["network connect"],
+        "/gw-priority",
+        Refused("is not supported: the first network has the default route"),
+    ),
+    (
+        &["network connect"],
         "/link-local-ip",
         Refused("is not supported; --ip sets an address on the network"),
     ),
+    (&["network inspect"], "v/verbose", HarmlessBool(false, "is for Swarm's networks")),
     (
         &["volume create"],
         "o/opt",
         Refused("is not supported; bind a directory with -v, or use --tmpfs"),
     ),
-    (&["volume create"], "/availability", Refused("is for Swarm's cluster volumes")),
-    (&["volume create"], "/scope", Refused("is for Swarm's cluster volumes")),
+    (&["volume create"], "/availability", Refused(SWARM_VOLUME)),
+    (&["volume create"], "/group", Refused(SWARM_VOLUME)),
+    (&["volume create"], "/limit-bytes", Refused(SWARM_VOLUME)),
+    (&["volume create"], "/required-bytes", Refused(SWARM_VOLUME)),
+    (&["volume create"], "/scope", Refused(SWARM_VOLUME)),
+    (&["volume create"], "/secret", Refused(SWARM_VOLUME)),
+    (&["volume create"], "/sharing", Refused(SWARM_VOLUME)),
+    (&["volume create"], "/topology-preferred", Refused(SWARM_VOLUME)),
+    (&["volume create"], "/topology-required", Refused(SWARM_VOLUME)),
+    (&["volume create"], "/type", Refused(SWARM_VOLUME)),
+    (&["volume ls"], "/cluster", HarmlessBool(false, SWARM_VOLUME)),
 ];
+const SWARM_VOLUME: &str = "is for Swarm's cluster volumes";
+const NO_SPACE: &str = "is not supported; use --filter until=TIME";
+const NO_LIMITS: &str =
+    "is not supported by build; do the step with husk run and its flags, and husk commit";
 const LOG_LEVELS: &str = "must be one of debug, info, warn, error, fatal";
 
-/// Docker's commands and those of its usual plugins, by the group they are in.
-const COMMANDS: [(&str, &[&str]); 4] = [
+/// Docker's commands and those of its usual plugins, by the group they are in, and what to use
+/// instead.
+const COMMANDS: [(&str, &[&str], &str); 12] = [
+    ("", &["node", "service", "stack", "swarm"], "there is one machine; use husk compose"),
+    ("", &["config"], "it is for Swarm; use husk secret, or a bind mount"),
+    ("", &["bake", "buildx"], "use husk build for each target"),
+    ("", &["init", "scout"], "it is a plugin of Docker Desktop"),
+    ("", &["manifest"], "an image here has one platform; see husk image inspect"),
+    ("", &["plugin"], "there are no plugins; network and volume drivers are built in"),
+    ("", &["search"], "registries have no common search; look on the registry's page"),
+    ("", &["trust"], "signatures of Notary are not verified; pull by digest"),
+    ("volume", &["update"], SWARM_VOLUME),
+    ("builder", &["du"], "use husk system df -v"),
     (
-        "",
+        "builder",
         &[
-            "bake", "buildx", "config", "init", "manifest", "node", "plugin", "scout", "search",
-            "service", "stack", "swarm", "trust",
+            "bake",
+            "create",
+            "dial-stdio",
+            "history",
+            "imagetools",
+            "inspect",
+            "ls",
+            "rm",
+            "stop",
+            "use",
+            "version",
         ],
+        "there is one builder; use husk build",
     ),
-    ("system", &["dial-stdio"]),
-    ("volume", &["update"]),
-    ("builder", &["du"]),
+    ("context", &["export", "import", "update"], "use husk context rm and create"),
 ];
 /// Words with commands below them.
 const GROUPS: [&str; 8] =
@@ -185,9 +232,9 @@ fn add_flags(mut command: Command, name: &str) -> Command {
         }
         let arg = Arg::new(*flag).long(long).hide(true);
         let arg = match kind {
-            Switch | RefusedSwitch(_) => arg.action(ArgAction::SetTrue),
+            RefusedSwitch(_) => arg.action(ArgAction::SetTrue),
             HarmlessBool(..) => arg.action(ArgAction::Set).value_parser(value_parser!(bool)),
-            Value | Refused(_) | Harmless(..) => arg.action(ArgAction::Append),
+            Refused(_) | Harmless(..) => arg.action(ArgAction::Append),
         };
         command = command.arg(short.into_iter().fold(arg, Arg::short));
     }
@@ -200,7 +247,7 @@ fn add_commands(mut command: Command, group: &str) -> Command {
         let canonical = canonical(group, name);
         command = command.mut_subcommand(name, |sub| add_flags(sub, &canonical));
     }
-    let unbuilt = COMMANDS.iter().filter(|(of, _)| *of == group).flat_map(|(_, names)| *names);
+    let unbuilt = COMMANDS.iter().filter(|(of, ..)| *of == group).flat_map(|(_, names, _)| *names);
     for name in unbuilt.filter(|name| known.iter().all(|known| known != *name)) {
         let rest = Arg::new("rest").num_args(..).trailing_var_arg(true).allow_hyphen_values(true);
         command =
@@ -232,17 +279,20 @@ pub(super) fn refuse(matches: &ArgMatches) -> Result<()> {
         Some((word, _)) => ("", word),
         None => ("", ""),
     };
-    if sub.ids().any(|id| id == "rest") || is_unbuilt(group, word, sub) {
+    if let Some(instead) = unbuilt(group, word, sub) {
         let called = [group, word].join(" ");
-        return Err(Error::other(format_args!("husk {} is not supported", called.trim())));
+        let text = format_args!("husk {} is not supported: {instead}", called.trim());
+        return Err(Error::other(text));
     }
     refuse_flags(&name, sub)
 }
 
-fn is_unbuilt(group: &str, word: &str, sub: &ArgMatches) -> bool {
+/// What to use instead of a command that is not there.
+fn unbuilt(group: &str, word: &str, sub: &ArgMatches) -> Option<&'static str> {
     // A command of this name that was built since has other arguments.
-    sub.try_contains_id("rest").is_ok()
-        && COMMANDS.iter().any(|(of, names)| *of == group && names.contains(&word))
+    sub.try_contains_id("rest").ok()?;
+    let mut known = COMMANDS.iter();
+    known.find(|(of, names, _)| *of == group && names.contains(&word)).map(|(.., why)| *why)
 }
 
 fn refuse_flags(command: &str, matches: &ArgMatches) -> Result<()> {
@@ -271,11 +321,6 @@ fn refuse_flags(command: &str, matches: &ArgMatches) -> Result<()> {
             }
             Refused(why) | RefusedSwitch(why) => {
                 return Err(Error::other(format_args!("--{name} {why}")));
-            }
-            Value | Switch => {
-                let called = format!("husk {command}");
-                let text = format_args!("{} --{name} is not supported yet", called.trim());
-                return Err(Error::other(text));
             }
         }
     }

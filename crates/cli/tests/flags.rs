@@ -403,9 +403,20 @@ fn flags_of_the_other_commands() {
         (&["network", "create", "--subnet", "10.0.0.0/8", "--gateway", "1.1.1.1", "n"], 1, ""),
         (&["volume", "create", "-o", "type=nfs", "v"], 1, "--opt is not supported"),
         (&["volume", "create", "-d", "nfs", "v"], 1, "must be local"),
-        (&["container", "rm", "-l", "told"], 1, "rm --link is not supported yet"),
+        (
+            &["container", "rm", "-l", "told"],
+            1,
+            "--link is not supported; use husk network disconnect",
+        ),
         (&["image", "prune", "-f", "--filter", "until=x"], 1, "must be a time such as"),
-        (&["pull", "-a", "bb"], 1, "pull --all-tags is not supported yet"),
+        (&["pull", "-a", "bb"], 1, "--all-tags is not supported; name each tag"),
+        (&["search", "x"], 1, "registries have no common search"),
+        (&["builder", "ls"], 1, "there is one builder; use husk build"),
+        (&["context", "export", "x"], 1, "use husk context rm and create"),
+        (&["build", "--memory", "1g", "."], 1, "--memory is not supported by build"),
+        (&["run", "--log-driver", "syslog", "bb"], 125, "is not supported: use json-file"),
+        (&["run", "--log-opt", "mode=non-blocking", "bb"], 125, "mode must be blocking"),
+        (&["create", "-a", "stdin", "bb"], 1, "use husk start --attach"),
     ] {
         let refused = engine.run(arguments);
         assert_eq!(refused.code, code, "{arguments:?}: {refused:?}");

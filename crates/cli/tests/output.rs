@@ -60,8 +60,12 @@ fn logs_of_a_time() {
         let done = engine.run(&[&["logs"], &flags[..], &["old"]].concat());
         assert!(done.code == 1 && done.err.contains(expected), "{flags:?}: {done:?}");
     }
-    let unbuilt = engine.run(&["logs", "--details", "old"]);
-    assert!(unbuilt.err.contains("--details is not supported yet"), "{unbuilt:?}");
+    assert_eq!(engine.run(&["logs", "--details", "-n", "1", "old"]).out, " four\n");
+    let chosen = ["run", "--name", "chosen", "-l", "a=1", "-l", "b=2", "-e", "V=x y"];
+    let options = ["--log-opt", "labels=a,c", "--log-opt", "env=V", "bb", "echo", "hi"];
+    engine.ok(&[&chosen[..], &options].concat());
+    assert_eq!(engine.ok(&["logs", "--details", "chosen"]), "V=x+y,a=1 hi");
+    engine.ok(&["rm", "chosen"]);
     assert_eq!(engine.run(&["logs", "--sicne", "1m", "old"]).code, 125);
     engine.ok(&["rm", "old"]);
     engine.assert_nothing_left();

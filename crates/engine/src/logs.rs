@@ -3,6 +3,7 @@
 //! A line is what ends in a line feed, and not an entry of the log's file: a long one is written
 //! in several entries, which rotation may put into several files.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Seek, SeekFrom};
 use std::os::fd::{AsFd, OwnedFd};
@@ -47,6 +48,31 @@ pub struct Piece {
     pub text: String,
     /// Whether it is the line's beginning.
     pub begins: bool,
+    /// The labels and variables that were selected for the log.
+    pub attributes: BTreeMap<String, String>,
+}
+
+impl Piece {
+    /// The attributes in the form of `--details`: `NAME=VALUE`, by name, with commas between
+    /// and both escaped as in a query of a URL.
+    pub fn details(&self) -> String {
+        let escaped = |text: &str| {
+            let mut out = String::new();
+            for byte in text.bytes() {
+                match byte {
+                    b' ' => out.push('+'),
+                    b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
+                    byte if byte.is_ascii_alphanumeric() => out.push(char::from(byte)),
+                    byte => out.push_str(&format!("%{byte:02X}")),
+                }
+            }
+            out
+        };
+        let pairs = self.attributes.iter();
+        let pairs: Vec<String> =
+            pairs.map(|(name, value)| format!("{}={}", escaped(name), escaped(value))).collect();
+        pairs.join(",")
+    }
 }
 
 /// Hands the wanted part of a log to `sink`, piece by piece; ends with the sink's error.
@@ -154,8 +180,8 @@ impl Selection {
         let ends = entry.log.ends_with('\n');
         let [of_stdout, of_stderr] = &mut self.lines;
         *(if stderr { of_stderr } else { of_stdout }) = (!ends).then_some(wanted);
-        let Entry { log: text, time, .. } = entry;
-        wanted.then_some(Piece { stderr, time, text, begins: begun.is_none() })
+        let Entry { log: text, time, attributes, .. } = entry;
+        wanted.then_some(Piece { stderr, time, text, begins: begun.is_none(), attributes })
     }
 
     /// Whether a line that begins at this time is wanted.

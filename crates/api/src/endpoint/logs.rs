@@ -79,7 +79,7 @@ fn line(piece: &Piece, timestamps: bool, details: bool) -> Vec<u8> {
         line.push(b' ');
     }
     if piece.begins && details {
-        // Of what --log-opt labels and env choose there is nothing yet.
+        line.extend_from_slice(piece.details().as_bytes());
         line.push(b' ');
     }
     line.extend_from_slice(piece.text.as_bytes());

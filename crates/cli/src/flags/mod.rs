@@ -194,7 +194,7 @@ pub(super) struct Flags {
     /// Log driver: json-file, local or none
     #[arg(long, default_value = "json-file")]
     log_driver: String,
-    /// Log option: max-size=BYTES or max-file=N
+    /// Log option: max-size=BYTES, max-file=N, labels=NAME,... or env=NAME,...
     #[arg(long, value_name = "NAME=VALUE")]
     log_opt: Vec<String>,
     /// When to pull the image: always, missing or never

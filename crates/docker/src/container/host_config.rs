@@ -95,10 +95,12 @@ pub(super) fn host_config(container: &Container) -> Result<Value> {
     let tmpfs: serde_json::Map<String, Value> = tmpfs.collect();
     let log = match config.log.disabled {
         true => json!({ "Type": "none", "Config": {} }),
-        false => json!({ "Type": "json-file", "Config": {
-            "max-size": config.log.max_size.to_string(),
-            "max-file": config.log.max_files.to_string(),
-        } }),
+        false => {
+            let mut options = config.log.selected.clone();
+            options.insert("max-size".to_owned(), config.log.max_size.to_string());
+            options.insert("max-file".to_owned(), config.log.max_files.to_string());
+            json!({ "Type": "json-file", "Config": options })
+        }
     };
     let devices = config.devices.iter().map(|(host, inside, access)| {
         json!({ "PathOnHost": host, "PathInContainer": inside, "CgroupPermissions": access })

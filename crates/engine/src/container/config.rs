@@ -314,12 +314,24 @@ pub struct LogOptions {
     pub max_size: u64,
     /// How many files are kept, the current one included.
     pub max_files: u32,
+    /// The options `labels` and `env` as they were given.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub selected: BTreeMap<String, String>,
+    /// What those selected: written with each entry.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
 }
 
 impl Default for LogOptions {
     fn default() -> Self {
         // Bounded without being asked: a log that fills the disk is the complaint heard
         // most of engines that do not.
-        Self { disabled: false, max_size: 10 << 20, max_files: 3 }
+        Self {
+            disabled: false,
+            max_size: 10 << 20,
+            max_files: 3,
+            selected: BTreeMap::new(),
+            attributes: BTreeMap::new(),
+        }
     }
 }

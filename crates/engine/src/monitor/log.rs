@@ -1,5 +1,6 @@
 //! A container's output in json-file form: one JSON object a line, rotated by size.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -21,6 +22,9 @@ pub struct Entry {
     pub log: String,
     /// `stdout` or `stderr`.
     pub stream: String,
+    /// The labels and variables that `--log-opt labels` and `env` select.
+    #[serde(default, rename = "attrs", skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
     /// RFC 3339.
     pub time: String,
 }
@@ -193,6 +197,7 @@ impl Log {
         let entry = Entry {
             log: String::from_utf8_lossy(line).into_owned(),
             stream: if stderr { "stderr" } else { "stdout" }.to_owned(),
+            attributes: self.options.attributes.clone(),
             time: crate::clock::timestamp(),
         };
         let mut text = serde_json::to_vec(&entry).unwrap_or_default();
@@ -267,7 +272,7 @@ mod tests {
     #[test]
     fn rotates_and_keeps_as_many_as_asked() {
         let directory = tempfile::tempdir().unwrap();
-        let options = LogOptions { disabled: false, max_size: 200, max_files: 2 };
+        let options = LogOptions { max_size: 200, max_files: 2, ..LogOptions::default() };
         let mut log = Log::open(directory.path(), &options).unwrap().unwrap();
         for number in 0..20 {
             assert_eq!(log.write(false, format!("line {number}\n").as_bytes()), None);

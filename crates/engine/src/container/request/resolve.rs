@@ -44,10 +44,12 @@ impl ContainerRequest {
         let mut labels = image.labels.clone();
         labels.extend(self.labels.clone());
         let health = self.health(image, &labels)?;
+        let env = self.environment(image)?;
+        let log = host.log_config.resolve(&labels, &env)?;
         Ok(Config {
             args,
             entrypoint_length: entrypoint.len(),
-            env: self.environment(image)?,
+            env,
             working_dir,
             user: self.user.clone().unwrap_or_else(|| image.user.clone()),
             groups: host.group_add.clone(),
@@ -90,7 +92,7 @@ impl ContainerRequest {
             restart: host.restart_policy,
             health,
             secrets: host.secrets.clone(),
-            log: host.log_config.resolve()?,
+            log,
         })
     }
 
