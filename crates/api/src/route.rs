@@ -8,8 +8,8 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::call::{Call, NEWEST};
 use crate::endpoint::{
-    archive, attach, buildkit, container, create, events, exec, image, inspect, list, logs,
-    metrics, network, stats, swarm, system, volume, wait,
+    archive, attach, buildkit, checkpoint, container, create, events, exec, image, inspect, list,
+    logs, metrics, network, stats, swarm, system, volume, wait,
 };
 use crate::failure::{Failure, Result};
 use crate::reply::{self, Reply};
@@ -44,7 +44,8 @@ fn sign(headers: &mut HeaderMap) {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     };
     put("api-version", "1.51");
-    put("docker-experimental", "false");
+    // Docker's CLI has its checkpoint commands only where this is true.
+    put("docker-experimental", "true");
     put("ostype", "linux");
     put("server", SERVER);
     debug_assert_eq!((NEWEST.0, NEWEST.1), (1, 51));
@@ -115,9 +116,9 @@ async fn container_endpoint(service: Shared, call: Call, rest: &[&str]) -> Resul
         ("GET", [id, "attach", "ws"]) => attach::websocket(service, call, id).await,
         ("POST", [id, "resize"]) => attach::resize(service, call, id).await,
         ("POST", [id, "exec"]) => exec::create(service, call, id).await,
-        (_, [_, "checkpoints", ..]) => {
-            Err(Failure::not_implemented("checkpoints are not served: use husk checkpoint"))
-        }
+        ("POST", [id, "checkpoints"]) => checkpoint::create(service, call, id).await,
+        ("GET", [id, "checkpoints"]) => checkpoint::list(service, call, id).await,
+        ("DELETE", [id, "checkpoints", name]) => checkpoint::remove(service, call, id, name).await,
         _ => Err(nowhere()),
     }
 }

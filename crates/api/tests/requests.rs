@@ -25,7 +25,7 @@ fn ping_and_version() {
         ("api-version", "1.51"),
         ("ostype", "linux"),
         ("swarm", "inactive"),
-        ("docker-experimental", "false"),
+        ("docker-experimental", "true"),
         ("cache-control", "no-cache, no-store, must-revalidate"),
         ("content-type", "text/plain; charset=utf-8"),
     ] {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use husk_engine::changes::{self, Kind};
+use husk_engine::checkpoint::{RestoreRequest, restore};
 use husk_engine::clock;
 use husk_engine::container::Container;
 use husk_engine::error::{Error, ErrorKind};
@@ -12,6 +13,7 @@ use husk_engine::stop::{self, StopRequest};
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
+use super::checkpoint;
 use super::list::{has_label, is_up};
 use crate::call::Call;
 use crate::failure::{Failure, Result};
@@ -40,6 +42,7 @@ pub(crate) async fn start(service: Shared, mut call: Call, id: &str) -> Result<R
              removed in v1.24",
         ));
     }
+    let checkpoint = checkpoint::of_start(&call)?;
     let container = service.find(id).await?;
     let waiters = service.hub.take(container.id());
     let (output, stdin) = hub::wants(&waiters);
@@ -54,7 +57,14 @@ pub(crate) async fn start(service: Shared, mut call: Call, id: &str) -> Result<R
                     )));
                 }
                 // Remarks have no place in the answer.
-                let started = launch::start(&service.home, &container, &request, &mut |_| ());
+                let home = &service.home;
+                let started = match &checkpoint {
+                    None => launch::start(home, &container, &request, &mut |_| ()),
+                    Some(place) => {
+                        let options = RestoreRequest::default();
+                        restore(home, &container, place, &options, &request, &mut |_| ())
+                    }
+                };
                 if let (Err(error), true) = (&started, container.record.config.auto_remove)
                     && !matches!(error, Error::Running(_))
                 {

@@ -3,6 +3,7 @@
 pub(crate) mod archive;
 pub(crate) mod attach;
 pub(crate) mod buildkit;
+pub(crate) mod checkpoint;
 pub(crate) mod container;
 pub(crate) mod create;
 pub(crate) mod events;
