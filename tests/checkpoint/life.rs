@@ -64,6 +64,28 @@ fn back_and_forth() {
     container.delete();
 }
 
+/// A child that nobody has waited for is restored as one, and is in no cgroup's list.
+#[test]
+fn a_zombie_is_no_process_outside_the_cgroup() {
+    let Some(kit) = Kit::new() else { return };
+    let mut bundle = kit.case.bundle();
+    bundle.shell("exec >/dev/null 2>&1; /bin/true & exec /bin/sleep 1000");
+    let container = kit.case.start(&bundle);
+    let zombie = |pid: i32| {
+        let child = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let child = child.unwrap_or_default();
+        let stat = fs::read_to_string(format!("/proc/{}/stat", child.trim()));
+        stat.is_ok_and(|stat| stat.contains(") Z "))
+    };
+    until("the child is a zombie", || zombie(container.pid()));
+    kit.checkpoint(bundle.id());
+    let restored = kit.restore(&bundle, &[]);
+    assert_eq!(restored.status(), "running");
+    assert!(zombie(restored.pid()));
+    restored.stop();
+    restored.delete();
+}
+
 /// `--leave-running`, also of a paused container, and `--work-path`.
 #[test]
 fn a_container_may_go_on() {

@@ -18,7 +18,7 @@ use crate::mech::namespace::Opened;
 use crate::mech::resolve;
 use crate::plan::{LaunchPlan, MountSource};
 use crate::report::{Code, Error, Result};
-use crate::state::record::Record;
+use crate::state::record::{Record, process_start};
 
 /// Mount attributes, `MOUNT_ATTR_*` of linux/mount.h, and their words in mountinfo.
 const ATTRIBUTES: [(u64, &str); 4] = [(1, "ro"), (2, "nosuid"), (4, "nodev"), (8, "noexec")];
@@ -55,7 +55,9 @@ pub(crate) fn verify(
         );
     }
     let listed: BTreeSet<i32> = listed.into_iter().collect();
-    for pid in with_same("pid", init).into_iter().filter(|pid| !listed.contains(pid)) {
+    // A zombie is in the namespace until it is waited for, and in no list of a cgroup.
+    let outside = |pid: &i32| !listed.contains(pid) && is_alive(*pid);
+    for pid in with_same("pid", init).into_iter().filter(outside) {
         if plan.namespaces.makes(NamespaceType::Pid) {
             return differs(
                 "linux.cgroupsPath",
@@ -90,6 +92,10 @@ fn with_same(kind: &str, of: i32) -> Vec<i32> {
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .filter(|pid: &i32| link(*pid, kind).is_some_and(|other| other == namespace))
         .collect()
+}
+
+fn is_alive(pid: i32) -> bool {
+    process_start(pid).is_ok_and(|(state, _)| !matches!(state, b'Z' | b'X'))
 }
 
 fn file_name(kind: NamespaceType) -> &'static str {
