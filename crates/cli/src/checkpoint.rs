@@ -1,20 +1,23 @@
 //! `checkpoint`, in Docker's words; `container checkpoint` and `container restore`, in podman's.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
-use super::{for_each, output};
+use super::flags::mounts;
+use super::{for_each, output, progress};
 use crate::error::{Error, Result};
-use husk_engine::checkpoint::{self, CheckpointRequest, Place, RestoreRequest};
+use husk_engine::checkpoint::{
+    self, CheckpointRequest, Compression, ExportRequest, ImportRequest, ImportSource, LATEST,
+    Place, RestoreRequest,
+};
 use husk_engine::container::Container;
+use husk_engine::container::request::{ContainerRequest, HostConfig};
 use husk_engine::container::state::Status;
 use husk_engine::home::Home;
 use husk_engine::launch::StartRequest;
 use husk_engine::notice::notice;
-
-/// The checkpoint of `container checkpoint`.
-const LATEST: &str = "latest";
+use husk_net::Publish;
 
 /// Its commands.
 #[derive(Debug, Subcommand)]
@@ -98,13 +101,29 @@ impl Checkpoint {
 
 /// `container checkpoint`.
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of podman's")]
 pub(super) struct ContainerCheckpoint {
     /// All running containers
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with_all = ["export", "create_image"])]
     all: bool,
+    /// How the archive is packed: gzip, none or zstd
+    #[arg(short, long, value_name = "NAME", requires = "export")]
+    compress: Option<String>,
+    /// Make an image of the checkpoint, for run --from-checkpoint
+    #[arg(long, value_name = "IMAGE", conflicts_with_all = ["export", "keep"])]
+    create_image: Option<String>,
+    /// Write the checkpoint into an archive, with changed files and volumes
+    #[arg(short, long, value_name = "FILE", conflicts_with = "keep")]
+    export: Option<PathBuf>,
     /// Write file locks down
     #[arg(long)]
     file_locks: bool,
+    /// Leave changed files of the root out of the archive
+    #[arg(long)]
+    ignore_rootfs: bool,
+    /// Leave volumes out of the archive
+    #[arg(long)]
+    ignore_volumes: bool,
     /// Keep CRIU's log, in the container's directory
     #[arg(short, long)]
     keep: bool,
@@ -120,22 +139,47 @@ pub(super) struct ContainerCheckpoint {
 
 /// `container restore`.
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of podman's")]
 pub(super) struct ContainerRestore {
     /// All containers with a checkpoint that do not run
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "import")]
     all: bool,
     /// Take file locks
     #[arg(long)]
     file_locks: bool,
+    /// Leave the root as the image has it
+    #[arg(long, requires = "import")]
+    ignore_rootfs: bool,
+    /// Take no address from the archive
+    #[arg(long, requires = "import")]
+    ignore_static_ip: bool,
+    /// Take no hardware address from the archive
+    #[arg(long, requires = "import")]
+    ignore_static_mac: bool,
+    /// Leave volumes as they are
+    #[arg(long, requires = "import")]
+    ignore_volumes: bool,
+    /// Make a container of an archive: it runs what whoever wrote it has put into it
+    #[arg(short, long, value_name = "FILE", conflicts_with = "containers")]
+    import: Option<PathBuf>,
     /// Keep the checkpoint, and CRIU's log in the container's directory
     #[arg(short, long)]
     keep: bool,
+    /// Name of the container that is made
+    #[arg(short, long, requires = "import")]
+    name: Option<String>,
+    /// Publish a port of it: [[ADDRESS:]HOST_PORT:]PORT[/PROTOCOL]
+    #[arg(short, long, value_name = "SPEC", requires = "import")]
+    publish: Vec<String>,
     /// Have TCP connections closed
     #[arg(long, conflicts_with = "tcp_established")]
     tcp_close: bool,
     /// Take up TCP connections
     #[arg(long)]
     tcp_established: bool,
+    /// Mount a path that the archive wants, or another volume: SOURCE:TARGET[:ro]
+    #[arg(short, long, value_name = "SPEC", requires = "import")]
+    volume: Vec<String>,
     /// Names or IDs
     containers: Vec<String>,
 }
@@ -167,6 +211,14 @@ fn is_running(container: &Container) -> bool {
 
 impl ContainerCheckpoint {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
+        if self.export.is_some() || self.create_image.is_some() {
+            return self.export(home);
+        }
+        if self.ignore_rootfs || self.ignore_volumes {
+            return Err(Error::other(
+                "--ignore-rootfs and --ignore-volumes go with --export or --create-image",
+            ));
+        }
         let containers = chosen(home, self.all, &self.containers, is_running)?;
         for_each(&containers, |name| {
             let container = Container::find(home, name)?;
@@ -182,10 +234,86 @@ impl ContainerCheckpoint {
             output::line(name)
         })
     }
+
+    /// With `--export` or `--create-image`.
+    fn export(&self, home: &Home) -> Result<u8> {
+        let [name] = self.containers.as_slice() else {
+            return Err(Error::other("only one container goes into an archive or an image"));
+        };
+        let compression = match &self.compress {
+            None => Compression::default(),
+            Some(name) => Compression::from_name(name)
+                .ok_or_else(|| Error::flag("--compress", name, "must be gzip, none or zstd"))?,
+        };
+        let container = Container::find(home, name)?;
+        let request = ExportRequest {
+            checkpoint: CheckpointRequest {
+                leave_running: self.leave_running,
+                tcp_established: self.tcp_established,
+                file_locks: self.file_locks,
+                ..CheckpointRequest::default()
+            },
+            compression,
+            ignore_rootfs: self.ignore_rootfs,
+            ignore_volumes: self.ignore_volumes,
+        };
+        let reporter = progress::of(false);
+        match (&self.export, &self.create_image) {
+            (Some(path), _) => checkpoint::export(home, &container, path, &request, &*reporter)?,
+            (None, Some(image)) => {
+                checkpoint::create_image(home, &container, image, &request, &*reporter)?;
+            }
+            (None, None) => {}
+        }
+        output::line(name)?;
+        Ok(0)
+    }
 }
 
 impl ContainerRestore {
+    /// With `--import`.
+    fn import(&self, home: &Home, path: &Path) -> Result<u8> {
+        let parse = |text: &String| -> Result<Publish> { Ok(text.parse::<Publish>()?) };
+        let host_config = HostConfig {
+            binds: mounts::binds(&self.volume)?,
+            port_bindings: self.publish.iter().map(parse).collect::<Result<_>>()?,
+            ..HostConfig::default()
+        };
+        let name = self.name.clone().unwrap_or_default();
+        let request = ImportRequest {
+            source: ImportSource::Archive(path.to_owned()),
+            container: ContainerRequest { name, host_config, ..ContainerRequest::default() },
+            ignore_rootfs: self.ignore_rootfs,
+            ignore_volumes: self.ignore_volumes,
+            ignore_static_ip: self.ignore_static_ip,
+            ignore_static_mac: self.ignore_static_mac,
+        };
+        let imported = checkpoint::import(home, &request, &*progress::of(false))?;
+        let (container, options) = (&imported.container, self.options(&imported.container));
+        let start = StartRequest::default();
+        let mut tell = |text| notice(text);
+        checkpoint::restore(home, container, &imported.place, &options, &start, &mut tell)
+            .inspect_err(|_| imported.undo(home))?;
+        if !self.keep {
+            checkpoint::remove(container, &imported.place)?;
+        }
+        output::line(container.id())?;
+        Ok(0)
+    }
+
+    fn options(&self, container: &Container) -> RestoreRequest {
+        RestoreRequest {
+            tcp_established: self.tcp_established,
+            tcp_close: self.tcp_close,
+            file_locks: self.file_locks,
+            work_path: self.keep.then(|| container.directory.clone()),
+        }
+    }
+
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
+        if let Some(path) = &self.import {
+            return self.import(home, path);
+        }
         let restorable = |container: &Container| {
             let names = checkpoint::list(container, None).unwrap_or_default();
             !is_running(container) && names.iter().any(|name| name == LATEST)
@@ -193,12 +321,7 @@ impl ContainerRestore {
         let containers = chosen(home, self.all, &self.containers, restorable)?;
         for_each(&containers, |name| {
             let container = Container::find(home, name)?;
-            let request = RestoreRequest {
-                tcp_established: self.tcp_established,
-                tcp_close: self.tcp_close,
-                file_locks: self.file_locks,
-                work_path: self.keep.then(|| container.directory.clone()),
-            };
+            let request = self.options(&container);
             let start = StartRequest::default();
             let mut tell = |text| notice(text);
             checkpoint::restore(home, &container, &latest(), &request, &start, &mut tell)?;

@@ -9,6 +9,7 @@ use super::attach::{self, End, Options};
 use super::flags::Flags;
 use super::{output, progress};
 use crate::error::{EngineError, Error, Result, file};
+use husk_engine::checkpoint::{self, ImportRequest, ImportSource, Imported, RestoreRequest};
 use husk_engine::container::{self, Container};
 use husk_engine::home::Home;
 use husk_engine::launch::{self, StartRequest};
@@ -29,6 +30,9 @@ pub(super) struct Run {
     /// Proxy received signals to the process
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     sig_proxy: bool,
+    /// Go on from IMAGE, which container checkpoint --create-image has made
+    #[arg(long)]
+    from_checkpoint: bool,
     #[command(flatten)]
     flags: Flags,
 }
@@ -106,15 +110,34 @@ impl Run {
             detach_keys: attach::parse_keys(&flags.detach_keys)?,
             signals: self.sig_proxy,
         };
-        let container = make(home, flags)?;
+        let imported = match self.from_checkpoint {
+            true => Some(self.import(home)?),
+            false => None,
+        };
+        let container = match &imported {
+            Some(imported) => imported.container.clone(),
+            None => make(home, flags)?,
+        };
         let request = match self.detach {
             true => StartRequest::default(),
             false => options.start_request(),
         };
-        let attachment = match launch::start(home, &container, &request, &mut |text| notice(text)) {
+        let mut tell = |text| notice(text);
+        let started = match &imported {
+            Some(imported) => {
+                let restore = RestoreRequest { tcp_close: true, ..RestoreRequest::default() };
+                let place = &imported.place;
+                checkpoint::restore(home, &container, place, &restore, &request, &mut tell)
+                    // A container that never ran is of no use to anybody.
+                    .inspect_err(|_| imported.undo(home))
+            }
+            None => launch::start(home, &container, &request, &mut tell),
+        };
+        let attachment = match started {
             Ok(attachment) => attachment,
             Err(error) => {
                 if flags.remove
+                    && imported.is_none()
                     && let Err(why) = remove_again(home, &container)
                 {
                     notice(format_args!(
@@ -134,5 +157,26 @@ impl Run {
             End::Exited(code) => Ok(u8::try_from(code & 0xff).unwrap_or(255)),
             End::Detached => Ok(0),
         }
+    }
+
+    /// Makes a container of a checkpoint's image.
+    fn import(&self, home: &Home) -> Result<Imported> {
+        if self.flags.cidfile.is_some() {
+            return Err(Error::other("--cidfile does not go with --from-checkpoint"));
+        }
+        let request = ImportRequest {
+            source: ImportSource::Image(self.flags.image.clone()),
+            container: self.flags.request()?,
+            ignore_rootfs: false,
+            ignore_volumes: false,
+            ignore_static_ip: true,
+            ignore_static_mac: true,
+        };
+        let reporter: Box<dyn Reporter> = match self.flags.quiet {
+            true => Box::new(Silent),
+            false => progress::of(false),
+        };
+        let imported = checkpoint::import(home, &request, &*reporter);
+        imported.map_err(|error| self.flags.as_written(error))
     }
 }

@@ -8,6 +8,9 @@
 //! The runtime does the work, with CRIU; docs/checkpoint.md. The network's namespace is the
 //! engine's, and is made and connected as for any other start.
 
+mod export;
+mod import;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -25,7 +28,12 @@ use crate::rootless;
 use crate::runtime::Runtime;
 use crate::stop;
 
+pub use export::{Compression, ExportRequest, create_image, export};
+pub use import::{ImportRequest, ImportSource, Imported, import};
+
 const DIRECTORY: &str = "checkpoints";
+/// The checkpoint of podman's commands, and of a container that was imported.
+pub const LATEST: &str = "latest";
 const RESTORE: &str = "restore.json";
 
 /// How long the monitor may take to write down that the container has ended.

@@ -96,6 +96,16 @@ impl<W: Write> Archive<W> {
         }
     }
 
+    /// Adds what an O_PATH descriptor is of under the name `path`, and of a directory nothing
+    /// that is in it.
+    ///
+    /// # Errors
+    /// [`PackError`].
+    pub fn add_alone(&mut self, inode: BorrowedFd<'_>, path: &[u8]) -> Result<(), PackError> {
+        let stat = fs::fstat(inode).map_err(at(path, "stat"))?;
+        self.0.inode(inode, path, &stat)
+    }
+
     /// Writes the end; gives what was left out.
     ///
     /// # Errors

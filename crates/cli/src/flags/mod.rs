@@ -3,7 +3,7 @@
 mod environment;
 mod health;
 mod limits;
-mod mounts;
+pub(super) mod mounts;
 mod request;
 
 use std::net::IpAddr;

@@ -7,7 +7,7 @@ use super::bytes;
 use crate::error::{Error, Result, file};
 
 /// `-v`, with absolute sources.
-pub(super) fn binds(volumes: &[String]) -> Result<Vec<String>> {
+pub(crate) fn binds(volumes: &[String]) -> Result<Vec<String>> {
     let absolute = |text: &String| match text.split_once(':') {
         Some((source, rest)) if source.starts_with('.') => {
             let source = absolute("--volume", text, source)?;
