@@ -289,7 +289,7 @@ fn networks_and_ports() {
     let mut arguments = vec!["rm", "-f"];
     arguments.extend(all.split_whitespace());
     engine.ok(&arguments);
-    assert_eq!(engine.beside("ip -o link | wc -l").out.trim(), "1", "only loopback is left");
+    engine.assert_no_network_left();
     engine.assert_nothing_left();
 }
 

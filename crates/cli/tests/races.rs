@@ -78,7 +78,7 @@ fn killed_at_any_time_it_can_be_started_and_removed() {
         engine.ok(&["rm", "-f", name]);
     }
     engine.ok(&["container", "prune", "-f"]);
-    assert_eq!(engine.beside("ip -o link | wc -l").out.trim(), "1", "only loopback is left");
+    engine.assert_no_network_left();
     engine.assert_nothing_left();
 }
 

@@ -49,7 +49,7 @@ fn what_a_killed_monitor_had_is_free_again() {
     let taken = engine.run(&["start", "one"]);
     assert!(taken.err.contains("already in use by container two"), "{taken:?}");
     engine.ok(&["rm", "-f", "one", "two"]);
-    assert_eq!(engine.beside("ip -o link | wc -l").out.trim(), "1", "only loopback is left");
+    engine.assert_no_network_left();
     engine.assert_nothing_left();
 }
 
@@ -164,10 +164,8 @@ fn twenty_at_once_and_nothing_left() {
     let names: Vec<String> = (0..20).map(name).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     engine.ok(&[&["rm", "-f"], &names[..]].concat());
-    assert_eq!(engine.beside("ip -o link | wc -l").out.trim(), "1", "only loopback is left");
+    engine.assert_no_network_left();
     assert_eq!(engine.beside("ip -o addr | grep -v ' lo '").out, "");
-    let rules = engine.beside("nft list ruleset 2>/dev/null || true");
-    assert_eq!(rules.out, "", "no rule is left");
     for id in &ids {
         assert!(!mounts().contains(id), "no mount is left");
         let cgroups = engine.beside(&format!("find /sys/fs/cgroup -name '*{id}*'"));
@@ -188,7 +186,7 @@ fn a_published_port_answers_from_everywhere() {
     drop(neighbour);
     wait_for("the end of the link to it", || engine.beside("ip link show near").code != 0);
     engine.ok(&["rm", "-f", "web"]);
-    assert_eq!(engine.beside("ip -o link | wc -l").out.trim(), "1", "only loopback is left");
+    engine.assert_no_network_left();
 }
 
 #[test]
@@ -239,7 +237,7 @@ fn a_monitor_killed_before_the_program_runs() {
     lock.unlock().unwrap();
     assert_eq!(engine.ok(&["start", "-a", "torn"]), "it ran");
     engine.ok(&["rm", "-f", "first", "torn"]);
-    assert_eq!(engine.beside("ip -o link | wc -l").out.trim(), "1", "only loopback is left");
+    engine.assert_no_network_left();
     engine.assert_nothing_left();
 }
 
@@ -312,5 +310,55 @@ fn nothing_is_open_to_other_users() {
     let abstract_ones = engine.beside("grep -c ' @' /proc/net/unix");
     assert_eq!(abstract_ones.out.trim(), "0", "{abstract_ones:?}");
     engine.ok(&["rm", "-f", "one"]);
+    engine.assert_nothing_left();
+}
+
+/// The monitors of an engine, also those that only wait to remove an unused bridge.
+fn monitors(engine: &Engine) -> Vec<i32> {
+    let root = engine.path("root").display().to_string();
+    let is_monitor = |pid: &i32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        let words: Vec<&str> = line.split('\0').collect();
+        words.contains(&root.as_str()) && words.contains(&"monitor")
+    };
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(is_monitor).collect()
+}
+
+#[test]
+fn a_bridge_that_nobody_removed_serves_or_goes() {
+    let engine = engine!(with_network);
+    let run = ["run", "--rm", "bb", "true"];
+    let links = || engine.beside("ip -o link").out;
+    let kill_while_it_waits = || {
+        wait_for("a monitor killed while it waits", || {
+            engine.ok(&run);
+            for pid in monitors(&engine).into_iter().filter_map(rustix::process::Pid::from_raw) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+            wait_for("its end", || monitors(&engine).is_empty());
+            links().lines().count() > 1
+        });
+        engine.assert_nothing_left();
+    };
+    // The next end of a container takes it along.
+    kill_while_it_waits();
+    engine.ok(&run);
+    engine.assert_no_network_left();
+    // So does a removal, once its time has passed, and a prune at once.
+    kill_while_it_waits();
+    engine.ok(&["network", "prune", "-f"]);
+    engine.assert_no_network_left();
+    kill_while_it_waits();
+    engine.ok(&["create", "--name", "idle", "--network", "none", "bb", "true"]);
+    wait_for("an end of the links by a removal", || {
+        engine.ok(&["rm", "-f", "idle"]);
+        engine.ok(&["create", "--name", "idle", "--network", "none", "bb", "true"]);
+        links().lines().count() == 1
+    });
+    engine.ok(&["rm", "idle"]);
+    engine.assert_no_network_left();
     engine.assert_nothing_left();
 }

@@ -388,8 +388,31 @@ pub fn tear_down(home: &Home, container: &Container) -> Result<()> {
 /// Every step that failed.
 pub fn tear_down_of(home: &Home, id: &str, run: &Path) -> Result<()> {
     let stopped = pasta::stop(&pasta_pid_file(run));
-    let undone = home.networks()?.tear_down(id);
+    let nets = home.networks()?;
+    let undone = nets.tear_down(id);
+    // A monitor that was to remove them may have been killed.
+    let removed = nets.remove_idle(husk_net::LINGER).map(drop);
+    Ok(stopped.and(undone).and(removed)?)
+}
+
+/// As [`tear_down`], of a container whose processes have ended, by the monitor that will call
+/// [`linger`]: nothing here waits for the kernel.
+///
+/// # Errors
+/// Every step that failed.
+pub fn release(home: &Home, container: &Container) -> Result<()> {
+    let stopped = pasta::stop(&pasta_pid_file(&container.run));
+    let undone = home.networks()?.release(container.id());
     Ok(stopped.and(undone)?)
+}
+
+/// Removes what [`release`] has left, once nobody waits: bridges that no container has come to
+/// within a second.
+///
+/// # Errors
+/// Every step that failed; what is left is found by the next command that removes a container.
+pub fn linger(home: &Home) -> Result<()> {
+    Ok(home.networks()?.linger()?)
 }
 
 /// `network connect`: now if the container runs, and at each of its starts. Returns

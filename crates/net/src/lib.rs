@@ -54,7 +54,7 @@
 //! A bridge for each network that is in use, a veth pair for each endpoint, and
 //! a table, `inet husk` (see `nft/table.rs` for its text), with a guard beside it
 //! (`nft/guard.rs`). With the last container of a network its bridge and rules go, with the
-//! last of all the tables. Everything carries the name of its installation
+//! last of all the tables; after [`Networks::release`] a second later (`networks/idle.rs`). Everything carries the name of its installation
 //! (`networks/installation.rs`), so that several may share a host.
 //! What stays are switches of the host that were turned on, and said:
 //! `net.ipv4.ip_forward`, `net.ipv6.conf.all.forwarding`. A start that fails takes them
@@ -90,7 +90,7 @@ pub use networks::network::{
     DEFAULT_BRIDGE, DEFAULT_NETWORK, MAX_MTU, MIN_MTU, Network, NewNetwork, Pool,
 };
 pub use networks::options::{Driver, Settings};
-pub use networks::{BuiltIn, Networks, Request, Reservation};
+pub use networks::{BuiltIn, LINGER, Networks, Request, Reservation};
 pub use ports::claim::Claim;
 pub use ports::proxy::{self, LoopbackProxy};
 pub use ports::publish::{Protocol, Publish};

@@ -279,6 +279,44 @@ fn what_a_killed_engine_left_behind_is_reclaimed() {
 }
 
 #[test]
+fn a_released_bridge_serves_the_next_container_or_goes() {
+    if !become_host("a_released_bridge") {
+        return;
+    }
+    let host = Host::new();
+    host.nets.create(&new("app")).unwrap();
+    let has = |network: &str| ip("-o link").contains(&format!(": {}:", host.bridge(network)));
+    let first = start(&host, "first", &["bridge", "app"], &["8080:80"]);
+    let address = first.addresses[0];
+    let Container { netns, .. } = first;
+    drop(netns);
+    host.nets.release("first").unwrap();
+    assert!(host.nets.endpoints(None).unwrap().is_empty());
+    assert!(host.nets.claims(None).unwrap().is_empty());
+    assert!(has("bridge") && has("app"));
+    // Nothing is due yet, and of what is in use nothing ever is.
+    assert!(host.nets.remove_idle(Duration::from_secs(3600)).unwrap().is_some());
+    let second = start(&host, "second", &["bridge"], &["8080:80"]);
+    assert_ne!(second.addresses[0], address, "an address just given back rests");
+    second.serve(7);
+    assert!(connects(second.addresses[0]));
+    assert_eq!(host.nets.remove_idle(Duration::ZERO).unwrap(), None);
+    assert!(has("bridge") && !has("app"));
+    assert!(connects(second.addresses[0]), "the rules of what is in use stay");
+    // Its namespace lives: the links are removed at once.
+    host.nets.release("second").unwrap();
+    assert!(!ip("-o link").contains(" vh"));
+    host.nets.linger().unwrap();
+    assert_nothing_left(&host);
+    // As a killed monitor leaves it.
+    let third = start(&host, "third", &["app"], &[]);
+    host.nets.release("third").unwrap();
+    drop(third);
+    host.nets.remove("app").unwrap();
+    assert_nothing_left(&host);
+}
+
+#[test]
 fn a_second_start_is_refused_and_harms_not_the_first() {
     if !become_host("a_second_start") {
         return;

@@ -298,6 +298,17 @@ impl Engine {
         self.ok(&["inspect", "--type", "container", "-f", template, container])
     }
 
+    /// Asserts that no link and no rule stays. Bridges and rules go a second after
+    /// the last container, links to it when the kernel gets to them.
+    pub(crate) fn assert_no_network_left(&self) {
+        wait_for("an end of all links but loopback", || {
+            self.beside("ip -o link | wc -l").out.trim() == "1"
+        });
+        wait_for("an end of all rules", || {
+            self.beside("nft list ruleset 2>/dev/null || true").out.trim().is_empty()
+        });
+    }
+
     /// Asserts that nothing of any container is left.
     pub(crate) fn assert_nothing_left(&self) {
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();

@@ -120,7 +120,7 @@ fn release(
 ) {
     if kept.take().is_some() {
         server.end_service();
-        if let Err(error) = connection::tear_down(home, container) {
+        if let Err(error) = connection::release(home, container) {
             state.error = format!("cleaning up: {error}");
         }
     }
@@ -260,7 +260,8 @@ fn run_once(
     let oom_killed = exit_code == 128 + 9 && oom::saw_kill(memory_events.as_deref());
     let ended = State { exit_code, oom_killed, ..state };
     let is_joined = joiners::kept(home, container, NamespaceType::Network).is_some();
-    let connection = if is_joined { connection.into_kept() } else { None };
+    // Else closed before its links are given up: the namespace ends with its last descriptor.
+    let connection = Some(connection).filter(|_| is_joined).and_then(Connection::into_kept);
     *kept = connection.map(|connection| Kept { connection, config });
     Ok(finish(home, container, server, ended, kept.is_some(), membership))
 }

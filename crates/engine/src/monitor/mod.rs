@@ -127,6 +127,11 @@ fn monitor(home: &Home, id: &str, client: &mut Client) -> Result<()> {
         Err(error) => server.tell_starters(&failed(&error)),
     }
     server.farewell();
+    // Nobody waits for us any more, and nothing of the container is left.
+    drop(server);
+    let _ = std::env::set_current_dir("/");
+    // A failure has nobody to be told to: the next command finds what is left.
+    let _ = crate::connection::linger(home);
     Ok(())
 }
 

@@ -72,7 +72,7 @@ pub(super) fn start(
 /// Ends and undoes whatever there is of an earlier run; tries every step.
 pub(super) fn clean(home: &Home, runtime: &Runtime, container: &Container) -> Result<()> {
     let cleaned = clean_program(home, runtime, container);
-    cleaned.and(connection::tear_down(home, container))
+    cleaned.and(connection::release(home, container))
 }
 
 /// The same of everything but the network.

@@ -10,7 +10,8 @@ use crate::filter::{self, Filter};
 use crate::home::Home;
 use crate::prune::{self, Pruned};
 
-/// Removes the networks that no container, running or not, has; gives their names.
+/// Removes the networks that no container, running or not, has; gives their names. Bridges that no
+/// container is on go, too, also those of networks that stay.
 ///
 /// # Errors
 /// A filter that cannot be honoured, records that cannot be read.
@@ -18,6 +19,8 @@ pub fn prune(home: &Home, filters: &[Filter]) -> Result<Pruned<String>> {
     filter::check(filters, &prune::FILTERS)?;
     let mut pruned = Pruned::default();
     let nets = home.networks()?;
+    // Of a monitor that was killed while it waited; those of others would be gone in a second.
+    nets.remove_idle(std::time::Duration::ZERO)?;
     let mut used = HashSet::new();
     for container in Container::all(home)? {
         used.extend(container.record.config.networks);

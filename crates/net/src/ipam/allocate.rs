@@ -213,7 +213,7 @@ mod tests {
         let net = network("10.9.0.0/29", None);
         assert_eq!(add(&files, &net, "a", None).unwrap(), "10.9.0.2");
         assert_eq!(add(&files, &net, "b", None).unwrap(), "10.9.0.3");
-        assert_eq!(files.remove("app", "a").unwrap(), 1);
+        assert_eq!(files.strike_out("app", "a").unwrap(), Some(1));
         assert_eq!(add(&files, &net, "c", None).unwrap(), "10.9.0.4");
         assert_eq!(add(&files, &net, "d", Some("10.9.0.6")).unwrap(), "10.9.0.6");
         assert_eq!(add(&files, &net, "e", None).unwrap(), "10.9.0.5");

@@ -5,6 +5,9 @@
 //! <runtime>/endpoints/NAME.lock   held while that file, or the bridge, changes
 //! ```
 //!
+//! A file without endpoints says that the network's bridge and rules are still there, unused
+//! since the file was written (`networks/idle.rs`).
+//!
 //! An address is written down before it is used and struck out after everything
 //! that used it is gone, so what a killed program leaves behind can be found
 //! here and undone. The files lie below /run: a reboot, which removes every link
@@ -12,6 +15,7 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -203,18 +207,59 @@ impl LeaseFiles {
         json_file::write(&path, &leases)
     }
 
-    /// Strikes a container out; the caller holds the network's lock. Returns how
-    /// many endpoints are left.
-    pub(crate) fn remove(&self, network: &str, container: &str) -> Result<usize> {
+    /// Strikes a container out; the caller holds the network's lock, and has removed the
+    /// bridge if this is the last one.
+    pub(crate) fn remove(&self, network: &str, container: &str) -> Result<()> {
+        match self.strike_out(network, container)? {
+            Some(0) => self.forget(network),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same where the bridge stays also after the last. Returns how many endpoints are
+    /// left; `None` where none was written down.
+    pub(crate) fn strike_out(&self, network: &str, container: &str) -> Result<Option<usize>> {
         let path = self.path(network);
         let Some(mut leases) = json_file::read::<Leases>(&path)? else {
-            return Ok(0);
+            return Ok(None);
         };
         leases.endpoints.retain(|endpoint| endpoint.container != container);
-        match leases.endpoints.len() {
-            0 => json_file::remove(&path)?,
-            _ => json_file::write(&path, &leases)?,
+        json_file::write(&path, &leases)?;
+        Ok(Some(leases.endpoints.len()))
+    }
+
+    /// Notes that the bridge of a network without endpoints is gone; the caller holds the
+    /// network's lock.
+    pub(crate) fn forget(&self, network: &str) -> Result<()> {
+        json_file::remove(&self.path(network))
+    }
+
+    /// The networks without endpoints whose bridges are still there, and for how long each has
+    /// been so; after a change of the clock, for ever.
+    pub(crate) fn idle(&self) -> Result<Vec<(String, Duration)>> {
+        let mut idle = Vec::new();
+        for network in json_file::names(&self.directory)? {
+            let Some(age) = self.idle_for(&network)? else { continue };
+            idle.push((network, age));
         }
-        Ok(leases.endpoints.len())
+        Ok(idle)
+    }
+
+    /// How long a network has been without endpoints; `None` where it has some, or no bridge.
+    pub(crate) fn idle_for(&self, network: &str) -> Result<Option<Duration>> {
+        let path = self.path(network);
+        let written = std::fs::metadata(&path).and_then(|metadata| metadata.modified());
+        match json_file::read::<Leases>(&path) {
+            Ok(Some(leases)) if leases.endpoints.is_empty() => {}
+            // Damage is told where the network is asked for.
+            Ok(_) | Err(Error::Damaged { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        Ok(Some(written.ok().and_then(|at| at.elapsed().ok()).unwrap_or(Duration::MAX)))
+    }
+
+    /// Whether every bridge is gone.
+    pub(crate) fn is_empty(&self) -> Result<bool> {
+        Ok(json_file::names(&self.directory)?.is_empty())
     }
 }

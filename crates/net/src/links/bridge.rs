@@ -177,9 +177,9 @@ fn add_pair(endpoint: &Endpoint, bridge: &Link, socket: &mut Socket, netns: &Net
         netns,
     };
     let mut added = link::add_veth(socket, &pair);
-    if matches!(&added, Err(refusal) if refusal.errno == Errno::EXIST)
-        && remove_port(endpoint, socket)?
-    {
+    if matches!(&added, Err(refusal) if refusal.errno == Errno::EXIST) {
+        // Or it has gone meanwhile, with the namespace of the container's last run.
+        remove_port(endpoint, socket)?;
         added = link::add_veth(socket, &pair);
     }
     added.map_err(|refusal| {
@@ -248,8 +248,17 @@ fn filters_bridged_packets() -> Result<bool> {
 /// Removes an endpoint's links; a namespace that is gone has taken them along.
 pub(crate) fn tear_down(endpoint: &Endpoint, socket: &mut Socket) -> Result<()> {
     match endpoint.has_port() {
-        true => remove_port(endpoint, socket).map(drop),
+        true => remove_port(endpoint, socket),
         false => Ok(()),
+    }
+}
+
+/// As [`tear_down`], but leaves links to a namespace that is ending to the kernel: to remove
+/// one is to wait for the readers of all of the machine's processors, several times.
+pub(crate) fn release(endpoint: &Endpoint, socket: &mut Socket) -> Result<()> {
+    match port_of(endpoint, socket)? {
+        Some(port) if !link::peer_ends(socket, &port) => link::delete(socket, &port.name),
+        _ => Ok(()),
     }
 }
 
@@ -257,17 +266,19 @@ fn port_alias(endpoint: &Endpoint) -> String {
     format!("husk container {}", endpoint.container)
 }
 
-/// Removes what an earlier start of the same container left, or this one made: a veth
-/// link of the endpoint's name that is not another container's. Returns whether it did.
-fn remove_port(endpoint: &Endpoint, socket: &mut Socket) -> Result<bool> {
-    let name = &endpoint.host_interface;
-    let Some(link) = link::find(socket, name)? else { return Ok(false) };
-    let is_ours = link.alias.is_none_or(|alias| alias == port_alias(endpoint));
-    if link.kind != "veth" || !is_ours {
-        return Ok(false);
+/// What an earlier start of the same container left, or this one made: a veth link of the
+/// endpoint's name that is not another container's.
+fn port_of(endpoint: &Endpoint, socket: &mut Socket) -> Result<Option<Link>> {
+    let link = link::find(socket, &endpoint.host_interface)?;
+    let is_ours = |alias: &String| *alias == port_alias(endpoint);
+    Ok(link.filter(|link| link.kind == "veth" && link.alias.as_ref().is_none_or(is_ours)))
+}
+
+fn remove_port(endpoint: &Endpoint, socket: &mut Socket) -> Result<()> {
+    match port_of(endpoint, socket)? {
+        Some(port) => link::delete(socket, &port.name),
+        None => Ok(()),
     }
-    link::delete(socket, name)?;
-    Ok(true)
 }
 
 /// Removes the bridge after the last endpoint.

@@ -7,7 +7,7 @@
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
-use netlink_packet_core::{Emitable, NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::{DefaultNla, Emitable, NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::link::{
     InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute,
@@ -28,6 +28,8 @@ const IFLA_MTU: u16 = 4;
 const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
+const IFLA_LINK_NETNSID: u16 = 37;
+const IFLA_TARGET_NETNSID: u16 = 46;
 const IFLA_INFO_KIND: u16 = 1;
 /// linux/if.h, RFC 2863.
 const IF_OPER_UP: u8 = 6;
@@ -51,6 +53,9 @@ pub(crate) struct Link {
     pub(crate) up: bool,
     /// Whether it carries packets by now.
     pub(crate) works: bool,
+    /// The number, in this namespace, of the namespace that its peer is in. Negative where
+    /// that is ending and never had a number; `None` where the peer is in this one.
+    pub(crate) peer_netns: Option<i32>,
 }
 
 /// The two ends of a veth pair: one on a bridge here, one in a container.
@@ -85,6 +90,7 @@ pub(crate) fn read(body: &[u8]) -> Option<Link> {
         alias: None,
         up: word(8) & 1 != 0,
         works: false,
+        peer_netns: None,
     };
     for (kind, value) in attributes(attrs) {
         match kind {
@@ -92,6 +98,9 @@ pub(crate) fn read(body: &[u8]) -> Option<Link> {
             IFLA_OPERSTATE => link.works = value == [IF_OPER_UP],
             IFLA_MTU => link.mtu = value.first_chunk().map_or(0, |b| u32::from_ne_bytes(*b)),
             IFLA_IFALIAS => link.alias = Some(string(value)),
+            IFLA_LINK_NETNSID => {
+                link.peer_netns = value.first_chunk().map(|b| i32::from_ne_bytes(*b));
+            }
             IFLA_ADDRESS => link.mac = value.try_into().ok(),
             _ => {}
         }
@@ -129,6 +138,23 @@ fn get(socket: &mut Socket, index: u32, name: Option<&str>, object: &str) -> Res
         Err(Refusal { errno: Errno::NODEV, .. }) => Ok(None),
         Err(refusal) => Err(refusal.into_error("look up link", object)),
     }
+}
+
+/// Whether the namespace that a link's peer is in has no user left. The kernel then removes both
+/// ends without being asked (veth(4), network_namespaces(7)); nothing gets into such a namespace
+/// any more. Where that cannot be told it is said to live.
+pub(crate) fn peer_ends(socket: &mut Socket, link: &Link) -> bool {
+    let Some(number) = link.peer_netns else { return false };
+    if number < 0 {
+        return true;
+    }
+    // What is asked for is its loopback; EINVAL: there is no such namespace, or nobody in it.
+    let mut message = LinkMessage::default();
+    message.header.index = 1;
+    let other = DefaultNla::new(IFLA_TARGET_NETNSID, number.to_ne_bytes().to_vec());
+    message.attributes.push(LinkAttribute::Other(other));
+    let answer = socket.query(RTM_GETLINK, &emit(&message));
+    matches!(answer, Err(Refusal { errno: Errno::INVAL, .. }))
 }
 
 /// Adds a bridge that is down. Its hardware address is fixed: a bridge without

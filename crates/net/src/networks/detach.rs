@@ -15,6 +15,13 @@ use crate::nft::{firewall, guard};
 use crate::ports::claim::Claim;
 use crate::ports::conntrack;
 
+/// What becomes of a bridge that no container is on any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unused {
+    Remove,
+    Keep,
+}
+
 impl Networks {
     /// `network disconnect` of a running container. Its published ports go with
     /// the network they were published on; the default route moves to another.
@@ -77,6 +84,21 @@ impl Networks {
     /// Every step that failed ([`Error::Several`]). What failed stays written
     /// down, so that a later call finds it.
     pub fn tear_down(&self, container: &str) -> Result<()> {
+        self.undo(container, Unused::Remove)
+    }
+
+    /// As [`Self::tear_down`], of a container whose processes have ended, and without waiting
+    /// for the kernel: links to its namespace go with that, and a bridge that it was the last
+    /// on stays with its rules, for the next container or [`Self::linger`] to find.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::tear_down`].
+    pub fn release(&self, container: &str) -> Result<()> {
+        self.undo(container, Unused::Keep)
+    }
+
+    fn undo(&self, container: &str, unused: Unused) -> Result<()> {
         let mut failures = Failures::default();
         let endpoints = failures.note(self.leases.all()).unwrap_or_default();
         let claims = failures.note(self.claims.of(container)).unwrap_or_default();
@@ -94,9 +116,14 @@ impl Networks {
             failures.note(self.unpublish(container, &claims, &mut host));
         }
         for endpoint in of_container() {
-            failures.note(self.tear_down_endpoint(endpoint, &mut host));
+            failures.note(match unused {
+                Unused::Remove => self.tear_down_endpoint(endpoint, &mut host),
+                Unused::Keep => self.release_endpoint(endpoint, &mut host),
+            });
         }
-        failures.note(self.remove_unused_table(&mut host));
+        if unused == Unused::Remove {
+            failures.note(self.remove_unused_table(&mut host));
+        }
         failures.finish()
     }
 
@@ -150,49 +177,63 @@ impl Networks {
     pub(super) fn tear_down_endpoint(&self, endpoint: &Endpoint, host: &mut Host) -> Result<()> {
         let _lock = self.leases.lock(&endpoint.network)?;
         bridge::tear_down(endpoint, &mut host.route)?;
-        if endpoint.has_port() {
-            let _rules = Lock::exclusive(&self.rules_lock)?;
-            sources::forget(&mut host.netfilter, &self.installation.table(), endpoint)
-                .map_err(refused(&endpoint.name))?;
+        self.forget_sources(endpoint, host)?;
+        let (name, container) = (&endpoint.network, &endpoint.container);
+        if self.leases.endpoints(name)?.iter().any(|e| e.container != *container) {
+            return self.leases.remove(name, container);
         }
-        if self
-            .leases
-            .endpoints(&endpoint.network)?
-            .iter()
-            .all(|e| e.container == endpoint.container)
-        {
-            return match self.store.get(&endpoint.network) {
-                Ok(network) => self.tear_down_network(&network, endpoint, host),
-                // Its file was removed by hand: to be said, but no second time.
-                Err(error) => {
-                    self.leases.remove(&endpoint.network, &endpoint.container)?;
-                    Err(error)
-                }
-            };
+        match self.store.get(name) {
+            Ok(network) => self.tear_down_network(&network, container, host),
+            // Its file was removed by hand: to be said, but no second time.
+            Err(error) => {
+                self.leases.remove(name, container)?;
+                Err(error)
+            }
         }
-        self.leases.remove(&endpoint.network, &endpoint.container)?;
-        Ok(())
     }
 
-    /// The bridge and the rules, with the last endpoint.
-    fn tear_down_network(&self, network: &Network, last: &Endpoint, host: &mut Host) -> Result<()> {
+    fn release_endpoint(&self, endpoint: &Endpoint, host: &mut Host) -> Result<()> {
+        if !endpoint.has_port() {
+            // On no bridge that could be kept.
+            return self.tear_down_endpoint(endpoint, host);
+        }
+        let _lock = self.leases.lock(&endpoint.network)?;
+        bridge::release(endpoint, &mut host.route)?;
+        self.forget_sources(endpoint, host)?;
+        self.leases.strike_out(&endpoint.network, &endpoint.container).map(drop)
+    }
+
+    fn forget_sources(&self, endpoint: &Endpoint, host: &mut Host) -> Result<()> {
+        if !endpoint.has_port() {
+            return Ok(());
+        }
+        let _rules = Lock::exclusive(&self.rules_lock)?;
+        sources::forget(&mut host.netfilter, &self.installation.table(), endpoint)
+            .map_err(refused(&endpoint.name))
+    }
+
+    /// The bridge and the rules, with the last container. The caller holds the network's lock.
+    fn tear_down_network(&self, network: &Network, last: &str, host: &mut Host) -> Result<()> {
         if network.driver != Driver::Bridge {
             vlan::tear_down(network, &self.installation, &mut host.route)?;
-            return self.leases.remove(&last.network, &last.container).map(drop);
+            return self.leases.remove(&network.name, last);
         }
         bridge::tear_down_bridge(network, &mut host.route)?;
         // Whoever watches the rules puts them back as long as the endpoint is written down.
         let _rules = Lock::exclusive(&self.rules_lock)?;
-        firewall::withdraw(&mut host.netfilter, network)?;
-        self.table()
-            .remove_network(&mut host.netfilter, network)
-            .map_err(refused(&network.name))?;
-        self.leases.remove(&last.network, &last.container).map(drop)
+        self.remove_rules(network, host)?;
+        self.leases.remove(&network.name, last)
     }
 
-    fn remove_unused_table(&self, host: &mut Host) -> Result<()> {
+    /// The caller holds the lock of the rules.
+    pub(super) fn remove_rules(&self, network: &Network, host: &mut Host) -> Result<()> {
+        firewall::withdraw(&mut host.netfilter, network)?;
+        self.table().remove_network(&mut host.netfilter, network).map_err(refused(&network.name))
+    }
+
+    pub(super) fn remove_unused_table(&self, host: &mut Host) -> Result<()> {
         let _rules = Lock::exclusive(&self.rules_lock)?;
-        if self.leases.all()?.is_empty() {
+        if self.leases.is_empty()? {
             self.table().remove(&mut host.netfilter).map_err(refused("all networks"))?;
             guard::remove(&self.installation, &mut host.netfilter)?;
             sources::remove(&mut host.netfilter, &self.installation.table())

@@ -2,6 +2,7 @@
 
 mod attach;
 mod detach;
+mod idle;
 pub(crate) mod installation;
 pub(crate) mod json_file;
 pub(crate) mod mode;
@@ -26,6 +27,7 @@ use crate::nft::table::Table;
 use crate::ports::claim::{Claim, ClaimFile};
 
 pub use attach::{Request, Reservation};
+pub use idle::LINGER;
 
 /// The networks of one root directory, and the containers on them.
 ///
@@ -223,6 +225,15 @@ impl Networks {
         if !endpoints.is_empty() {
             let names: Vec<&str> = endpoints.iter().map(|e| e.name.as_str()).collect();
             return Err(Error::NetworkInUse { name, containers: names.join(", ") });
+        }
+        if self.leases.idle_for(&name)?.is_some() {
+            let mut host = Host::open()?;
+            match self.tear_down_idle(&name, &mut host) {
+                // Whatever it defined: it is to go.
+                Ok(()) | Err(Error::Damaged { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            self.remove_unused_table(&mut host)?;
         }
         self.store.remove(&name)?;
         self.leases.forget_lock(&name)
