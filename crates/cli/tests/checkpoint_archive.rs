@@ -8,7 +8,7 @@ mod support;
 use std::path::Path;
 use std::process::Command;
 
-use support::{Done, Engine, engine, skip, wait_for};
+use support::{Done, Engine, Mounted, engine, skip, wait_for};
 
 /// PATH with CRIU in it; None where it does not work.
 fn search_path() -> Option<String> {
@@ -67,9 +67,18 @@ fn an_archive_goes_to_another_engine() {
     let archive = engine.path("job.tar").display().to_string();
     let nowhere = ["container", "checkpoint", "--export", "/nonexistent/x.tar", "job"];
     refused(&engine, path, &nowhere, "No such file or directory");
-    // A file system that is full when the archive is written.
-    let full = ["container", "checkpoint", "--export", "/dev/full/x", "job"];
-    refused(&engine, path, &full, "/dev/full");
+    // A file system that is full when the archive is written: the container goes on.
+    let small = engine.path("small").display().to_string();
+    std::fs::create_dir(&small).unwrap();
+    let mount = ["-t", "tmpfs", "-o", "size=64k", "husk-small", &small];
+    assert!(Command::new("mount").args(mount).status().unwrap().success());
+    let mounted = Mounted(small.clone());
+    let (file, before) = (format!("{small}/job.tar"), count(&engine, "job"));
+    let full = ["container", "checkpoint", "-c", "none", "--export", &file, "job"];
+    refused(&engine, path, &full, "No space left on device");
+    assert_eq!(std::fs::read_dir(&small).unwrap().count(), 0);
+    drop(mounted);
+    goes_on(&engine, "job", before);
     assert_eq!(engine.inspect("job", "{{.State.Status}}"), "running");
     let before = count(&engine, "job");
     assert_eq!(ok(&engine, path, &["container", "checkpoint", "-e", &archive, "job"]), "job\n");
