@@ -378,6 +378,35 @@ fn actions_runner_505_networks_by_their_label() {
     assert_eq!(rows.as_array().unwrap().len(), 1, "{rows}");
 }
 
+/// What the command line can ask for of a network, the API can; both are told to who follows.
+#[test]
+fn a_network_is_made_as_it_was_asked_for() {
+    let server = networked!();
+    let options = json!({
+        "com.docker.network.bridge.enable_icc": "false",
+        "com.docker.network.driver.mtu": "1400", "com.docker.network.enable_ipv4": "true",
+    });
+    let pool = json!({
+        "Subnet": "10.77.0.0/24", "AuxiliaryAddresses": { "router": "10.77.0.9" },
+    });
+    let body = json!({
+        "Name": "own", "Options": options, "Attachable": true, "IPAM": { "Config": [pool] },
+    });
+    assert_eq!(server.post("/networks/create", &body).status, 201);
+    let shown = server.get("/networks/own").json();
+    assert_eq!(shown["Options"]["com.docker.network.bridge.enable_icc"], "false", "{shown}");
+    assert_eq!(shown["Attachable"], true, "{shown}");
+    let taken = json!({ "Name": "bad", "Options": { "com.docker.network.bridge.inhibit": "1" } });
+    let refused = server.post("/networks/create", &taken);
+    assert_eq!(refused.status, 400, "{}", refused.message());
+    assert_eq!(server.request("DELETE", "/networks/own", "").status, 204);
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() + 1;
+    let filters = encode(&json!({ "network": ["own"] }));
+    let events = server.get(&format!("/events?since=1&until={now}&filters={filters}"));
+    let count = |action: &str| events.body.matches(&format!("\"Action\":\"{action}\"")).count();
+    assert_eq!((count("create"), count("destroy")), (1, 1), "{}", events.body);
+}
+
 #[test]
 fn act_303_the_socket_is_mounted_into_a_container() {
     let server = server!();

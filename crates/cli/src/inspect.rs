@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::{for_each, image, network, output, volume};
+use super::{for_each, output, volume};
 use crate::error::{EngineError, Error, Result};
 use husk_engine::container::Container;
 use husk_engine::home::Home;
@@ -71,8 +71,8 @@ impl Inspect {
             "container" => {
                 Ok(husk_docker::inspect_container(home, &Container::find(home, name)?, self.size)?)
             }
-            "image" => image::inspect(home, name),
-            "network" => network::document(home, name),
+            "image" => Ok(husk_docker::inspect_image(home, name)?),
+            "network" => Ok(husk_docker::inspect_network(home, name)?),
             _ => volume::document(home, name),
         }
     }

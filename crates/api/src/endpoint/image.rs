@@ -200,11 +200,8 @@ async fn inspect(service: Shared, call: &Call, name: String) -> Result<Reply> {
         .blocking(move |service| {
             // For the words of the failure.
             service.home.images()?.find(&name)?;
-            let words = ["inspect", "--type", "image", &name];
-            let (printed, _) = service.ask(&words)?;
-            let found: Vec<Value> = serde_json::from_str(&printed)
-                .map_err(|error| Failure::internal(format!("husk inspect: {error}")))?;
-            Ok(found.into_iter().next().unwrap_or_default())
+            let document = husk_docker::inspect_image(&service.home, &name)?;
+            Ok(husk_docker::document::public(&document))
         })
         .await?;
     let mut document = document;

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use husk_engine::clock;
 use husk_engine::connection;
 use husk_engine::container::Container;
-use husk_net::{NewNetwork, Subnet};
+use husk_engine::error::Error;
+use husk_engine::events::{EventType, Journal};
+use husk_engine::network::CreateRequest;
+use husk_net::Subnet;
 use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -68,16 +71,9 @@ pub(crate) async fn answer(service: Shared, mut call: Call, path: &[&str]) -> Re
     }
 }
 
-/// Documents as `husk inspect` has them.
-fn documents(service: &Service, names: &[String]) -> Result<Vec<Value>> {
-    if names.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut words = vec!["inspect".to_owned(), "--type".to_owned(), "network".to_owned()];
-    words.extend(names.iter().cloned());
-    let (printed, _) = service.ask(&words)?;
-    serde_json::from_str(&printed)
-        .map_err(|error| Failure::internal(format!("husk inspect: {error}")))
+fn document(service: &Service, name: &str) -> Result<Value> {
+    let document = husk_docker::inspect_network(&service.home, name)?;
+    Ok(husk_docker::document::public(&document))
 }
 
 fn list(service: &Service, filters: &Filters) -> Result<Vec<Value>> {
@@ -94,7 +90,8 @@ fn list(service: &Service, filters: &Filters) -> Result<Vec<Value>> {
         used.extend(nets.endpoints(None)?.into_iter().map(|endpoint| endpoint.network));
     }
     let mut listed = Vec::new();
-    for mut document in documents(service, &names)? {
+    for name in names {
+        let mut document = document(service, &name)?;
         let text = |name: &str| document[name].as_str().unwrap_or_default().to_owned();
         let (id, name, driver) = (text("Id"), text("Name"), text("Driver"));
         let built_in = BUILT_IN.contains(&name.as_str());
@@ -157,14 +154,7 @@ fn resolve(service: &Service, wanted: &str) -> Result<String> {
 
 fn inspect(service: &Service, wanted: &str) -> Result<Value> {
     let name = resolve(service, wanted)?;
-    let mut found = documents(service, &[name])?;
-    let mut document = found.pop().ok_or_else(|| missing(wanted))?;
-    let id = document["Id"].as_str().unwrap_or_default().get(..32).unwrap_or_default().to_owned();
-    for (container, endpoint) in document["Containers"].as_object_mut().into_iter().flatten() {
-        let own = container.get(..32).unwrap_or_default();
-        endpoint["EndpointID"] = format!("{own}{id}").into();
-    }
-    Ok(document)
+    document(service, &name)
 }
 
 /// The body of a creation.
@@ -181,6 +171,7 @@ struct Create {
     #[serde(rename = "IPAM")]
     ipam: Option<Ipam>,
     internal: Option<bool>,
+    attachable: Option<bool>,
     ingress: Option<bool>,
     config_only: Option<bool>,
     config_from: Option<ConfigFrom>,
@@ -223,7 +214,8 @@ fn create(service: &Service, body: Create) -> Result<String> {
         let message = format!("operation is not permitted on predefined {name} network");
         return Err(Failure::forbidden(message));
     }
-    if let Some(driver) = given(body.driver).filter(|driver| driver != "bridge") {
+    let driver = given(body.driver).unwrap_or_default();
+    if !matches!(driver.as_str(), "" | "bridge" | "macvlan" | "ipvlan") {
         let message =
             format!("could not find plugin {driver} in v1 plugin registry: plugin not found");
         return Err(Failure::not_found(message));
@@ -242,13 +234,20 @@ fn create(service: &Service, body: Create) -> Result<String> {
             return Err(refused(field, "is not supported"));
         }
     }
-    let mut new = NewNetwork {
+    let mut options = body.options.unwrap_or_default();
+    // What every network has here.
+    options.retain(|name, value| {
+        name != "com.docker.network.enable_ipv4" || !matches!(value.as_str(), "true" | "1")
+    });
+    let mut new = CreateRequest {
         name: name.clone(),
+        driver,
         ipv6: body.enable_ipv6.filter(|wanted| *wanted),
         internal: body.internal == Some(true),
+        attachable: body.attachable == Some(true),
         labels: body.labels.unwrap_or_default(),
-        mtu: mtu(body.options.unwrap_or_default())?,
-        ..NewNetwork::default()
+        options,
+        ..CreateRequest::default()
     };
     if let Some((label, value)) = service.policy.label() {
         new.labels.insert(label.to_owned(), value.unwrap_or_default().to_owned());
@@ -261,8 +260,10 @@ fn create(service: &Service, body: Create) -> Result<String> {
         return Err(refused("IPAM.Options", "is not supported"));
     }
     for pool in ipam.config.unwrap_or_default() {
-        if pool.auxiliary.is_some_and(|addresses| !addresses.is_empty()) {
-            return Err(refused("IPAM.Config.AuxiliaryAddresses", "is not supported"));
+        for (name, text) in pool.auxiliary.unwrap_or_default() {
+            let field = format!("IPAM.Config.AuxiliaryAddresses[{name}]");
+            let bad = |_| refused(&field, &format!("{text:?} is not an address"));
+            new.reserved.insert(name, text.parse().map_err(bad)?);
         }
         let subnet = |field: &str, text: String| -> Result<Subnet> {
             text.parse().map_err(|_| refused(field, &format!("{text:?} is not a subnet")))
@@ -278,39 +279,15 @@ fn create(service: &Service, body: Create) -> Result<String> {
             new.gateways.push(text.parse().map_err(bad)?);
         }
     }
-    match service.home.networks()?.create(&new) {
-        Err(husk_net::Error::NetworkExists { .. }) => {
+    match husk_engine::network::create(&service.home, &new) {
+        Err(Error::Net(husk_net::Error::NetworkExists { .. })) => {
             Err(Failure::conflict(format!("network with name {name} already exists")))
         }
-        Err(husk_net::Error::SubnetTaken { .. }) => Err(Failure::forbidden(
+        Err(Error::Net(husk_net::Error::SubnetTaken { .. })) => Err(Failure::forbidden(
             "invalid pool request: Pool overlaps with other one on this address space",
         )),
-        Err(error @ husk_net::Error::Invalid { .. }) => Err(Failure::invalid(error.to_string())),
         other => Ok(other?.id),
     }
-}
-
-/// Of the driver's options those that change nothing, and the MTU.
-fn mtu(options: BTreeMap<String, String>) -> Result<Option<u32>> {
-    let mut mtu = None;
-    for (name, value) in options {
-        let field = format!("Options[{name}]");
-        match (name.as_str(), value.as_str()) {
-            ("mtu" | "com.docker.network.driver.mtu", _) => {
-                let number = value.parse().map_err(|_| refused(&field, "must be a number"))?;
-                mtu = Some(number);
-            }
-            (
-                "com.docker.network.bridge.enable_ip_masquerade"
-                | "com.docker.network.bridge.enable_icc"
-                | "com.docker.network.enable_ipv4",
-                "true" | "1",
-            )
-            | ("com.docker.network.bridge.host_binding_ipv4", "0.0.0.0") => {}
-            _ => return Err(refused(&field, &format!("{value:?} is not supported"))),
-        }
-    }
-    Ok(mtu)
 }
 
 fn remove(service: &Service, wanted: &str) -> Result<()> {
@@ -321,11 +298,11 @@ fn remove(service: &Service, wanted: &str) -> Result<()> {
     }
     let nets = service.home.networks()?;
     let id = nets.inspect(&name).map(|network| network.id).unwrap_or_default();
-    match nets.remove(&name) {
-        Err(husk_net::Error::NetworkInUse { .. }) => Err(Failure::forbidden(format!(
+    match husk_engine::network::remove(&service.home, &name) {
+        Err(Error::Net(husk_net::Error::NetworkInUse { .. })) => Err(Failure::forbidden(format!(
             "error while removing network: network {name} id {id} has active endpoints"
         ))),
-        Err(husk_net::Error::NoSuchNetwork { .. }) => Err(missing(wanted)),
+        Err(Error::Net(husk_net::Error::NoSuchNetwork { .. })) => Err(missing(wanted)),
         other => Ok(other?),
     }
 }
@@ -351,10 +328,11 @@ fn prune(service: &Service, filters: &Filters) -> Result<Vec<String>> {
         {
             continue;
         }
-        if nets.remove(&network.name).is_ok() {
+        if husk_engine::network::remove(&service.home, &network.name).is_ok() {
             removed.push(network.name);
         }
     }
+    Journal::of(&service.home).prune(EventType::Network, 0);
     Ok(removed)
 }
 
@@ -387,7 +365,7 @@ fn connect(service: &Service, wanted: &str, body: Connect) -> Result<()> {
     let own = container.record.name.clone();
     let attachment = husk_docker::connection(&name, body.endpoint_config)?;
     match connection::join(&service.home, container, &attachment) {
-        Err(husk_engine::error::Error::Net(husk_net::Error::AlreadyConnected { .. })) => {
+        Err(Error::Net(husk_net::Error::AlreadyConnected { .. })) => {
             let message = format!("endpoint with name {own} already exists in network {name}");
             Err(Failure::forbidden(message))
         }
@@ -400,7 +378,7 @@ fn disconnect(service: &Service, wanted: &str, body: &Connect) -> Result<()> {
     let container = service.container(body.container.as_deref().unwrap_or_default())?;
     let id = container.id().to_owned();
     match connection::leave(&service.home, container, &name) {
-        Err(husk_engine::error::Error::Net(husk_net::Error::NotConnected { .. })) => {
+        Err(Error::Net(husk_net::Error::NotConnected { .. })) => {
             if body.force == Some(true) {
                 return Ok(());
             }

@@ -8,3 +8,4 @@ mod network;
 
 pub use inspect::inspect_container;
 pub use list::{Lister, status_text};
+pub(crate) use network::endpoint_id;

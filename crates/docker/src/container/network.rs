@@ -29,7 +29,7 @@ pub(super) fn endpoint(one: Option<&husk_net::Endpoint>) -> Value {
 }
 
 /// Names a container's endpoint in a network, which has no id of its own.
-pub(super) fn endpoint_id(container: &str, network: &str) -> String {
+pub(crate) fn endpoint_id(container: &str, network: &str) -> String {
     let half = |id: &str| id.get(..32).unwrap_or_default().to_owned();
     format!("{}{}", half(container), half(network))
 }

@@ -34,17 +34,11 @@ pub fn prune(home: &Home, filters: &[Filter]) -> Result<Pruned<String>> {
         if !prune::passes(filters, created, &network.labels)? {
             continue;
         }
-        pruned.take(match nets.remove(&network.name) {
-            Err(husk_net::Error::NoSuchNetwork { .. } | husk_net::Error::NetworkInUse { .. }) => {
-                Ok(None)
-            }
-            removed => {
-                if removed.is_ok() {
-                    let journal = Journal::of(home);
-                    journal.network("destroy", &network.id, &network.name, "bridge");
-                }
-                removed.map(|()| Some((0, network.name))).map_err(Error::from)
-            }
+        pruned.take(match super::remove(home, &network.name) {
+            Err(Error::Net(
+                husk_net::Error::NoSuchNetwork { .. } | husk_net::Error::NetworkInUse { .. },
+            )) => Ok(None),
+            removed => removed.map(|()| Some((0, network.name))),
         });
     }
     Journal::of(home).prune(EventType::Network, pruned.freed);
