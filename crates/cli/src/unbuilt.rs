@@ -33,7 +33,7 @@ const NO_DAEMON: &str = "is not supported: husk has no daemon to connect to";
 
 /// Flags: their letter where Docker has one, a slash, and their name. That is also the id, which
 /// no flag of husk's own has.
-const FLAGS: [(Commands, &str, Kind); 77] = [
+const FLAGS: [(Commands, &str, Kind); 76] = [
     (&[""], "D/debug", HarmlessBool(true, "")),
     (&[""], "l/log-level", Harmless(&["debug", "info", "warn", "error", "fatal"], LOG_LEVELS)),
     (&[""], "c/context", Harmless(&["default"], NO_DAEMON)),
@@ -133,11 +133,6 @@ const FLAGS: [(Commands, &str, Kind); 77] = [
         Refused("is not supported; --ip sets an address on the network"),
     ),
     (&["network inspect"], "v/verbose", HarmlessBool(false, "is for Swarm's networks")),
-    (
-        &["volume create"],
-        "o/opt",
-        Refused("is not supported; bind a directory with -v, or use --tmpfs"),
-    ),
     (&["volume create"], "/availability", Refused(SWARM_VOLUME)),
     (&["volume create"], "/group", Refused(SWARM_VOLUME)),
     (&["volume create"], "/limit-bytes", Refused(SWARM_VOLUME)),

@@ -36,6 +36,9 @@ pub(super) struct Create {
     /// Set a label: NAME[=VALUE]
     #[arg(long)]
     label: Vec<String>,
+    /// Set an option of the driver: type=none, o=bind, device=DIRECTORY
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    opt: Vec<String>,
     /// Volume name (default: a generated one)
     name: Option<String>,
 }
@@ -83,6 +86,7 @@ impl Volume {
                 let request = CreateRequest {
                     name: create.name.clone().unwrap_or_default(),
                     driver: create.driver.clone(),
+                    options: flags::pairs("--opt", &create.opt, false)?,
                     labels: flags::pairs("--label", &create.label, true)?,
                 };
                 output::line(volume::create(home, &request)?.name).map(|()| 0)
@@ -137,9 +141,11 @@ impl Inspect {
 pub(super) fn document(home: &Home, name: &str) -> Result<Value> {
     let one = volume::Volume::find(home, name)?;
     let labels = if one.labels.is_empty() { nil(Nil::Map) } else { json!(one.labels) };
+    let options = one.options();
+    let options = if options.is_empty() { nil(Nil::Map) } else { json!(options) };
     Ok(json!({
         "Name": one.name, "CreatedAt": one.created, "Driver": "local", "Scope": "local",
-        "Mountpoint": volume::data(home, &one.name), "Labels": labels, "Options": nil(Nil::Map),
+        "Mountpoint": volume::data(home, &one.name), "Labels": labels, "Options": options,
         OMITTED: { "Status": nil(Nil::Map), "UsageData": null },
     }))
 }

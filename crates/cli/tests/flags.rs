@@ -401,7 +401,17 @@ fn flags_of_the_other_commands() {
         (&["exec", "--detach-keys", "ctrl-ä", "told", "true"], 1, "must be characters or ctrl-X"),
         (&["network", "connect", "--alias", "a", "bridge", "told"], 1, "takes no alias"),
         (&["network", "create", "--subnet", "10.0.0.0/8", "--gateway", "1.1.1.1", "n"], 1, ""),
-        (&["volume", "create", "-o", "type=nfs", "v"], 1, "--opt is not supported"),
+        (&["volume", "create", "-o", "type=nfs", "v"], 1, "must be type=none with o=bind"),
+        (
+            &["volume", "create", "-o", "type=none", "-o", "o=ro", "-o", "device=/tmp", "v"],
+            1,
+            "must be bind or rbind",
+        ),
+        (
+            &["volume", "create", "-o", "type=none", "-o", "o=bind", "-o", "device=/absent", "v"],
+            1,
+            "No such file",
+        ),
         (&["volume", "create", "-d", "nfs", "v"], 1, "must be local"),
         (
             &["container", "rm", "-l", "told"],
@@ -423,5 +433,46 @@ fn flags_of_the_other_commands() {
         assert!(refused.err.contains(words), "{arguments:?}: {refused:?}");
     }
     engine.ok(&["rm", "-f", "deaf", "told"]);
+    engine.assert_nothing_left();
+}
+
+#[test]
+fn a_directory_of_the_host_is_a_volume() {
+    let engine = engine!(new);
+    let directory = engine.path("shared");
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::write(directory.join("there"), "before\n").unwrap();
+    let device = format!("device={}", directory.display());
+    let create = ["volume", "create", "-o", "type=none", "-o", "o=bind", "-o", &device, "bound"];
+    assert_eq!(engine.ok(&create), "bound");
+    assert_eq!(engine.ok(&create), "bound", "the same options again");
+    let shown = engine.ok(&["volume", "inspect", "-f", "{{.Options.device}}", "bound"]);
+    assert_eq!(shown.trim(), directory.to_str().unwrap());
+    let other = engine.run(&[
+        "volume",
+        "create",
+        "-o",
+        "type=none",
+        "-o",
+        "o=rbind",
+        "-o",
+        &device,
+        "bound",
+    ]);
+    assert!(other.code == 1 && other.err.contains("differs from the options"), "{other:?}");
+    let script = "cat /etc/bound/there && echo after >/etc/bound/made";
+    let run = ["run", "--rm", "-v", "bound:/etc/bound", "bb", "sh", "-c", script];
+    assert_eq!(engine.ok(&run), "before");
+    assert_eq!(std::fs::read_to_string(directory.join("made")).unwrap(), "after\n");
+    // A link in its place is not followed.
+    let moved = engine.path("moved");
+    std::fs::rename(&directory, &moved).unwrap();
+    std::os::unix::fs::symlink("/", &directory).unwrap();
+    let linked = engine.run(&run);
+    assert!(linked.code != 0 && linked.err.contains("symbolic link"), "{linked:?}");
+    std::fs::remove_file(&directory).unwrap();
+    std::fs::rename(&moved, &directory).unwrap();
+    engine.ok(&["volume", "rm", "bound"]);
+    assert!(directory.join("there").exists(), "the host's directory stays");
     engine.assert_nothing_left();
 }

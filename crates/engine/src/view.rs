@@ -213,8 +213,11 @@ fn sources(home: &Home, container: &Container) -> Result<Vec<(Mount, OwnedFd)>> 
             }
             Mount::Volume { name, anonymous, .. } => {
                 Volume::create(home, name, std::collections::BTreeMap::new(), *anonymous)?;
-                let path = volume::data(home, name);
-                let how = TREE | OpenTreeFlags::AT_RECURSIVE;
+                let (path, recursive) = Volume::source(home, name)?;
+                let mut how = TREE;
+                if recursive {
+                    how |= OpenTreeFlags::AT_RECURSIVE;
+                }
                 rustix::mount::open_tree(CWD, &path, how).map_err(file("clone", &path))?
             }
             // Nothing of it outlives the container's process.
@@ -239,7 +242,9 @@ fn cover(
         // As the runtime does at the start.
         rootfs::make_directory_in(root, target)?;
     }
-    if let (Mount::Volume { name, .. }, false) = (mount, running) {
+    if let (Mount::Volume { name, .. }, false) = (mount, running)
+        && Volume::find(home, name)?.bound.is_none()
+    {
         copy_up::fill(root, target, &volume::data(home, name))?;
     }
     let at = match resolve::open_at(root, target.as_bytes(), OFlags::PATH, IN_ROOT) {

@@ -81,7 +81,7 @@ pub(super) fn document(service: &Service, volume: &Volume) -> Value {
         "Labels": labels(volume),
         "Mountpoint": volume::data(&service.home, &volume.name),
         "Name": volume.name,
-        "Options": {},
+        "Options": volume.options(),
         "Scope": "local",
     })
 }

@@ -293,7 +293,7 @@ fn volumes(
     home: &Home,
     config: &Config,
     root: std::os::fd::BorrowedFd<'_>,
-) -> Result<Vec<(String, String)>> {
+) -> Result<Vec<(String, String, bool)>> {
     let mut volumes = Vec::new();
     for mount in &config.mounts {
         if let Mount::Volume { name, anonymous, target, no_copy, .. } = mount {
@@ -302,7 +302,8 @@ fn volumes(
                 false => copy_up::fill(root, target, data),
             };
             let data = Volume::prepare(home, name, *anonymous, &fill)?;
-            volumes.push((name.clone(), data.display().to_string()));
+            let (_, recursive) = Volume::source(home, name)?;
+            volumes.push((name.clone(), data.display().to_string(), recursive));
         }
     }
     Ok(volumes)

@@ -40,8 +40,8 @@ pub struct Facts<'a> {
     pub files: &'a Path,
     /// Its network namespace.
     pub network: Network,
-    /// Where volumes are: name to directory.
-    pub volumes: &'a [(String, String)],
+    /// Where volumes are: name, directory, and whether with the mounts below it.
+    pub volumes: &'a [(String, String, bool)],
     /// Nodes of the host's /dev, for `--privileged`.
     pub host_devices: Vec<Device>,
     /// Devices of `--device`.

@@ -121,10 +121,11 @@ fn user(asked: &Asked, facts: &Facts<'_>, own_runtime: bool) -> Result<Mount> {
             mount(target, "bind", &source, &options)
         }
         Asked::Volume { name, target, read_only, .. } => {
-            let found = facts.volumes.iter().find(|(known, _)| known == name);
-            let (_, source) =
+            let found = facts.volumes.iter().find(|(known, ..)| known == name);
+            let (_, source, recursive) =
                 found.ok_or_else(|| Error::other(format_args!("no such volume: {name}")))?;
-            mount(target, "bind", source, &["rbind", "rprivate", access(read_only)])
+            let how = if *recursive { "rbind" } else { "bind" };
+            mount(target, "bind", source, &[how, "rprivate", access(read_only)])
         }
         Asked::Tmpfs { target, options } => {
             let mut all = vec!["nosuid", "nodev", "noexec"];

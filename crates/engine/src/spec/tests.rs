@@ -14,7 +14,7 @@ fn built(config: &Config, uid: u32, network: Network) -> Spec {
         run: Path::new("/run/x"),
         files: Path::new("/lib/x"),
         network,
-        volumes: &[("data".to_owned(), "/volumes/data".to_owned())],
+        volumes: &[("data".to_owned(), "/volumes/data".to_owned(), true)],
         host_devices: Vec::new(),
         devices: Vec::new(),
         last_gid: None,

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::bind_source;
 use crate::container::config::Mount;
 use crate::container::state::Status;
 use crate::container::{Container, name, remove_directory};
@@ -47,10 +48,28 @@ pub struct Volume {
     /// Made for one container, which takes it along when it is removed.
     #[serde(default)]
     pub anonymous: bool,
+    /// The host's directory that containers see, where it is not one of the engine's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound: Option<Bound>,
     /// Why its record could not be read, where that is so: its data are there all the same,
     /// and labels are lost.
     #[serde(skip)]
     pub damage: Option<String>,
+}
+
+/// A directory of the host as a volume.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Bound {
+    /// `type` as it was given.
+    #[serde(rename = "type")]
+    pub typ: String,
+    /// As it was given.
+    pub device: String,
+    /// The same without links, as it was when the volume was made.
+    pub resolved: String,
+    /// With the mounts below it.
+    pub recursive: bool,
 }
 
 fn directory(home: &Home, name: &str) -> PathBuf {
@@ -91,6 +110,39 @@ impl Volume {
         labels: BTreeMap<String, String>,
         anonymous: bool,
     ) -> Result<Self> {
+        Self::create_bound(home, wanted, labels, anonymous, None)
+    }
+
+    /// The options of the driver as they were given.
+    pub fn options(&self) -> BTreeMap<String, String> {
+        let Some(bound) = &self.bound else { return BTreeMap::new() };
+        let how = if bound.recursive { "rbind" } else { "bind" };
+        let pairs = [("type", bound.typ.as_str()), ("o", how), ("device", &bound.device)];
+        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+    }
+
+    /// What containers see of it, and whether with the mounts below.
+    ///
+    /// # Errors
+    /// A directory of the host that has gone, or a link that was put in its place.
+    pub fn source(home: &Home, wanted: &str) -> Result<(PathBuf, bool)> {
+        let volume = Self::find(home, wanted)?;
+        match volume.bound {
+            None => Ok((data(home, wanted), true)),
+            Some(bound) => {
+                let path = bind_source::path(&bound.device, &bound.resolved)?;
+                Ok((PathBuf::from(path), bound.recursive))
+            }
+        }
+    }
+
+    fn create_bound(
+        home: &Home,
+        wanted: &str,
+        labels: BTreeMap<String, String>,
+        anonymous: bool,
+        bound: Option<Bound>,
+    ) -> Result<Self> {
         name::validate("volume", wanted)?;
         let _lock = lock(home)?;
         if let Some(known) = Self::load(home, wanted)? {
@@ -107,7 +159,8 @@ impl Volume {
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(&data, mode).map_err(file("chmod", &data))?;
         let created = crate::clock::timestamp();
-        let volume = Self { name: wanted.to_owned(), created, labels, anonymous, damage: None };
+        let volume =
+            Self { name: wanted.to_owned(), created, labels, anonymous, bound, damage: None };
         volume.write(home)?;
         Journal::of(home).volume("create", wanted);
         Ok(volume)
@@ -124,7 +177,11 @@ impl Volume {
         anonymous: bool,
         fill: &dyn Fn(&Path) -> Result<()>,
     ) -> Result<PathBuf> {
-        Self::create(home, wanted, BTreeMap::new(), anonymous)?;
+        let volume = Self::create(home, wanted, BTreeMap::new(), anonymous)?;
+        if volume.bound.is_some() {
+            // Nothing is put into a directory of the host's.
+            return Ok(Self::source(home, wanted)?.0);
+        }
         let (directory, data) = (directory(home, wanted), data(home, wanted));
         let _lock = Lock::exclusive(&directory.join("lock"))?;
         let mark = directory.join("filling");
@@ -162,6 +219,7 @@ impl Volume {
                     created: made.map_or_else(|_| String::new(), crate::clock::timestamp_of),
                     labels: BTreeMap::new(),
                     anonymous: false,
+                    bound: None,
                     damage: Some(error.to_string()),
                 }))
             }
