@@ -55,8 +55,8 @@ fn options_of_a_bridge_do_what_they_say() {
         assert!(refused.code != 0 && refused.err.contains(problem), "{refused:?}");
     }
     engine.ok(&["rm", "-f", "web", "web2"]);
-    assert_ne!(engine.beside("ip -br link show lab0").code, 0, "the bridge is gone");
     engine.ok(&["network", "rm", "lab", "open"]);
+    assert_ne!(engine.beside("ip -br link show lab0").code, 0, "the bridge is gone");
     engine.assert_nothing_left();
 }
 
