@@ -112,7 +112,7 @@ fn parent(
             ]);
         }
         _ => {
-            message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Dummy)]))
+            message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Dummy)]));
         }
     }
     socket
