@@ -297,7 +297,7 @@ fn delete(home: &Home, container: &Container, deleted: &[String]) -> Result<()> 
             Err(Errno::NOENT | Errno::NOTDIR) => {}
             Err(errno) => return Err(failed(errno)),
             Ok(parent) => {
-                husk_rootfs::remove::entry(parent.as_fd(), name.as_bytes()).map_err(failed)?
+                husk_rootfs::remove::entry(parent.as_fd(), name.as_bytes()).map_err(failed)?;
             }
         }
     }
