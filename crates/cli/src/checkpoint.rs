@@ -107,7 +107,7 @@ pub(super) struct ContainerCheckpoint {
     #[arg(short, long, conflicts_with_all = ["export", "create_image"])]
     all: bool,
     /// How the archive is packed: gzip, none or zstd
-    #[arg(short, long, value_name = "NAME", requires = "export")]
+    #[arg(short, long, value_name = "NAME")]
     compress: Option<String>,
     /// Make an image of the checkpoint, for run --from-checkpoint
     #[arg(long, value_name = "IMAGE", conflicts_with_all = ["export", "keep"])]
@@ -148,16 +148,16 @@ pub(super) struct ContainerRestore {
     #[arg(long)]
     file_locks: bool,
     /// Leave the root as the image has it
-    #[arg(long, requires = "import")]
+    #[arg(long)]
     ignore_rootfs: bool,
     /// Take no address from the archive
-    #[arg(long, requires = "import")]
+    #[arg(long)]
     ignore_static_ip: bool,
     /// Take no hardware address from the archive
-    #[arg(long, requires = "import")]
+    #[arg(long)]
     ignore_static_mac: bool,
     /// Leave volumes as they are
-    #[arg(long, requires = "import")]
+    #[arg(long)]
     ignore_volumes: bool,
     /// Make a container of an archive: it runs what whoever wrote it has put into it
     #[arg(short, long, value_name = "FILE", conflicts_with = "containers")]
@@ -166,10 +166,10 @@ pub(super) struct ContainerRestore {
     #[arg(short, long)]
     keep: bool,
     /// Name of the container that is made
-    #[arg(short, long, requires = "import")]
+    #[arg(short, long)]
     name: Option<String>,
     /// Publish a port of it: [[ADDRESS:]HOST_PORT:]PORT[/PROTOCOL]
-    #[arg(short, long, value_name = "SPEC", requires = "import")]
+    #[arg(short, long, value_name = "SPEC")]
     publish: Vec<String>,
     /// Have TCP connections closed
     #[arg(long, conflicts_with = "tcp_established")]
@@ -178,7 +178,7 @@ pub(super) struct ContainerRestore {
     #[arg(long)]
     tcp_established: bool,
     /// Mount a path that the archive wants, or another volume: SOURCE:TARGET[:ro]
-    #[arg(short, long, value_name = "SPEC", requires = "import")]
+    #[arg(short, long, value_name = "SPEC")]
     volume: Vec<String>,
     /// Names or IDs
     containers: Vec<String>,
@@ -211,6 +211,9 @@ fn is_running(container: &Container) -> bool {
 
 impl ContainerCheckpoint {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
+        if let (Some(name), None) = (&self.compress, &self.export) {
+            return Err(Error::flag("--compress", name, "goes with --export"));
+        }
         if self.export.is_some() || self.create_image.is_some() {
             return self.export(home);
         }
@@ -313,6 +316,18 @@ impl ContainerRestore {
     pub(super) fn run(&self, home: &Home) -> Result<u8> {
         if let Some(path) = &self.import {
             return self.import(home, path);
+        }
+        let of_import = [
+            ("--ignore-rootfs", self.ignore_rootfs),
+            ("--ignore-static-ip", self.ignore_static_ip),
+            ("--ignore-static-mac", self.ignore_static_mac),
+            ("--ignore-volumes", self.ignore_volumes),
+            ("--name", self.name.is_some()),
+            ("--publish", !self.publish.is_empty()),
+            ("--volume", !self.volume.is_empty()),
+        ];
+        if let Some((flag, _)) = of_import.into_iter().find(|(_, is_given)| *is_given) {
+            return Err(Error::other(format_args!("{flag} goes with --import")));
         }
         let restorable = |container: &Container| {
             let names = checkpoint::list(container, None).unwrap_or_default();
