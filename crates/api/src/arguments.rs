@@ -128,7 +128,7 @@ struct TcpFlags {
 impl TcpFlags {
     fn whole(self) -> Result<Option<Tcp>> {
         let needs = "--tcp needs --tlscacert, --tlscert and --tlskey: the API has no passwords, and \
-                     whoever connects is root on this machine";
+                     a client of it has the power of root on this machine";
         match (self.address, self.authority, self.certificate, self.key) {
             (None, None, None, None) => Ok(None),
             (Some(address), Some(authority), Some(certificate), Some(key)) => {

@@ -1,5 +1,5 @@
-//! TCP, for clients that show a certificate of the given authority: whoever connects is root on
-//! this machine, and the API has no passwords.
+//! TCP, for clients with a certificate of the given authority: the API has no passwords, and a
+//! client of it has the power of root on this machine.
 //!
 //! Behind each such connection is an ordinary pair of sockets, so that the rest need not know.
 

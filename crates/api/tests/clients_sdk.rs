@@ -25,7 +25,7 @@ fn run(server: &Server, program: &str, flag: &str, script: &str) {
     command.args(["-k", "1", "120", program, flag, script]);
     command.env("DOCKER_HOST", format!("unix://{}", server.socket().display()));
     command.env("SOCKET", server.socket()).env("DOCKER_CONFIG", "/nonexistent");
-    // There is no image of it here.
+    // Its image cannot be pulled here.
     command.env("TESTCONTAINERS_RYUK_DISABLED", "true");
     let output = command.output().unwrap();
     let text =

@@ -19,6 +19,22 @@ fn start(engine: &Engine, name: &str, flags: &[&str], script: &str) {
     engine.ok(&[&head[..], flags, &["bb", "sh", "-c", script]].concat());
 }
 
+/// A command that fails before there is an image store leaves a root that can be used.
+#[test]
+fn a_first_command_that_fails_spoils_nothing() {
+    let engine = engine!(new);
+    std::fs::write(engine.path("no.tar"), "no archive").unwrap();
+    let husk = |words: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_husk"));
+        command.arg("--root").arg(engine.path("other/root"));
+        command.arg("--runroot").arg(engine.path("other/run")).args(words).output().unwrap()
+    };
+    let archive = engine.path("no.tar").display().to_string();
+    assert!(!husk(&["container", "restore", "--import", &archive]).status.success());
+    let imported = husk(&["import", &engine.path("bb.tar").display().to_string(), "bb"]);
+    assert!(imported.status.success(), "{imported:?}");
+}
+
 #[test]
 fn stats_tell_what_is_used() {
     let engine = engine!(new);

@@ -143,11 +143,7 @@ pub fn extract(
     input: impl BufRead + Send,
     input_name: &str,
 ) -> Result<()> {
-    let store = home.images()?;
-    let _activity = store.activity()?;
-    let below = home.root.join("tmp");
-    let scratch = tempfile::Builder::new().prefix("copy-").tempdir_in(&below);
-    let scratch = scratch.map_err(file("make a directory in", &below))?;
+    let scratch = home.scratch("copy-")?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let open = || {
         rustix::fs::open(scratch.path(), flags, Mode::empty()).map_err(file("open", scratch.path()))

@@ -15,11 +15,25 @@
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use husk_image::store::Store;
+use husk_image::store::{Activity, Store};
 use husk_net::Networks;
 
 use crate::error::{Error, Field, Result, file};
 use crate::rootless::is_rootless;
+
+/// A directory that is removed with this. Nothing is collected meanwhile; where its process is
+/// killed, it is collected later.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    directory: tempfile::TempDir,
+    _activity: Activity,
+}
+
+impl Scratch {
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+}
 
 /// The directories of one engine.
 #[derive(Clone, Debug)]
@@ -69,6 +83,19 @@ impl Home {
     /// A directory that cannot be made.
     pub fn images(&self) -> Result<Store> {
         Ok(Store::open(&self.root)?)
+    }
+
+    /// A directory for what is being made, beside the image store's own.
+    ///
+    /// # Errors
+    /// A directory that cannot be made.
+    pub(crate) fn scratch(&self, prefix: &str) -> Result<Scratch> {
+        // The store makes `tmp` last, and takes it for a sign that all the rest is there.
+        let activity = self.images()?.activity()?;
+        let below = self.root.join("tmp");
+        let directory = tempfile::Builder::new().prefix(prefix).tempdir_in(&below);
+        let directory = directory.map_err(file("make a directory in", &below))?;
+        Ok(Scratch { directory, _activity: activity })
     }
 
     /// The networks.

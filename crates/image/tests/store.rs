@@ -52,6 +52,16 @@ fn store(scratch: &Scratch) -> Store {
 }
 
 #[test]
+fn a_directory_of_somebody_elses_is_not_taken_for_a_store() {
+    let scratch = Scratch::new("foreign");
+    let root = scratch.path().join("root");
+    std::fs::create_dir_all(root.join("tmp")).unwrap();
+    let store = Store::open(&root).unwrap();
+    drop(store.activity().unwrap());
+    assert!(root.join("names").is_dir());
+}
+
+#[test]
 fn images_are_found_by_name_id_and_digest() {
     let scratch = Scratch::new("store");
     let store = store(&scratch);

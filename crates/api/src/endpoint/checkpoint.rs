@@ -27,7 +27,7 @@ struct Create {
 fn directory(text: &str) -> Result<Option<PathBuf>> {
     match text {
         "" => Ok(None),
-        // The server's own directory is none of a client's business.
+        // A client does not need the path of the server's directory.
         _ if !text.starts_with('/') => {
             Err(Failure::invalid(format!("checkpoint directory {text:?} must be absolute")))
         }
@@ -79,7 +79,7 @@ pub(crate) async fn list(service: Shared, call: Call, id: &str) -> Result<Reply>
 /// `DELETE /containers/{id}/checkpoints/{checkpoint}`: `dir`.
 ///
 /// # Errors
-/// 404 where there is none of the name.
+/// 404 where no checkpoint has the name.
 pub(crate) async fn remove(service: Shared, call: Call, id: &str, name: &str) -> Result<Reply> {
     let directory = directory(call.query.text("dir").unwrap_or_default())?;
     let (id, place) = (id.to_owned(), Place { directory, name: name.to_owned() });

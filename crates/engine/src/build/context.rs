@@ -13,7 +13,7 @@ use husk_image::unpack::{UnpackOptions, unpack};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use crate::error::{Error, Field, Result, file};
-use crate::home::Home;
+use crate::home::{Home, Scratch};
 
 /// Most bytes of a Dockerfile.
 const MAX_DOCKERFILE: u64 = 1 << 20;
@@ -74,7 +74,7 @@ pub(super) struct Context {
     /// What of it is left out.
     pub(super) ignore: Ignore,
     /// Where a tar was unpacked; it is removed with this.
-    pub(super) scratch: Option<tempfile::TempDir>,
+    pub(super) scratch: Option<Scratch>,
 }
 
 /// Opens the context, with its Dockerfile.
@@ -212,7 +212,7 @@ fn of_remote(
     remote: &Remote,
     wanted: DockerfileSource<'_>,
 ) -> Result<Context> {
-    let scratch = scratch(home)?;
+    let scratch = home.scratch("context-")?;
     match remote {
         Remote::Git(address) => {
             checkout(address, scratch.path(), false)
@@ -228,20 +228,13 @@ fn of_remote(
     }
 }
 
-fn scratch(home: &Home) -> Result<tempfile::TempDir> {
-    // Collected with what else is there, should we be killed.
-    let below = home.root.join("tmp");
-    let scratch = tempfile::Builder::new().prefix("context-").tempdir_in(&below);
-    scratch.map_err(file("make a directory in", &below))
-}
-
 fn of_tar(
     home: &Home,
     input: impl BufRead + Send,
     shown: &str,
     wanted: DockerfileSource<'_>,
 ) -> Result<Context> {
-    let scratch = scratch(home)?;
+    let scratch = home.scratch("context-")?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let opened = rustix::fs::open(scratch.path(), flags, Mode::empty())
         .map_err(file("open", scratch.path()))?;
@@ -251,11 +244,7 @@ fn of_tar(
 }
 
 /// The context in `directory` below a tree that was unpacked or checked out.
-fn of_tree(
-    scratch: tempfile::TempDir,
-    directory: &str,
-    wanted: DockerfileSource<'_>,
-) -> Result<Context> {
+fn of_tree(scratch: Scratch, directory: &str, wanted: DockerfileSource<'_>) -> Result<Context> {
     // The tree is a stranger's: its links do not lead out.
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let open = |below: BorrowedFd<'_>, path: &str, flags: OFlags| {

@@ -29,7 +29,7 @@ use crate::container::config::Mount;
 use crate::container::{Container, Source};
 use crate::error::{Error, Field, Result, file};
 use crate::files;
-use crate::home::Home;
+use crate::home::{Home, Scratch};
 use crate::launch::StartRequest;
 use crate::reporter::{Reporter, StoreProgress};
 use crate::view::View;
@@ -153,7 +153,7 @@ fn layer(
 }
 
 /// Checkpoints into a directory of the engine's.
-fn dump(home: &Home, container: &Container, request: &ExportRequest) -> Result<tempfile::TempDir> {
+fn dump(home: &Home, container: &Container, request: &ExportRequest) -> Result<Scratch> {
     let name = &container.record.name;
     if container.record.config.auto_remove && !request.checkpoint.leave_running {
         return Err(Error::other(format_args!(
@@ -165,10 +165,7 @@ fn dump(home: &Home, container: &Container, request: &ExportRequest) -> Result<t
             "container {name} has no image on which its checkpoint could be restored"
         )));
     }
-    let below = home.root.join("tmp");
-    crate::home::make_directory(&below)?;
-    let scratch = tempfile::Builder::new().prefix("checkpoint-").tempdir_in(&below);
-    let scratch = scratch.map_err(file("make a directory in", &below))?;
+    let scratch = home.scratch("checkpoint-")?;
     // It is that of the run that ends.
     let (spec, target) = (container.run.join("config.json"), scratch.path().join(SPEC));
     container.running()?;

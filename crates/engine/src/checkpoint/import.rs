@@ -26,7 +26,7 @@ use crate::container::request::{ContainerRequest, PullPolicy};
 use crate::container::{self, Container};
 use crate::error::{Error, Result, file};
 use crate::files;
-use crate::home::Home;
+use crate::home::{Home, Scratch};
 use crate::remove::{RemoveRequest, remove_container};
 use crate::reporter::Reporter;
 use crate::rootfs;
@@ -121,16 +121,16 @@ fn no_checkpoint(name: &str, why: &str) -> Error {
 
 /// Unpacks an archive by the rules of layers: no name leads out of it, and devices and owners
 /// are left out.
-fn unpacked(home: &Home, path: &Path) -> Result<tempfile::TempDir> {
-    let archive = File::open(path).map_err(file("open", path))?;
+fn unpacked(home: &Home, path: &Path) -> Result<Scratch> {
+    // A FIFO would have us wait for its writer; a regular file is read as always.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let archive = rustix::fs::open(path, flags, Mode::empty()).map_err(file("open", path))?;
+    let archive = File::from(archive);
     let is_file = archive.metadata().map_err(file("look at", path))?.is_file();
     if !is_file {
         return Err(no_checkpoint(&path.display().to_string(), "not a regular file"));
     }
-    let below = home.root.join("tmp");
-    crate::home::make_directory(&below)?;
-    let scratch = tempfile::Builder::new().prefix("checkpoint-").tempdir_in(&below);
-    let scratch = scratch.map_err(file("make a directory in", &below))?;
+    let scratch = home.scratch("checkpoint-")?;
     let options = UnpackOptions {
         devices: false,
         owners: Owners::Squash,

@@ -179,8 +179,8 @@ impl Store {
     /// [`StoreError::Io`].
     pub fn open(root: impl Into<PathBuf>) -> Result<Store, StoreError> {
         let root = root.into();
-        // `tmp` is made last, so its presence says that all are there.
-        if !root.join("tmp").is_dir() {
+        // They are made in this order; `tmp` alone does not say that the others are there.
+        if !root.join("tmp").is_dir() || !root.join("locks").is_dir() {
             for section in SECTIONS {
                 let path = root.join(section);
                 std::fs::DirBuilder::new()

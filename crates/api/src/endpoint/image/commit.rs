@@ -111,7 +111,7 @@ fn word<'a>(field: &str, text: &'a str) -> Result<&'a str> {
     let fits = |byte: u8| byte.is_ascii_graphic() && !b"\"'\\$=#".contains(&byte);
     match !text.is_empty() && text.bytes().all(fits) {
         true => Ok(text),
-        false => Err(Failure::invalid(format!("{field}: {text:?} is no name of a variable"))),
+        false => Err(Failure::invalid(format!("{field}: {text:?} is not a variable name"))),
     }
 }
 
