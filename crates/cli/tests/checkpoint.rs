@@ -5,32 +5,9 @@
 mod support;
 
 use std::path::Path;
-use std::process::Command;
 
+use support::criu::{ok, run, search_path};
 use support::{Done, Engine, engine, skip, wait_for};
-
-/// PATH with CRIU in it; None where it does not work.
-fn search_path() -> Option<String> {
-    let criu = std::env::var("CRIU").unwrap_or_else(|_| "criu".to_owned());
-    let works = Command::new(&criu).arg("check").output().is_ok_and(|out| out.status.success());
-    let path = std::env::var("PATH").unwrap_or_default();
-    let directory = Path::new(&criu).parent().map(|parent| parent.display().to_string());
-    works.then(|| match directory.filter(|directory| !directory.is_empty()) {
-        Some(directory) => format!("{directory}:{path}"),
-        None => path,
-    })
-}
-
-fn run(engine: &Engine, path: &str, arguments: &[&str]) -> Done {
-    let mut command = engine.command(arguments);
-    command.env("PATH", path).output().unwrap().into()
-}
-
-fn ok(engine: &Engine, path: &str, arguments: &[&str]) -> String {
-    let done = run(engine, path, arguments);
-    assert_eq!(done.code, 0, "{arguments:?}: {}", done.err);
-    done.out
-}
 
 const COUNTER: &str = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.02; done";
 

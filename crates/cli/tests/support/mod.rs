@@ -9,6 +9,8 @@
 )]
 #![allow(dead_code, reason = "each file of tests uses a part of it")]
 
+pub(crate) mod criu;
+
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
